@@ -1,0 +1,81 @@
+//! Numbers that both parts must agree on: record kinds, site kinds, registers, the attach cookie.
+
+/// Kinds of records in the ring; the `kind` byte of [`crate::event::Header`].
+pub mod kind {
+    /// A goroutine was created. Body: [`crate::event::Birth`].
+    pub const BIRTH: u8 = 1;
+    /// A goroutine ended. Body: [`crate::event::Task`].
+    pub const DEATH: u8 = 2;
+    /// A goroutine is about to park. Body: [`crate::event::Park`].
+    pub const PARK: u8 = 3;
+    /// A goroutine starts to run. Body: [`crate::event::Task`].
+    pub const RUN: u8 = 4;
+    /// A goroutine was made runnable. Body: [`crate::event::Ready`].
+    pub const READY: u8 = 5;
+    /// A whole wait, written when it ended (only with `min_wait`). Body: [`crate::event::Wait`].
+    pub const WAIT: u8 = 6;
+    /// A traced process replaced its image. Body: [`crate::event::Process`].
+    pub const EXEC: u8 = 16;
+    /// The thread-group leader of a traced process exited. Body: [`crate::event::Process`].
+    pub const EXIT: u8 = 17;
+    /// A traced process made a child process. Body: [`crate::event::Process`].
+    pub const FORK: u8 = 18;
+}
+
+/// What a probe site stands for; part of the attach cookie.
+pub mod site {
+    /// A register holds the g just created.
+    pub const BIRTH: u8 = 0;
+    /// A register holds the g that ends.
+    pub const DEATH: u8 = 1;
+    /// A register holds the g that parks.
+    pub const PARK: u8 = 2;
+    /// A register holds the g about to run.
+    pub const RUN: u8 = 3;
+    /// A register holds the g being made runnable.
+    pub const READY: u8 = 4;
+    /// Number of site kinds.
+    pub const COUNT: usize = 5;
+}
+
+/// Where a site finds the g: a general register, in x86-64 encoding order (rax = 0 .. r15 = 15),
+/// or a stack slot `[rsp + offset]`, marked by [`loc::STACK`].
+pub mod loc {
+    /// Set in the location byte when the value lies on the stack; the low seven bits are then
+    /// the offset from `rsp` in units of 8 bytes.
+    pub const STACK: u8 = 0x80;
+}
+
+/// The value a probe passes to its program: which target, which site, where the g is.
+///
+/// Bits 0..16 slot, 16..24 site kind, 24..32 location ([`loc`]), 32..48 index of the site in the plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cookie(pub u64);
+
+impl Cookie {
+    /// Packs the parts.
+    #[inline(always)]
+    pub const fn new(slot: u16, site: u8, location: u8, index: u16) -> Self {
+        Self(slot as u64 | (site as u64) << 16 | (location as u64) << 24 | (index as u64) << 32)
+    }
+    /// The target's slot.
+    #[inline(always)]
+    pub const fn slot(self) -> u16 {
+        self.0 as u16
+    }
+    /// The kind of site, one of [`site`].
+    #[inline(always)]
+    pub const fn site(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+    /// Where the g is, see [`loc`].
+    #[inline(always)]
+    pub const fn location(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+    /// Index of the site in the plan.
+    #[inline(always)]
+    pub const fn index(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+}

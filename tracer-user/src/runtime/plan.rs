@@ -1,0 +1,158 @@
+//! The probe plan: which instructions to probe and where the task is at each, as data. Runtimes
+//! make plans from the binary alone; `kernel` attaches them; `doctor` shows them. May use: base.
+
+use std::fmt;
+
+/// What a probe at a site tells; the kernel part's `ids::site`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SiteKind {
+    /// A task was created.
+    Birth,
+    /// A task ends.
+    Death,
+    /// A task parks.
+    Park,
+    /// A task starts to run.
+    Run,
+    /// A task is made runnable.
+    Ready,
+}
+
+impl SiteKind {
+    /// All kinds.
+    pub const ALL: [SiteKind; 5] =
+        [SiteKind::Birth, SiteKind::Death, SiteKind::Park, SiteKind::Run, SiteKind::Ready];
+
+    /// The number the kernel part knows it by.
+    pub const fn number(self) -> u8 {
+        use tracer_common::ids::site;
+        match self {
+            SiteKind::Birth => site::BIRTH,
+            SiteKind::Death => site::DEATH,
+            SiteKind::Park => site::PARK,
+            SiteKind::Run => site::RUN,
+            SiteKind::Ready => site::READY,
+        }
+    }
+
+    /// The word used in text and JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SiteKind::Birth => "birth",
+            SiteKind::Death => "death",
+            SiteKind::Park => "park",
+            SiteKind::Run => "run",
+            SiteKind::Ready => "ready",
+        }
+    }
+}
+
+/// A general register, in x86-64 encoding order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Register {
+    Rax,
+    Rcx,
+    Rdx,
+    Rbx,
+    Rsp,
+    Rbp,
+    Rsi,
+    Rdi,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+}
+
+/// Where the task's address is when the probe hits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Location {
+    /// In a register.
+    Register(Register),
+    /// At `[rsp + 8 * words]`.
+    Stack {
+        /// Below 128.
+        words: u8,
+    },
+}
+
+impl Location {
+    /// The byte that goes into the attach cookie (`tracer_common::ids::loc`).
+    pub const fn encode(self) -> u8 {
+        match self {
+            Location::Register(r) => r as u8,
+            Location::Stack { words } => tracer_common::ids::loc::STACK | words,
+        }
+    }
+}
+
+/// The instruction under a probe: one the kernel emulates instead of single-stepping it.
+/// Source: arch/x86/kernel/uprobes.c, `branch_setup_xol_ops` and `push_setup_xol_ops`, Linux 5.15
+/// and later.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Emulated {
+    /// `nop` of one byte.
+    Nop,
+    /// `push` of a register.
+    Push,
+    /// `jmp` with a relative target.
+    Jump,
+    /// A conditional jump with a relative target.
+    Branch,
+    /// `call` with a relative target.
+    Call,
+}
+
+/// One probe.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Site {
+    /// What it tells.
+    pub kind: SiteKind,
+    /// The function it lies in.
+    pub function: Box<str>,
+    /// Virtual address in the file, as linked.
+    pub address: u64,
+    /// Offset in the file: what uprobes are attached by.
+    pub file_offset: u64,
+    /// The instruction there.
+    pub instruction: Emulated,
+    /// The instruction as a disassembler prints it.
+    pub text: Box<str>,
+    /// Where the task is.
+    pub location: Location,
+    /// Why this instruction: for people.
+    pub why: Box<str>,
+}
+
+/// Why a plan sees less than everything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Degradation {
+    /// Which site kind is affected.
+    pub kind: SiteKind,
+    /// What is missed and why, in words.
+    pub reason: Box<str>,
+}
+
+/// The probes for one binary.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProbePlan {
+    /// In order of kind, then address.
+    pub sites: Vec<Site>,
+    /// What these sites do not see.
+    pub degraded: Vec<Degradation>,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Register(r) => f.write_str(&format!("{r:?}").to_lowercase()),
+            Location::Stack { words } => write!(f, "[rsp+{:#x}]", u32::from(*words) * 8),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The one language of the model: [`Input`] down, [`Command`] up; and the border where raw bytes
+//! from the ring become checked records. No clock, no I/O. May use: base, tracer-common.
+
+mod command;
+pub mod decode;
+mod event;
+mod input;
+mod look;
+
+pub use command::{Command, SnapshotWhy};
+pub use event::{Event, EventKind, Waker};
+pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, ProcessDef};
+pub use look::{ChannelState, LockKind, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn};

@@ -1,0 +1,258 @@
+//! The read model: immutable, named, ready to be shown. Outputs see nothing else.
+//! May use: model, detect, stream, base.
+
+use std::sync::Arc;
+
+use crate::base::{Frame, Nanos, TaskKind, TaskState, WaitClass};
+use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
+
+/// A moment on the wall clock, ns since the Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct WallTime(pub i64);
+
+/// How long a task has waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waited {
+    /// The start was seen, or the runtime wrote it down.
+    Exact(Nanos),
+    /// It was waiting already when it was first looked at.
+    AtLeast(Nanos),
+    /// It does not wait, or nothing is known.
+    Unknown,
+}
+
+impl Waited {
+    /// The known length, exact or not.
+    pub const fn known(self) -> Option<Nanos> {
+        match self {
+            Waited::Exact(n) | Waited::AtLeast(n) => Some(n),
+            Waited::Unknown => None,
+        }
+    }
+}
+
+/// A process.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProcessView {
+    /// PID as loiter sees it.
+    pub pid: u32,
+    /// Path of the executable.
+    pub exe: String,
+    /// `go`
+    pub runtime: String,
+    /// `go1.27.3`
+    pub runtime_version: String,
+    /// From the binary.
+    pub build: BuildInfo,
+    /// Container id.
+    pub container: Option<String>,
+    /// Why less than everything may be told.
+    pub degraded: Vec<String>,
+}
+
+/// A task.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskView {
+    /// Sort of task.
+    pub kind: TaskKind,
+    /// goid, tid.
+    pub id: u64,
+    /// State.
+    pub state: TaskState,
+    /// The runtime's own word for what it waits for; empty if it does not wait.
+    pub wait_reason: Arc<str>,
+    /// The class of that.
+    pub wait_class: Option<WaitClass>,
+    /// For how long.
+    pub waited: Waited,
+    /// Parent's id.
+    pub parent: Option<u64>,
+    /// Belongs to the runtime.
+    pub system: bool,
+    /// Where it was created.
+    pub created_by: Option<Arc<Frame>>,
+    /// The function it runs.
+    pub start: Option<Arc<Frame>>,
+    /// Innermost first, hidden ones included.
+    pub frames: Arc<[Arc<Frame>]>,
+    /// Where it waits.
+    pub wait_site: Option<Arc<Frame>>,
+    /// What it waits on.
+    pub waits_on: WaitsOn,
+    /// pprof labels.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// Stack held.
+    pub stack_bytes: u64,
+    /// The thread it runs on or is locked to.
+    pub thread: Option<u32>,
+    /// Whether it is locked to it.
+    pub locked_to_thread: bool,
+}
+
+/// All tasks of a process at one moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DumpView {
+    /// Whose.
+    pub process: ProcessView,
+    /// When the snapshot was complete.
+    pub taken_at: WallTime,
+    /// How it went.
+    pub outcome: LookOutcome,
+    /// By id.
+    pub tasks: Vec<TaskView>,
+}
+
+/// What sort of finding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FindingKind {
+    /// Waits beyond the threshold.
+    Stuck,
+    /// Many tasks at one place of which none runs.
+    Crowd,
+}
+
+impl FindingKind {
+    /// The word used in JSON and text.
+    pub const fn word(self) -> &'static str {
+        match self {
+            FindingKind::Stuck => "stuck",
+            FindingKind::Crowd => "crowd",
+        }
+    }
+}
+
+/// How sure a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Confidence {
+    /// May be normal.
+    Suspect,
+    /// Probably wrong.
+    Likely,
+    /// Wrong.
+    Certain,
+}
+
+impl Confidence {
+    /// The word used in JSON and text.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Confidence::Suspect => "suspect",
+            Confidence::Likely => "likely",
+            Confidence::Certain => "certain",
+        }
+    }
+}
+
+/// A finding, with its evidence.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FindingView {
+    /// Equal for equal findings of the same binary, across runs.
+    pub id: String,
+    /// Sort.
+    pub kind: FindingKind,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Why that sure.
+    pub reasons: Vec<String>,
+    /// In which process.
+    pub process: ProcessView,
+    /// Where the tasks were created.
+    pub spawn_site: Option<Arc<Frame>>,
+    /// Where they wait.
+    pub wait_site: Option<Arc<Frame>>,
+    /// The runtime's own word.
+    pub wait_reason: Arc<str>,
+    /// Its class.
+    pub wait_class: Option<WaitClass>,
+    /// Ids, at most [`FindingView::MAX_TASKS`] of `count`, oldest wait first.
+    pub tasks: Vec<u64>,
+    /// How many there are.
+    pub count: u64,
+    /// The longest wait.
+    pub oldest_wait: Waited,
+    /// The shortest wait.
+    pub youngest_wait: Waited,
+    /// The objects waited on, most waiters first, bounded; with the number of waiters of each.
+    pub objects: Vec<(WaitsOn, u64)>,
+    /// How many distinct objects there are.
+    pub object_count: u64,
+    /// Last waker, where seen: how many of the tasks were last woken by this one, and whether it lives.
+    pub last_waker: Option<WakerView>,
+    /// Births and deaths seen at the spawn site since tracing began; None without events.
+    pub site_births_deaths: Option<(u64, u64)>,
+    /// Equal looks that show that none of the tasks ran.
+    pub unchanged_looks: u32,
+    /// Stack memory held by all of them, bytes.
+    pub stack_bytes: u64,
+    /// One stack that stands for them.
+    pub stack: Arc<[Arc<Frame>]>,
+    /// When it was first found.
+    pub first_seen: WallTime,
+}
+
+impl FindingView {
+    /// Most task ids a finding lists.
+    pub const MAX_TASKS: usize = 100;
+}
+
+/// Who last woke the tasks of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WakerView {
+    /// Its id.
+    pub id: u64,
+    /// Whether it still exists.
+    pub alive: bool,
+}
+
+/// A group of tasks that wait by nature and are not flagged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct IdleView {
+    /// The name of the pattern, such as `accept loop`.
+    pub name: String,
+    /// Why it is normal.
+    pub why: String,
+    /// How many tasks.
+    pub count: u64,
+}
+
+/// Births and deaths of one spawn site.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SpawnSiteView {
+    /// The site.
+    pub site: Arc<Frame>,
+    /// Births seen.
+    pub births: u64,
+    /// Deaths seen of tasks from there.
+    pub deaths: u64,
+    /// Alive now.
+    pub alive: u64,
+}
+
+/// The end of a watch or diagnosis.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SummaryView {
+    /// Whose.
+    pub process: ProcessView,
+    /// What was traced.
+    pub mode: Mode,
+    /// Why it ended, in words (`target exited`, `interrupted`, `time is up`).
+    pub ended: String,
+    /// How long it was watched.
+    pub watched: Nanos,
+    /// Births seen; None without lifecycle events.
+    pub births: Option<u64>,
+    /// Deaths seen; None without lifecycle events.
+    pub deaths: Option<u64>,
+    /// Tasks alive at the end, runtime's own left out.
+    pub alive: u64,
+    /// Looks taken.
+    pub looks: u32,
+    /// Losses by kind; kinds with none are left out.
+    pub lost: Vec<(LossKind, u64)>,
+    /// Findings told, by now open.
+    pub findings: u64,
+    /// Tasks that wait by nature.
+    pub idle: Vec<IdleView>,
+    /// The busiest spawn sites, at most 20.
+    pub spawn_sites: Vec<SpawnSiteView>,
+}
