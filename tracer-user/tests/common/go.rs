@@ -239,6 +239,26 @@ fn run_go(
     }
 }
 
+/// The C program that loads a `c-shared` library: `c_host() LIBRARY N`.
+///
+/// # Errors
+/// If it cannot be compiled.
+pub fn c_host() -> Result<PathBuf, String> {
+    let source = workspace().join("workloads/go/cshared/host/host.c");
+    let home = target_dir().join("workloads/cshared");
+    fs::create_dir_all(&home).map_err(|e| format!("cannot create {}: {e}", home.display()))?;
+    let _lock = lock(&home.join("host.lock"))?;
+    let (fresh, built) = (home.join("host.new"), home.join("host"));
+    let mut command = Command::new("cc");
+    command.args(["-O2", "-Wall", "-o"]).arg(&fresh).arg(&source).arg("-ldl");
+    let done = command.output().map_err(|e| format!("cannot run cc: {e}"))?;
+    if !done.status.success() {
+        return Err(format!("cc fails: {}", String::from_utf8_lossy(&done.stderr).trim()));
+    }
+    fs::rename(&fresh, &built).map_err(|e| format!("cannot rename {}: {e}", fresh.display()))?;
+    Ok(built)
+}
+
 /// The program's own profile, else the one that makes the scheduler hot.
 fn profile_for(source: &Path) -> PathBuf {
     let own = source.join("default.pgo");
