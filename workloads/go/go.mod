@@ -1,0 +1,3 @@
+module loiter/workloads
+
+go 1.19
