@@ -1,6 +1,10 @@
 //! The read model: immutable, named, ready to be shown. Outputs see nothing else.
 //! May use: model, detect, stream, base.
 
+pub mod doctor;
+pub mod ps;
+pub mod watch;
+
 use std::sync::Arc;
 
 use crate::base::{Frame, Nanos, TaskKind, TaskState, WaitClass};
