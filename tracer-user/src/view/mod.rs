@@ -1,6 +1,10 @@
 //! The read model: immutable, named, ready to be shown. Outputs see nothing else.
 //! May use: model, detect, stream, base.
 
+pub mod doctor;
+pub mod ps;
+pub mod watch;
+
 use std::sync::Arc;
 
 use crate::base::{Frame, Nanos, TaskKind, TaskState, WaitClass};
@@ -188,6 +192,8 @@ pub struct FindingView {
     pub stack: Arc<[Arc<Frame>]>,
     /// When it was first found.
     pub first_seen: WallTime,
+    /// The moment that this view tells of: waits are as long as they were then.
+    pub as_of: WallTime,
 }
 
 impl FindingView {
@@ -237,6 +243,8 @@ pub struct SummaryView {
     pub mode: Mode,
     /// Why it ended, in words (`target exited`, `interrupted`, `time is up`).
     pub ended: String,
+    /// When.
+    pub ended_at: WallTime,
     /// How long it was watched.
     pub watched: Nanos,
     /// Births seen; None without lifecycle events.

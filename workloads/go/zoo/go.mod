@@ -1,0 +1,3 @@
+module loiter.test/zoo
+
+go 1.19
