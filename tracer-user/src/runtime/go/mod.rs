@@ -3,3 +3,4 @@
 mod bytes;
 mod operands;
 mod unwind;
+pub mod idle;
