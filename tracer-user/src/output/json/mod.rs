@@ -1,1 +1,1 @@
-//! JSON: stable, documented, with a `schema` key.
+
