@@ -8,35 +8,13 @@ use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{container, noun, short};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, doing, moment, object, size, wait_range};
-use crate::output::frames;
+use crate::output::{Change, frames};
 use crate::view::{Confidence, FindingKind, FindingView, WallTime};
 
 /// Most ids, objects and frames that a finding lists.
 const IDS: usize = 10;
 const OBJECTS: usize = 3;
 const FRAMES: usize = 16;
-
-/// What has become of a finding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// It is new.
-    Opened,
-    /// It has changed.
-    Updated,
-    /// It is over.
-    Resolved,
-}
-
-impl Change {
-    /// The word used in JSON.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Change::Opened => "opened",
-            Change::Updated => "updated",
-            Change::Resolved => "resolved",
-        }
-    }
-}
 
 /// Writes a finding.
 ///

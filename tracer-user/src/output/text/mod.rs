@@ -15,9 +15,9 @@ mod words;
 
 pub use doctor::write_doctor;
 pub use dump::write_dump;
-pub use finding::{Change, write_finding};
+pub use finding::write_finding;
 pub use full::write_full;
 pub use page::{Color, TextOptions};
 pub use ps::write_ps;
 pub use summary::write_summary;
-pub use watch::TextSink;
+pub use watch::{TextSink, write_notice};

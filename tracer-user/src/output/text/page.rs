@@ -206,11 +206,6 @@ impl<'a> Page<'a> {
         Self { out, width: options.width.map(|w| w.max(MIN_WIDTH)), color: options.color }
     }
 
-    /// Columns; None = no edge.
-    pub fn width(&self) -> Option<usize> {
-        self.width
-    }
-
     /// Columns right of `indent`; None = no edge.
     pub fn room(&self, indent: usize) -> Option<usize> {
         self.width.map(|w| w.saturating_sub(indent))

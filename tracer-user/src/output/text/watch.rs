@@ -3,10 +3,11 @@
 
 use std::io::{self, Write};
 
-use super::finding::{Change, write_finding};
+use super::finding::write_finding;
 use super::page::TextOptions;
 use super::summary::loss;
 use super::words::{counted, time_of_day};
+use crate::output::Change;
 use crate::output::clean::clean;
 use crate::view::FindingView;
 use crate::view::watch::{Notice, WatchSink};
@@ -49,13 +50,16 @@ impl<Out: Write, Err: Write> WatchSink for TextSink<Out, Err> {
     }
 
     fn notice(&mut self, notice: &Notice) {
-        // Nobody may be listening; the watch goes on.
-        let _ignored = writeln!(self.err, "loiter: {}", clean(&notice_words(notice, &self.options)));
+        write_notice(&mut self.err, &self.options, notice);
     }
 }
 
-/// A notice in one line.
-pub fn notice_words(notice: &Notice, options: &TextOptions) -> String {
+/// Writes a notice on one line. Nobody may be listening: then it is lost, and the watch goes on.
+pub fn write_notice(err: &mut dyn Write, options: &TextOptions, notice: &Notice) {
+    let _ignored = writeln!(err, "loiter: {}", clean(&notice_words(notice, options)));
+}
+
+fn notice_words(notice: &Notice, options: &TextOptions) -> String {
     let at = |t| time_of_day(t, &options.zone);
     match notice {
         Notice::Attached { pid, runtime_version, mode, probes, tasks, took, .. } => format!(
