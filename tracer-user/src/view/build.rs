@@ -88,6 +88,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         stack_bytes: finding.stack_bytes,
         stack: named_stack(names, finding.stack, &unknown_frame()),
         first_seen: wall(model, finding.first_seen),
+        as_of: wall(model, finding.at),
     })
 }
 
@@ -103,6 +104,7 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
         process: process(whose),
         mode,
         ended: ended.to_owned(),
+        ended_at: wall(model, model.now()),
         watched: watched(model, id),
         births: told.then_some(counts.births),
         deaths: told.then_some(counts.deaths),
