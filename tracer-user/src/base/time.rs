@@ -65,10 +65,11 @@ mod tests {
 
     #[test]
     fn lengths_read_as_people_say_them() {
-        let shown: Vec<String> = [850_000, 12_000_000, 4_230_000_000, 200_000_000_000, 7_500_000_000_000]
-            .iter()
-            .map(|&n| Nanos(n).to_string())
-            .collect();
+        let shown: Vec<String> =
+            [850_000, 12_000_000, 4_230_000_000, 200_000_000_000, 7_500_000_000_000]
+                .iter()
+                .map(|&n| Nanos(n).to_string())
+                .collect();
         assert_eq!(shown, ["850 µs", "12 ms", "4.2 s", "3 min 20 s", "2 h 5 min"]);
     }
 }

@@ -183,8 +183,13 @@ pub enum LossKind {
 
 impl LossKind {
     /// All kinds, in the order they are shown.
-    pub const ALL: [LossKind; 5] =
-        [LossKind::RingFull, LossKind::MapFull, LossKind::UserRead, LossKind::Recursion, LossKind::Malformed];
+    pub const ALL: [LossKind; 5] = [
+        LossKind::RingFull,
+        LossKind::MapFull,
+        LossKind::UserRead,
+        LossKind::Recursion,
+        LossKind::Malformed,
+    ];
 
     /// The word used in JSON.
     pub const fn word(self) -> &'static str {

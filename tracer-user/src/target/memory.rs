@@ -24,7 +24,9 @@ pub enum ReadError {
     #[error("the target exited meanwhile")]
     Gone,
     /// The kernel does not allow it.
-    #[error("reading the target's memory is not permitted: CAP_SYS_PTRACE is needed, and Yama or a security module may forbid it")]
+    #[error(
+        "reading the target's memory is not permitted: CAP_SYS_PTRACE is needed, and Yama or a security module may forbid it"
+    )]
     Denied,
     /// Another error of the system call.
     #[error("reading the target's memory failed: errno {0}")]
