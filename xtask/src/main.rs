@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod ci;
 mod demo;
 mod fuzz;
@@ -40,6 +41,8 @@ enum Command {
     /// Run what takes longer: every Go version, thousands of attach cycles, fuzzing
     Soak(soak::Args),
 
+    /// Measure what loiter costs
+    Bench(bench::Args),
     /// Check that no layer uses a higher one, and the other rules of ARCHITECTURE.md
     Layers,
     /// Feed the parsers with hostile input
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
 
+        Command::Bench(args) => bench::run(&args),
         Command::Layers => layers::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Ci => ci::run(),
