@@ -53,5 +53,5 @@ pub struct IdlePattern {
     /// The wait classes it fits; empty = any, also a task in a system call.
     pub classes: Cow<'static, [WaitClass]>,
     /// All of these must be there; empty = the class says it all.
-    pub functions: Cow<'static, [FunctionAt]>,
+    pub functions: Vec<FunctionAt>,
 }

@@ -11,6 +11,7 @@ pub(super) const NEVER: KTime = KTime(0);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     mode: Mode,
+    widest: Mode,
     /// When the mode became complete.
     since: KTime,
     /// Whether single parks and runs come. With `min_wait` only whole waits do, and silence of a
@@ -29,6 +30,7 @@ impl Flow {
     pub fn new(at: KTime) -> Self {
         Self {
             mode: Mode::None,
+            widest: Mode::None,
             since: at,
             raw: false,
             raw_before: None,
@@ -42,6 +44,11 @@ impl Flow {
         self.mode
     }
 
+    /// The widest mode there was.
+    pub fn widest(&self) -> Mode {
+        self.widest
+    }
+
     /// Whether every park and run of a task is told.
     pub fn is_raw(&self) -> bool {
         self.raw
@@ -51,6 +58,7 @@ impl Flow {
     pub fn change(&mut self, mode: Mode, at: KTime) {
         self.raw_before = self.raw.then_some(self.since);
         self.mode = mode;
+        self.widest = self.widest.max(mode);
         self.since = self.since.max(at);
         self.raw = false;
     }

@@ -116,6 +116,10 @@ impl Process {
     pub fn mode(&self) -> Mode {
         self.flow.mode()
     }
+    /// The widest set of probes there was.
+    pub fn widest_mode(&self) -> Mode {
+        self.flow.widest()
+    }
     /// Whether every park and run of its tasks is told at present.
     pub fn tells_every_run(&self) -> bool {
         self.flow.is_raw()

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use crate::runtime::look::{LookError, Looks};
+use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookOutcome, LookSeq};
 
 /// A look that was taken.
