@@ -13,8 +13,6 @@ use super::{TargetError, procfs};
 const MAX_MAPS_BYTES: usize = 64 << 20;
 /// Most mappings kept, for the same reason.
 const MAX_MAPPINGS: usize = 1 << 19;
-/// Pages are at least this large on amd64.
-const PAGE: u64 = 4096;
 
 /// Access rights of a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,44 +126,6 @@ impl Maps {
     }
 }
 
-/// A PT_LOAD segment, as linked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment {
-    /// Offset in the file.
-    pub offset: u64,
-    /// Virtual address.
-    pub address: u64,
-    /// Bytes in the file.
-    pub file_size: u64,
-}
-
-impl Segment {
-    /// The address that the page at `offset` of the file is linked at, if this segment maps it.
-    fn linked_address(&self, offset: u64) -> Option<u64> {
-        let first = self.offset & !(PAGE - 1);
-        let inside = offset >= first && offset < self.offset.checked_add(self.file_size)?;
-        inside.then_some((self.address & !(PAGE - 1)).wrapping_add(offset.wrapping_sub(first)))
-    }
-}
-
-/// What was added to the addresses of an ELF image when it was loaded, told from where its code
-/// lies. `code` holds the segments with the right to execute. None if no mapping fits, or if
-/// mappings contradict each other (the same file loaded twice).
-pub fn load_bias<'a>(mappings: impl Iterator<Item = &'a Mapping>, code: &[Segment]) -> Option<u64> {
-    let mut found = None;
-    for mapping in mappings.filter(|m| m.perms.execute) {
-        let Some(linked) = code.iter().find_map(|s| s.linked_address(mapping.offset)) else {
-            continue;
-        };
-        let bias = mapping.start.wrapping_sub(linked);
-        if found.is_some_and(|other| other != bias) {
-            return None;
-        }
-        found = Some(bias);
-    }
-    found
-}
-
 /// `start-end perms offset major:minor inode path`, see proc_pid_maps(5).
 fn parse_line(line: &[u8]) -> Option<Mapping> {
     let (range, rest) = word(line)?;
@@ -249,11 +209,6 @@ fn hex(digits: &[u8]) -> Option<u64> {
 /// Entry for fuzzing: no bytes of `maps` may cause a panic.
 pub fn fuzz_maps(bytes: &[u8]) {
     let maps = Maps::parse(bytes);
-    let segments = [
-        Segment { offset: 0, address: 0x40_0000, file_size: 0x1000 },
-        Segment { offset: 0x1000, address: u64::MAX, file_size: 1 },
-    ];
-    let _ = load_bias(maps.iter(), &segments);
     let _ = maps.find(u64::MAX);
     let _ = maps.programs();
 }
@@ -283,24 +238,6 @@ c000000000-c000400000 rw-p 00000000 00:00 0 \n\
         assert_eq!(maps.find(0x402fff).map(|m| m.start), Some(0x401000));
         assert_eq!(maps.find(0x403000), None);
         assert_eq!(maps.programs().len(), 2);
-    }
-
-    #[test]
-    fn the_bias_is_the_distance_from_the_linked_address_to_the_mapped_one() {
-        let maps = Maps::parse(
-            b"55d000000000-55d000001000 r--p 00000000 08:01 7 /pie\n55d000001000-55d000003000 r-xp 00001000 08:01 7 /pie\n",
-        );
-        let segments = [Segment { offset: 0x1000, address: 0x1000, file_size: 0x1234 }];
-        assert_eq!(load_bias(maps.iter(), &segments), Some(0x55d0_0000_0000));
-    }
-
-    #[test]
-    fn a_file_loaded_twice_has_no_single_bias() {
-        let maps = Maps::parse(
-            b"55d000001000-55d000003000 r-xp 00001000 08:01 7 /x\n66d000001000-66d000003000 r-xp 00001000 08:01 7 /x\n",
-        );
-        let segments = [Segment { offset: 0x1000, address: 0x1000, file_size: 0x1234 }];
-        assert_eq!(load_bias(maps.iter(), &segments), None);
     }
 
     #[test]

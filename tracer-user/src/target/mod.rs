@@ -21,7 +21,7 @@ pub use error::TargetError;
 pub use file::{FileAt, FileId};
 pub use fixture::{FixtureMem, RecordingMem};
 pub use live::LiveMem;
-pub use maps::{FileKey, Mapping, Maps, Perms, Segment, fuzz_maps, load_bias};
+pub use maps::{FileKey, Mapping, Maps, Perms, fuzz_maps};
 pub use memory::{Piece, ReadError, ReadMem};
 pub use pidfd::PidFd;
 pub use process::{

@@ -1,12 +1,13 @@
 // The zoo holds one goroutine of every kind that can wait, and knows the truth about each.
 //
-// It is driven over stdin, one command a line, and answers on stdout:
+// It says "ready N" when N goroutines stand still, and is driven over stdin, one command a line:
 //
-//	dump     DUMP <bytes>, then that many bytes: its own goroutine?debug=2
-//	truth    TRUTH <bytes>, then lines "goid<TAB>what<TAB>values": what each goroutine waits on
-//	bulk N   spawns N more parked goroutines, then OK
-//	churn    starts goroutines that are born, run and die all the time, then OK
-//	quit     exits
+//	dump PATH    writes its own goroutine?debug=2 to a file, then says "dumped"
+//	truth PATH   writes lines "goid<TAB>what<TAB>values": what each goroutine waits on; "told"
+//	bulk N       spawns N more parked goroutines, then says "ok"
+//	churn        has goroutines born, run and die from now on, then says "ok"
+//
+// It ends when stdin is closed.
 //
 // Anything that looks leaked here is meant to be: every goroutine waits for ever.
 package main
@@ -65,45 +66,36 @@ func settle() {
 	}
 }
 
-func answer(out *bufio.Writer, word string, body []byte) {
-	fmt.Fprintf(out, "%s %d\n", word, len(body))
-	out.Write(body)
-	out.Flush()
-}
-
 func main() {
 	openCages()
 	openNewerCages()
 	openForeignCages()
 	settle()
-	out := bufio.NewWriter(os.Stdout)
-	fmt.Fprintf(out, "READY %d\n", runtime.NumGoroutine())
-	out.Flush()
+	fmt.Printf("ready %d\n", runtime.NumGoroutine())
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		words := strings.Fields(in.Text())
-		switch words[0] {
-		case "dump":
-			answer(out, "DUMP", dump())
-		case "truth":
-			truth.Lock()
-			body := strings.Join(truth.lines, "\n") + "\n"
-			truth.Unlock()
-			answer(out, "TRUTH", []byte(body))
-		case "bulk":
-			n, err := strconv.Atoi(words[1])
-			if err != nil {
-				panic(err)
-			}
-			bulk(n)
-			fmt.Fprintln(out, "OK")
-			out.Flush()
-		case "churn":
-			go churn()
-			fmt.Fprintln(out, "OK")
-			out.Flush()
-		case "quit":
-			return
-		}
+		obey(strings.Fields(in.Text()))
+	}
+}
+
+func obey(words []string) {
+	switch words[0] {
+	case "dump":
+		check(os.WriteFile(words[1], dump(), 0o600))
+		fmt.Println("dumped")
+	case "truth":
+		truth.Lock()
+		lines := strings.Join(truth.lines, "\n") + "\n"
+		truth.Unlock()
+		check(os.WriteFile(words[1], []byte(lines), 0o600))
+		fmt.Println("told")
+	case "bulk":
+		n, err := strconv.Atoi(words[1])
+		check(err)
+		bulk(n)
+		fmt.Println("ok")
+	case "churn":
+		go churn()
+		fmt.Println("ok")
 	}
 }

@@ -1,3 +1,0 @@
-module loiter.test/zoo
-
-go 1.19
