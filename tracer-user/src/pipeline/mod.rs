@@ -7,4 +7,8 @@ mod ingest;
 mod judge;
 mod looker;
 mod losses;
+mod pace;
+mod ready;
 pub mod settings;
+mod signals;
+mod tracer;
