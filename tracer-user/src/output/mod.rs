@@ -2,7 +2,7 @@
 //! opens a file, asks the terminal or reads a clock. May use: view, base, and stream's plain words.
 
 mod change;
-mod clean;
+pub mod clean;
 mod frames;
 mod group;
 pub mod json;

@@ -71,7 +71,11 @@ impl<'a> Evidence<'a> {
             youngest_wait_ns: at_least(f.youngest_wait),
             youngest_wait_exact: exact(f.youngest_wait).is_some(),
             unchanged_looks: f.unchanged_looks,
-            objects: f.objects.iter().map(|(on, n)| Waiters { object: Object(on), waiters: *n }).collect(),
+            objects: f
+                .objects
+                .iter()
+                .map(|(on, n)| Waiters { object: Object(on), waiters: *n })
+                .collect(),
             object_count: f.object_count,
             last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
             site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),
