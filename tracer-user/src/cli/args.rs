@@ -72,7 +72,7 @@ pub struct OnePid {
     positional: Option<Pid>,
 
     /// Process to look at
-    #[arg(short, long = "pid", value_name = "PID", value_parser = values::pid)]
+    #[arg(short = 'p', long = "pid", value_name = "PID", value_parser = values::pid)]
     option: Option<Pid>,
 }
 

@@ -12,9 +12,9 @@ use crate::output::{json, text};
 use crate::pipeline;
 use crate::pipeline::settings::{DoctorSettings, TargetSettings};
 
-/// Say what this kernel and these rights allow, what would be probed in a process, and what it would cost
+/// Say what can be traced here, what would be probed in a process, and what it would cost
 ///
-/// With a PID, the probes are attached for a moment to count how often they would be hit
+/// Checks what this kernel and these rights allow. With a PID, the probes are attached for a moment to count how often they would be hit
 /// (--measure 0 attaches nothing). The exit code is 3 if loiter cannot trace here.
 #[derive(Args, Debug)]
 #[command(after_help = "\
