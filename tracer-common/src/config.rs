@@ -33,30 +33,38 @@ pub struct TargetConfig {
 }
 
 /// What a slot has counted on one CPU, the value of the per-CPU map `COUNTERS`.
-/// Readers add up the CPUs.
+/// Readers add up the CPUs. Once the probes are off, the sums balance exactly:
+/// `hits + process_hits == submitted + quiet + lost_ring_full + lost_map_full + lost_user_read`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SlotCounters {
     /// Probe hits by site kind ([`crate::ids::site`]).
     pub hits: [u64; 5],
+    /// Execs, exits and forks of the target process.
+    pub process_hits: u64,
     /// Records submitted.
     pub submitted: u64,
+    /// Hits that by intention left no record (`min_wait` only).
+    pub quiet: u64,
     /// Records not written because the ring was full.
     pub lost_ring_full: u64,
     /// Parks not remembered because the map was full (`min_wait` only).
     pub lost_map_full: u64,
     /// Records not written because the target's memory could not be read.
     pub lost_user_read: u64,
+    /// Wake-ups whose record says "waker unknown" because the way to the waker could not be read.
+    pub waker_unread: u64,
     /// Zero.
-    pub pad: [u64; 7],
+    pub pad: [u64; 4],
 }
 
 /// A park remembered by the kernel part while `min_wait` is on; value of the map `PARKED`, whose
-/// key is `slot << 48 | g`.
+/// key is [`parked_key`]. An entry stays while its goroutine lives and is written in place: the
+/// kernel part sets `parked_ns` to 0, writes the rest, then `parked_ns`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Parked {
-    /// When it parked, CLOCK_MONOTONIC ns.
+    /// When it parked, CLOCK_MONOTONIC ns; 0 = it is not parked now.
     pub parked_ns: u64,
     /// When it was made runnable; 0 = not yet, or not seen.
     pub ready_ns: u64,
@@ -70,12 +78,76 @@ pub struct Parked {
     pub reason: u8,
     /// `g.trackingSeq` as it was before the park adds one.
     pub run_seq: u8,
-    /// Zero.
-    pub pad: [u8; 2],
+    /// [`parked_tag`] of `parked_ns`. A reader outside the kernel copies an entry word by word
+    /// while it may be written; an entry whose tag does not fit is a mixture of two parks.
+    pub tag: u16,
+}
+
+/// The key of the map `PARKED`: user addresses on amd64 have 47 bits, so the slot fits above.
+#[inline(always)]
+pub const fn parked_key(slot: u16, g: u64) -> u64 {
+    (slot as u64) << 48 | g & 0xffff_ffff_ffff
+}
+
+/// What [`Parked::tag`] holds: the time of the park in units of about a microsecond.
+#[inline(always)]
+pub const fn parked_tag(parked_ns: u64) -> u16 {
+    (parked_ns >> 10) as u16
+}
+
+/// Length of the two pieces of a g that the kernel part reads at one go, in bytes: one from
+/// `goid` on, one from the first of `parentGoid` and `gopc` on.
+pub const WINDOW: u16 = 64;
+
+impl TargetConfig {
+    /// Where the piece with the fields of a birth begins.
+    #[inline(always)]
+    pub const fn birth_window(&self) -> u16 {
+        if self.g_parent < self.g_gopc { self.g_parent } else { self.g_gopc }
+    }
+
+    /// Whether the kernel part can read this layout: every field lies whole within its piece.
+    /// True for each Go version from 1.19 to 1.27.
+    pub const fn is_readable(&self) -> bool {
+        const fn within(start: u16, field: u16, size: u16) -> bool {
+            field >= start && field % size == 0 && field - start <= WINDOW - size
+        }
+        let birth = self.birth_window();
+        let parent = self.g_parent == NO_OFFSET || within(birth, self.g_parent, 8);
+        self.g_goid % 8 == 0
+            && birth % 8 == 0
+            && parent
+            && within(birth, self.g_gopc, 8)
+            && within(birth, self.g_startpc, 8)
+            && within(self.g_goid, self.g_waitreason, 1)
+            && within(self.g_goid, self.g_tracking_seq, 1)
+            && self.g_m % 8 == 0
+            && self.m_curg % 8 == 0
+    }
+}
+
+/// What the kernel part must know of this kernel and of loiter's place in it. Offsets in bytes,
+/// from the kernel's own BTF.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct KernelLayout {
+    /// Device of loiter's PID namespace, in the kernel's own encoding; used if `pidns_ino` is not 0.
+    pub pidns_dev: u64,
+    /// Inode of loiter's PID namespace; 0 = the initial one.
+    pub pidns_ino: u64,
+    /// `task_struct.tgid` (i32).
+    pub task_tgid: u32,
+    /// `task_struct.exit_code` (i32).
+    pub task_exit_code: u32,
+    /// `task_struct.signal` (pointer).
+    pub task_signal: u32,
+    /// `signal_struct.live.counter` (i32): threads of the process that have not begun to exit.
+    pub signal_live: u32,
 }
 
 const _: () = {
     assert!(size_of::<TargetConfig>() == 24);
     assert!(size_of::<SlotCounters>() == 128);
     assert!(size_of::<Parked>() == 40);
+    assert!(size_of::<KernelLayout>() == 32);
 };

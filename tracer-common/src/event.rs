@@ -11,8 +11,10 @@ use core::mem::{offset_of, size_of};
 pub struct Header {
     /// CLOCK_MONOTONIC in ns.
     pub time_ns: u64,
-    /// Records this slot had lost when this one was reserved (wrapping): a step between two
-    /// records locates the loss between them.
+    /// Records this slot had lost when this one was written (wrapping): a step between two
+    /// records locates the loss there, up to the probes that were under way at that moment (at
+    /// most one a CPU). Counts every hit that should have left a record and did not: ring full,
+    /// map full, failed user read. Programs not run at all (recursion) are not in it.
     pub lost_before: u32,
     /// The target's slot, from the attach cookie.
     pub slot: u16,
@@ -71,7 +73,9 @@ pub struct Park {
     /// `g.trackingSeq` as it was before the park adds one.
     pub run_seq: u8,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: u16,
+    /// Zero.
+    pub pad2: u32,
 }
 
 /// [`crate::ids::kind::READY`].
@@ -109,7 +113,9 @@ pub struct Wait {
     /// `g.trackingSeq` as it was before the park added one.
     pub run_seq: u8,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: u16,
+    /// Zero.
+    pub pad2: u32,
 }
 
 /// [`crate::ids::kind::EXEC`], [`crate::ids::kind::EXIT`], [`crate::ids::kind::FORK`].
@@ -118,7 +124,8 @@ pub struct Wait {
 pub struct Process {
     /// Head.
     pub header: Header,
-    /// FORK: thread group of the child (host PID namespace). EXIT: the raw exit code. EXEC: 0.
+    /// FORK: thread group of the child (host PID namespace). EXIT: the raw exit code of the last
+    /// thread. EXEC: 0.
     pub value: u64,
 }
 

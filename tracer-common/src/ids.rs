@@ -16,7 +16,7 @@ pub mod kind {
     pub const WAIT: u8 = 6;
     /// A traced process replaced its image. Body: [`crate::event::Process`].
     pub const EXEC: u8 = 16;
-    /// The thread-group leader of a traced process exited. Body: [`crate::event::Process`].
+    /// The last thread of a traced process exited. Body: [`crate::event::Process`].
     pub const EXIT: u8 = 17;
     /// A traced process made a child process. Body: [`crate::event::Process`].
     pub const FORK: u8 = 18;
@@ -78,4 +78,33 @@ impl Cookie {
     pub const fn index(self) -> u16 {
         (self.0 >> 32) as u16
     }
+}
+
+/// Names that both parts must agree on: programs and maps are found by them.
+pub mod name {
+    /// The programs of the five site kinds, by number ([`super::site`]).
+    pub const SITE_PROGRAMS: [&str; super::site::COUNT] =
+        ["birth", "death", "park", "run", "ready"];
+    /// Programs on kernel tracepoints: name of the program, name of the tracepoint.
+    pub const PROCESS_PROGRAMS: [(&str, &str); 3] = [
+        ("proc_exec", "sched_process_exec"),
+        ("proc_exit", "sched_process_exit"),
+        ("proc_fork", "sched_process_fork"),
+    ];
+    /// The ring of records.
+    pub const RING: &str = "RING";
+    /// Slot -> [`crate::config::TargetConfig`].
+    pub const TARGETS: &str = "TARGETS";
+    /// Slot -> [`crate::config::SlotCounters`], per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Slot -> records lost, the source of `Header::lost_before`.
+    pub const LOST: &str = "LOST";
+    /// [`crate::config::parked_key`] -> [`crate::config::Parked`].
+    pub const PARKED: &str = "PARKED";
+    /// Thread group, as loiter's PID namespace counts it, -> slot.
+    pub const TGIDS: &str = "TGIDS";
+    /// Global: log2 of the step of the ring's fill level at which the reader is woken.
+    pub const WAKE_SHIFT: &str = "WAKE_SHIFT";
+    /// Global: [`crate::config::KernelLayout`].
+    pub const KERNEL_LAYOUT: &str = "KERNEL_LAYOUT";
 }

@@ -4,36 +4,19 @@
 pub mod doctor;
 pub mod ps;
 pub mod watch;
+pub mod build;
 
 use std::sync::Arc;
 
 use crate::base::{Frame, Nanos, TaskKind, TaskState, WaitClass};
 use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
 
+pub use crate::detect::{Confidence, FindingKind};
+pub use crate::model::Waited;
+
 /// A moment on the wall clock, ns since the Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct WallTime(pub i64);
-
-/// How long a task has waited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Waited {
-    /// The start was seen, or the runtime wrote it down.
-    Exact(Nanos),
-    /// It was waiting already when it was first looked at.
-    AtLeast(Nanos),
-    /// It does not wait, or nothing is known.
-    Unknown,
-}
-
-impl Waited {
-    /// The known length, exact or not.
-    pub const fn known(self) -> Option<Nanos> {
-        match self {
-            Waited::Exact(n) | Waited::AtLeast(n) => Some(n),
-            Waited::Unknown => None,
-        }
-    }
-}
 
 /// A process.
 #[derive(Clone, PartialEq, Debug)]
@@ -106,47 +89,6 @@ pub struct DumpView {
     pub tasks: Vec<TaskView>,
 }
 
-/// What sort of finding.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum FindingKind {
-    /// Waits beyond the threshold.
-    Stuck,
-    /// Many tasks at one place of which none runs.
-    Crowd,
-}
-
-impl FindingKind {
-    /// The word used in JSON and text.
-    pub const fn word(self) -> &'static str {
-        match self {
-            FindingKind::Stuck => "stuck",
-            FindingKind::Crowd => "crowd",
-        }
-    }
-}
-
-/// How sure a finding is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Confidence {
-    /// May be normal.
-    Suspect,
-    /// Probably wrong.
-    Likely,
-    /// Wrong.
-    Certain,
-}
-
-impl Confidence {
-    /// The word used in JSON and text.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Confidence::Suspect => "suspect",
-            Confidence::Likely => "likely",
-            Confidence::Certain => "certain",
-        }
-    }
-}
-
 /// A finding, with its evidence.
 #[derive(Clone, PartialEq, Debug)]
 pub struct FindingView {
@@ -198,7 +140,7 @@ pub struct FindingView {
 
 impl FindingView {
     /// Most task ids a finding lists.
-    pub const MAX_TASKS: usize = 100;
+    pub const MAX_TASKS: usize = crate::detect::MAX_FINDING_TASKS;
 }
 
 /// Who last woke the tasks of a finding.

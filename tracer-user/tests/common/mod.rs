@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cli;
 pub mod go;
 pub mod process;
 pub mod skip;

@@ -1,0 +1,5 @@
+//! The programs.
+
+mod go;
+mod process;
+mod registers;
