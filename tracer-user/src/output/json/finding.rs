@@ -96,7 +96,11 @@ impl<'a> Evidence<'a> {
             youngest_wait_exact: exact(f.youngest_wait).is_some(),
             waits: f.waits.iter().map(TaskWaits::new).collect(),
             unchanged_looks: f.unchanged_looks,
-            objects: f.objects.iter().map(|(on, n)| Waiters { object: Object(on), waiters: *n }).collect(),
+            objects: f
+                .objects
+                .iter()
+                .map(|(on, n)| Waiters { object: Object(on), waiters: *n })
+                .collect(),
             object_count: f.object_count,
             last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
             site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),
