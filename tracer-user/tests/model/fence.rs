@@ -163,7 +163,7 @@ fn without_events_a_wait_is_at_least_as_long_as_equal_looks_reach() {
         w.look(t, t + 5, vec![waiting(5, ms(t + 1), ms(t + 2), RECEIVE, 9)]);
     }
     w.tick(9_000);
-    assert_eq!(w.waited(5), Waited::AtLeast(len(3_000)), "silence after the last look proves nothing");
+    assert_eq!(w.waited(5), Waited::AtLeast(len(2_999)), "silence after the last look proves nothing");
     assert_eq!(w.task(5).still_looks(), 3);
 }
 
@@ -173,7 +173,7 @@ fn a_changed_mark_begins_the_wait_anew() {
     for (t, seq) in [(10, 9), (1_010, 9), (3_010, 10), (4_010, 10)] {
         w.look(t, t + 5, vec![waiting(5, ms(t + 1), ms(t + 2), RECEIVE, seq)]);
     }
-    assert_eq!(w.waited(5), Waited::AtLeast(len(1_000)));
+    assert_eq!(w.waited(5), Waited::AtLeast(len(999)));
     assert_eq!(w.task(5).still_looks(), 2);
 }
 
@@ -194,9 +194,9 @@ fn the_start_that_the_runtime_wrote_down_is_exact() {
         ..waiting(5, ms(t), ms(t + 1), MUTEX, 9)
     };
     w.look(1_000, 1_010, vec![look(1_001, Some(ms(500)))]);
-    assert_eq!(w.waited(5), Waited::Exact(len(502)));
+    assert_eq!(w.waited(5), Waited::Exact(len(501)));
     w.look(2_000, 2_010, vec![look(2_001, None)]);
-    assert_eq!(w.waited(5), Waited::Exact(len(1_502)), "the same wait keeps its start");
+    assert_eq!(w.waited(5), Waited::Exact(len(1_501)), "the same wait keeps its start");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_park_before_the_probes_changed_stays_exact_only_while_looks_agree() {
             waiting(6, ms(10_001), ms(10_100), RECEIVE, 5),
         ],
     );
-    assert_eq!(w.waited(5), Waited::Exact(len(10_000)));
+    assert_eq!(w.waited(5), Waited::Exact(len(9_901)));
     assert_eq!(w.waited(6), Waited::AtLeast(len(0)));
 }
 
