@@ -62,7 +62,7 @@ pub struct SlotCounters {
 /// key is [`parked_key`]. An entry stays while its goroutine lives and is written in place: the
 /// kernel part sets `parked_ns` to 0, writes the rest, then `parked_ns`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Parked {
     /// When it parked, CLOCK_MONOTONIC ns; 0 = it is not parked now.
     pub parked_ns: u64,

@@ -83,7 +83,8 @@ impl Cookie {
 /// Names that both parts must agree on: programs and maps are found by them.
 pub mod name {
     /// The programs of the five site kinds, by number ([`super::site`]).
-    pub const SITE_PROGRAMS: [&str; super::site::COUNT] = ["birth", "death", "park", "run", "ready"];
+    pub const SITE_PROGRAMS: [&str; super::site::COUNT] =
+        ["birth", "death", "park", "run", "ready"];
     /// Programs on kernel tracepoints: name of the program, name of the tracepoint.
     pub const PROCESS_PROGRAMS: [(&str, &str); 3] = [
         ("proc_exec", "sched_process_exec"),

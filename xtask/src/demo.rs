@@ -78,7 +78,7 @@ fn watch_service(loiter: &Path, orders: &Path, args: &Args, mode: &[&str]) -> Re
     let (customers, _) = Workload::start(orders, &["-drive", &address, "-rate", &rate])?;
     let pid = service.pid().to_string();
 
-    let watch = ["watch", &pid, "--for", &args.watch];
+    let watch = ["watch", &pid, "--for", &args.watch, "--stuck-after", "10s"];
     println!("$ loiter {}", watch.join(" "));
     let (text, exit, first_told) = show(loiter, &watch)?;
 

@@ -132,9 +132,8 @@ impl Room {
     fn fill(&mut self, g: u64, start: u16) -> Result<Window<'_>, Unreadable> {
         let at = g.wrapping_add(u64::from(start)) as *const core::ffi::c_void;
         // SAFETY: writes `WINDOW` bytes into as many; the helper checks the address.
-        let error = unsafe {
-            bpf_probe_read_user_bytes(self.0.as_mut_ptr().cast(), u32::from(WINDOW), at)
-        };
+        let error =
+            unsafe { bpf_probe_read_user_bytes(self.0.as_mut_ptr().cast(), u32::from(WINDOW), at) };
         if error != 0 {
             return Err(Unreadable);
         }
@@ -201,7 +200,15 @@ fn parked(hit: &Hit) -> Result<(), Unreadable> {
     let reason = fields.byte(hit.target.g_waitreason);
     let run_seq = fields.byte(hit.target.g_tracking_seq);
     if hit.target.min_wait_ns == 0 {
-        hit.emit(kind::PARK, |header| Park { header, g: hit.g, goid, reason, run_seq, pad: 0, pad2: 0 });
+        hit.emit(kind::PARK, |header| Park {
+            header,
+            g: hit.g,
+            goid,
+            reason,
+            run_seq,
+            pad: 0,
+            pad2: 0,
+        });
     } else {
         let tid = hit.ctx.pid();
         let tag = parked_tag(hit.time_ns);
@@ -306,7 +313,8 @@ fn ran(hit: &Hit) -> Result<(), Unreadable> {
         waker: park.waker,
         reason: park.reason,
         run_seq: park.run_seq,
-        pad: 0, pad2: 0,
+        pad: 0,
+        pad2: 0,
     });
     Ok(())
 }

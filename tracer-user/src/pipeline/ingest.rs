@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::base::{KTime, ProcId, RunSeq, TaskId, Tid};
+use crate::base::{KTime, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::runtime::link::RecordNames;
 use crate::stream::decode::RawRecord;
 use crate::stream::{Event, EventKind, Input, Loss, LossKind, Waker};
@@ -86,12 +86,17 @@ impl Ingest {
         }
     }
 
-    /// Tells records that made no sense as losses of nobody in particular.
-    pub fn malformed(&mut self, count: u64, since: KTime, now: KTime) {
+    /// Tells losses of nobody in particular.
+    pub fn lost(&mut self, kind: LossKind, count: u64, since: KTime, now: KTime) {
         if count > 0 {
-            let kind = LossKind::Malformed;
             self.batch.push(Input::Loss(Loss { process: None, kind, count, since, until: now }));
         }
+    }
+
+    /// The owner of a slot, and its name for a wait reason.
+    pub fn reason(&mut self, slot: u16, number: u8) -> Option<(ProcId, ReasonId)> {
+        let slot = self.slots.get_mut(&slot)?;
+        Some((slot.process, slot.names.reason(number)))
     }
 
     /// The time of the newest record seen.

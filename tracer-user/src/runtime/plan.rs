@@ -122,6 +122,9 @@ pub struct Site {
     pub file_offset: u64,
     /// The instruction there.
     pub instruction: Emulated,
+    /// Its bytes in the file: before attaching they are compared with those in the file that is
+    /// about to be probed.
+    pub bytes: Box<[u8]>,
     /// The instruction as a disassembler prints it.
     pub text: Box<str>,
     /// Where the task is.

@@ -287,7 +287,10 @@ mod tests {
             let mut bytes = written(kind);
             assert_eq!(decode(&bytes).unwrap().header().kind, kind);
             bytes.push(0);
-            assert!(matches!(decode(&bytes), Err(DecodeError::Length { .. } | DecodeError::Size { .. })));
+            assert!(matches!(
+                decode(&bytes),
+                Err(DecodeError::Length { .. } | DecodeError::Size { .. })
+            ));
         }
     }
 

@@ -14,8 +14,8 @@ use crate::program::Background;
 
 /// Longest wait until it is attached.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
-/// What `loiter watch` says on its standard error once its probes are attached.
-const ATTACHED: &str = "watching";
+/// What `loiter watch` says on its standard error once its probes are attached and the first list is there.
+const ATTACHED: &str = "attached to pid";
 
 /// A running `loiter watch`.
 pub struct Tracer {

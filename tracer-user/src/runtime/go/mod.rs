@@ -1,14 +1,15 @@
 //! The Go runtime, 1.19 and 1.21 to 1.27 on amd64.
 
+pub mod build;
 pub mod idle;
+pub mod layout;
+pub mod reasons;
+pub mod snapshot;
 
 mod bytes;
-pub mod layout;
 mod layouts;
 mod locate;
 mod operands;
-pub mod reasons;
-pub mod snapshot;
 mod source;
 mod tables;
 mod unwind;

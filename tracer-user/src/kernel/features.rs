@@ -1,0 +1,504 @@
+//! What this kernel, these rights and this sandbox allow: facts for doctor, obstacles with their
+//! remedies, limitations that cost something but not everything.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use super::{btf, process, sys};
+
+/// The oldest kernel that has attach cookies for uprobes.
+const FLOOR: (u32, u32) = (5, 15);
+/// Since then programs for uprobe_multi exist.
+const MULTI_SINCE: (u32, u32) = (6, 6);
+/// Since then its filter for one process is right in every release.
+const MULTI_RIGHT_SINCE: (u32, u32) = (6, 11);
+/// Before, maps count against RLIMIT_MEMLOCK.
+const MEMLOCK_UNTIL: (u32, u32) = (5, 11);
+/// Memlock needed for the default ring and maps, with room to spare.
+const MEMLOCK_NEEDED: u64 = 64 << 20;
+/// Longest kernel log that is searched for the signature of a sandbox.
+const MOST_LOG_BYTES: usize = 64 << 10;
+
+/// The kernel's release.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KernelRelease {
+    /// As `uname -r` shows it.
+    pub text: String,
+    /// Major and minor number; (0, 0) if it does not begin with two numbers.
+    pub number: (u32, u32),
+}
+
+/// Rights of this process, as the kernel counts them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    effective: u64,
+}
+
+impl Capabilities {
+    const SYS_PTRACE: u32 = 19;
+    const SYS_ADMIN: u32 = 21;
+    const PERFMON: u32 = 38;
+    const BPF: u32 = 39;
+
+    fn has(self, capability: u32) -> bool {
+        self.effective >> capability & 1 != 0
+    }
+
+    /// May load programs.
+    pub fn bpf(self) -> bool {
+        self.has(Self::BPF) || self.sys_admin()
+    }
+
+    /// May attach them.
+    pub fn perfmon(self) -> bool {
+        self.has(Self::PERFMON) || self.sys_admin()
+    }
+
+    /// May read other processes.
+    pub fn sys_ptrace(self) -> bool {
+        self.has(Self::SYS_PTRACE)
+    }
+
+    /// May do nearly all; perf-event uprobes need it.
+    pub fn sys_admin(self) -> bool {
+        self.has(Self::SYS_ADMIN)
+    }
+
+    /// What is missing for uprobe_multi.
+    fn missing(self) -> Vec<&'static str> {
+        let wanted = [
+            (self.bpf(), "CAP_BPF"),
+            (self.perfmon(), "CAP_PERFMON"),
+            (self.sys_ptrace(), "CAP_SYS_PTRACE"),
+        ];
+        wanted.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
+    }
+}
+
+/// The kernel's lockdown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lockdown {
+    /// None, or not in this kernel.
+    Off,
+    /// Integrity: costs nothing here.
+    Integrity,
+    /// Confidentiality: programs may not read kernel memory.
+    Confidentiality,
+}
+
+/// A sandbox that is not a Linux kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sandbox {
+    /// gVisor, which implements system calls itself and has no BPF.
+    GVisor,
+}
+
+/// Whether uprobe_multi can be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MultiSupport {
+    /// The release is new enough.
+    Expected,
+    /// The release may have the filter that sees the main thread alone: it is tried at load.
+    ToBeTried,
+    /// Too old.
+    Absent,
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Features {
+    /// Release of the kernel.
+    pub kernel: KernelRelease,
+    /// Rights.
+    pub capabilities: Capabilities,
+    /// Whether these rights count: not those in a user namespace of one's own.
+    pub initial_user_namespace: bool,
+    /// Whether loiter sees all of the host's processes.
+    pub initial_pid_namespace: bool,
+    /// Whether a seccomp filter is on this process.
+    pub seccomp: bool,
+    /// Why bpf(2) cannot make a ring: error number; None = it can.
+    pub ring_error: Option<i32>,
+    /// The kernel's own types are there.
+    pub btf: bool,
+    /// The kernel has perf-event uprobes.
+    pub uprobes: bool,
+    /// uprobe_multi.
+    pub multi: MultiSupport,
+    /// Lockdown.
+    pub lockdown: Lockdown,
+    /// Sandbox, where one is recognised.
+    pub sandbox: Option<Sandbox>,
+    /// `kernel.unprivileged_bpf_disabled`, where it exists: 0 = also users without rights may load.
+    pub unprivileged_bpf_disabled: Option<u8>,
+    /// RLIMIT_MEMLOCK in bytes; None = no limit.
+    pub memlock: Option<u64>,
+}
+
+/// Why probes cannot be used at all.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Obstacle {
+    /// Not a Linux kernel.
+    #[error(
+        "this is a gVisor sandbox, which has no eBPF and hides other processes; run loiter on the \
+         host, outside of the sandbox"
+    )]
+    GVisor,
+    /// Too old.
+    #[error(
+        "Linux {release} is too old: probes need 5.15 or later (attach cookies); \
+         `--events none` works with snapshots alone"
+    )]
+    TooOld {
+        /// What runs.
+        release: String,
+    },
+    /// Rights are missing.
+    #[error(
+        "{} missing: run loiter as root, or give it CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE \
+         (`setcap`, `--cap-add`, or securityContext.capabilities)",
+        names.join(", ")
+    )]
+    Capabilities {
+        /// Their names.
+        names: Vec<&'static str>,
+    },
+    /// The rights do not count.
+    #[error(
+        "loiter runs in a user namespace, where capabilities do not count for eBPF; run it in the \
+         initial one (without `--userns`, hostUsers: true)"
+    )]
+    UserNamespace,
+    /// A limit on locked memory.
+    #[error(
+        "the limit on locked memory is {limit} bytes, and before Linux 5.11 maps count against it; \
+         `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit"
+    )]
+    Memlock {
+        /// The limit.
+        limit: u64,
+    },
+    /// bpf(2) is forbidden although the rights are there.
+    #[error(
+        "bpf(2) is refused ({}) although the capabilities are there: {}",
+        std::io::Error::from_raw_os_error(*errno),
+        if *seccomp {
+            "a seccomp filter is active; allow bpf and perf_event_open in it (`--security-opt seccomp=unconfined`, or a profile)"
+        } else {
+            "a security module (SELinux, AppArmor) or lockdown forbids it; the audit log says which"
+        }
+    )]
+    Refused {
+        /// The error number.
+        errno: i32,
+        /// Whether a seccomp filter is active.
+        seccomp: bool,
+    },
+    /// The kernel lacks bpf(2) or ring buffers.
+    #[error("this kernel has no BPF ring buffer ({}); CONFIG_BPF_SYSCALL is needed", std::io::Error::from_raw_os_error(*errno))]
+    NoRing {
+        /// The error number.
+        errno: i32,
+    },
+    /// The kernel lacks uprobes.
+    #[error("this kernel was built without uprobes (CONFIG_UPROBE_EVENTS)")]
+    NoUprobes,
+    /// The wanted method is not right in this kernel.
+    #[error(
+        "uprobe_multi of this kernel sees the main thread of a process alone (a bug of Linux 6.6 to \
+         6.9); use perf events (the default there), or a later stable release"
+    )]
+    MultiFilter,
+    /// Perf-event uprobes need more rights.
+    #[error(
+        "CAP_SYS_ADMIN missing: without uprobe_multi (Linux 6.6) uprobes are perf events, and those \
+         need it; run loiter as root"
+    )]
+    PerfEventNeedsAdmin,
+}
+
+/// What costs something, but not everything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limitation {
+    /// No BTF.
+    NoBtf,
+    /// Perf events instead of uprobe_multi.
+    PerfEvents,
+    /// Lockdown is on.
+    Lockdown,
+    /// Not all processes are seen.
+    PidNamespace,
+}
+
+impl fmt::Display for Limitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limitation::NoBtf => {
+                "no BTF (/sys/kernel/btf/vmlinux): execs, exits and forks are noticed late, by looking"
+            }
+            Limitation::PerfEvents => {
+                "no uprobe_multi (Linux 6.6): attaching and detaching take a second, and CAP_SYS_ADMIN is needed"
+            }
+            Limitation::Lockdown => {
+                "the kernel is locked down for confidentiality: probes work, and what the kernel's own memory tells may be missing"
+            }
+            Limitation::PidNamespace => {
+                "in a PID namespace: processes outside it cannot be traced, and execs, exits and forks in nested ones are noticed late"
+            }
+        })
+    }
+}
+
+impl Features {
+    /// Looks. Reads files and makes one small map; attaches nothing.
+    pub fn detect() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let version = fs::read_to_string("/proc/version").unwrap_or_default();
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let kernel = release_of(release.trim());
+        let uid_map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        Self {
+            capabilities: Capabilities { effective: status_hex(&status, "CapEff:").unwrap_or(0) },
+            initial_user_namespace: is_initial_map(&uid_map),
+            initial_pid_namespace: process::in_initial_pid_namespace().unwrap_or(true),
+            seccomp: status_hex(&status, "Seccomp:").is_some_and(|mode| mode != 0),
+            ring_error: sys::try_ring(super::page_size()).err().and_then(|e| e.raw_os_error()),
+            btf: Path::new(btf::PATH).exists(),
+            uprobes: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
+            multi: multi_support(kernel.number),
+            lockdown: lockdown_of(
+                &fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default(),
+            ),
+            sandbox: sandbox_of(&version, &kernel_log()),
+            unprivileged_bpf_disabled: fs::read_to_string(
+                "/proc/sys/kernel/unprivileged_bpf_disabled",
+            )
+            .ok()
+            .and_then(|text| text.trim().parse().ok()),
+            memlock: memlock(),
+            kernel,
+        }
+    }
+
+    /// What stands in the way of probes, the root cause first.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        if self.sandbox == Some(Sandbox::GVisor) {
+            return vec![Obstacle::GVisor];
+        }
+        if self.kernel.number < FLOOR && self.kernel.number != (0, 0) {
+            found.push(Obstacle::TooOld { release: self.kernel.text.clone() });
+        }
+        let names = self.capabilities.missing();
+        let complete = names.is_empty();
+        if !complete {
+            found.push(Obstacle::Capabilities { names });
+        } else if !self.initial_user_namespace {
+            found.push(Obstacle::UserNamespace);
+        }
+        if let Some(limit) = self.memlock
+            && self.kernel.number < MEMLOCK_UNTIL
+            && limit < MEMLOCK_NEEDED
+        {
+            found.push(Obstacle::Memlock { limit });
+        }
+        match self.ring_error {
+            Some(errno @ (libc::EPERM | libc::EACCES))
+                if complete && self.initial_user_namespace =>
+            {
+                found.push(Obstacle::Refused { errno, seccomp: self.seccomp });
+            }
+            Some(libc::EPERM | libc::EACCES) | None => {}
+            Some(errno) => found.push(Obstacle::NoRing { errno }),
+        }
+        if !self.uprobes && self.multi == MultiSupport::Absent {
+            found.push(Obstacle::NoUprobes);
+        }
+        found
+    }
+
+    /// What stands in the way of perf-event uprobes.
+    pub fn perf_event_obstacle(&self) -> Option<Obstacle> {
+        if !self.uprobes {
+            return Some(Obstacle::NoUprobes);
+        }
+        (!self.capabilities.sys_admin()).then_some(Obstacle::PerfEventNeedsAdmin)
+    }
+
+    /// What costs something, but not everything.
+    pub fn limitations(&self) -> Vec<Limitation> {
+        let all = [
+            (!self.btf, Limitation::NoBtf),
+            (self.multi == MultiSupport::Absent, Limitation::PerfEvents),
+            (self.lockdown == Lockdown::Confidentiality, Limitation::Lockdown),
+            (!self.initial_pid_namespace, Limitation::PidNamespace),
+        ];
+        all.into_iter().filter(|(applies, _)| *applies).map(|(_, limitation)| limitation).collect()
+    }
+}
+
+/// `6.1.0-28-cloud-amd64` -> (6, 1).
+fn release_of(text: &str) -> KernelRelease {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let number = match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (0, 0),
+    };
+    KernelRelease { text: text.to_owned(), number }
+}
+
+fn multi_support(release: (u32, u32)) -> MultiSupport {
+    if release < MULTI_SINCE {
+        MultiSupport::Absent
+    } else if release < MULTI_RIGHT_SINCE {
+        MultiSupport::ToBeTried
+    } else {
+        MultiSupport::Expected
+    }
+}
+
+/// A field of `/proc/self/status`, in hex; `Seccomp` has one digit.
+fn status_hex(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// The initial user namespace maps every id to itself.
+fn is_initial_map(uid_map: &str) -> bool {
+    let words: Vec<&str> = uid_map.split_whitespace().collect();
+    words.is_empty() || words == ["0", "0", "4294967295"]
+}
+
+/// `none [integrity] confidentiality`.
+fn lockdown_of(text: &str) -> Lockdown {
+    if text.contains("[confidentiality]") {
+        Lockdown::Confidentiality
+    } else if text.contains("[integrity]") {
+        Lockdown::Integrity
+    } else {
+        Lockdown::Off
+    }
+}
+
+/// gVisor shows one fixed version and opens its kernel log with its name. Source: gVisor,
+/// pkg/sentry/kernel/version.go and syslog.go.
+fn sandbox_of(version: &str, log: &str) -> Option<Sandbox> {
+    let fixed =
+        version.starts_with("Linux version 4.4.0 ") && version.contains("Jan 10 15:06:54 PST 2016");
+    let named = log.contains("Starting gVisor") || version.contains("gvisor");
+    (fixed || named).then_some(Sandbox::GVisor)
+}
+
+fn kernel_log() -> String {
+    /// `SYSLOG_ACTION_READ_ALL`: reads without consuming.
+    const READ_ALL: libc::c_int = 3;
+    let mut log = vec![0u8; MOST_LOG_BYTES];
+    let room = libc::c_int::try_from(log.len()).unwrap_or(0);
+    // SAFETY: the buffer is as long as is said.
+    let read = unsafe { libc::klogctl(READ_ALL, log.as_mut_ptr().cast(), room) };
+    log.truncate(usize::try_from(read).unwrap_or(0));
+    String::from_utf8_lossy(&log).into_owned()
+}
+
+fn memlock() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure outlives the call.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine on which all is well.
+    fn fine() -> Features {
+        Features {
+            kernel: release_of("6.12.9-amd64"),
+            capabilities: Capabilities { effective: u64::MAX },
+            initial_user_namespace: true,
+            initial_pid_namespace: true,
+            seccomp: false,
+            ring_error: None,
+            btf: true,
+            uprobes: true,
+            multi: MultiSupport::Expected,
+            lockdown: Lockdown::Off,
+            sandbox: None,
+            unprivileged_bpf_disabled: Some(2),
+            memlock: Some(8 << 20),
+        }
+    }
+
+    #[test]
+    fn nothing_stands_in_the_way_on_a_usual_host() {
+        assert_eq!(fine().obstacles(), []);
+        assert_eq!(fine().limitations(), []);
+    }
+
+    #[test]
+    fn the_floor_is_said_clearly() {
+        let old = Features { kernel: release_of("5.10.0-33-amd64"), ..fine() };
+        let Some(obstacle) = old.obstacles().into_iter().next() else { panic!() };
+        let text = obstacle.to_string();
+        assert!(text.contains("5.10.0-33-amd64") && text.contains("5.15"), "{text}");
+    }
+
+    #[test]
+    fn the_missing_capability_is_named() {
+        let effective = u64::MAX & !(1 << Capabilities::PERFMON) & !(1 << Capabilities::SYS_ADMIN);
+        let poor = Features { capabilities: Capabilities { effective }, ..fine() };
+        assert_eq!(poor.obstacles(), [Obstacle::Capabilities { names: vec!["CAP_PERFMON"] }]);
+        assert!(poor.obstacles()[0].to_string().starts_with("CAP_PERFMON missing"));
+        assert_eq!(poor.perf_event_obstacle(), Some(Obstacle::PerfEventNeedsAdmin));
+        let nobody = Features { capabilities: Capabilities { effective: 0 }, ..fine() };
+        let names = vec!["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE"];
+        assert_eq!(nobody.obstacles(), [Obstacle::Capabilities { names }]);
+    }
+
+    #[test]
+    fn a_refusal_without_rights_blames_the_rights_and_with_rights_the_filter() {
+        let refused = Features { ring_error: Some(libc::EPERM), seccomp: true, ..fine() };
+        assert_eq!(refused.obstacles(), [Obstacle::Refused { errno: libc::EPERM, seccomp: true }]);
+        assert!(refused.obstacles()[0].to_string().contains("seccomp"));
+        let nobody = Features { capabilities: Capabilities { effective: 0 }, ..refused };
+        assert!(matches!(nobody.obstacles()[..], [Obstacle::Capabilities { .. }]));
+    }
+
+    #[test]
+    fn gvisor_is_recognised_by_its_version_or_its_log() {
+        let version = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n";
+        assert_eq!(sandbox_of(version, ""), Some(Sandbox::GVisor));
+        assert_eq!(
+            sandbox_of("Linux version 6.1.0", "[    0.000000] Starting gVisor...\n"),
+            Some(Sandbox::GVisor)
+        );
+        assert_eq!(
+            sandbox_of("Linux version 6.1.0 (gcc 12)", "[    0.000000] Linux version"),
+            None
+        );
+        let inside =
+            Features { sandbox: Some(Sandbox::GVisor), ring_error: Some(libc::ENOSYS), ..fine() };
+        assert_eq!(inside.obstacles(), [Obstacle::GVisor]);
+    }
+
+    #[test]
+    fn releases_with_the_doubtful_filter_are_tried() {
+        assert_eq!(multi_support((6, 5)), MultiSupport::Absent);
+        assert_eq!(multi_support((6, 6)), MultiSupport::ToBeTried);
+        assert_eq!(multi_support((6, 10)), MultiSupport::ToBeTried);
+        assert_eq!(multi_support((6, 18)), MultiSupport::Expected);
+    }
+
+    #[test]
+    fn odd_texts_are_read_or_left() {
+        assert_eq!(release_of("6.18.44-fc").number, (6, 18));
+        assert_eq!(release_of("weird").number, (0, 0));
+        assert_eq!(lockdown_of("none [integrity] confidentiality\n"), Lockdown::Integrity);
+        assert_eq!(lockdown_of("none integrity [confidentiality]\n"), Lockdown::Confidentiality);
+        assert!(is_initial_map("         0          0 4294967295\n"));
+        assert!(!is_initial_map("         0       1000          1\n"));
+        assert_eq!(status_hex("Seccomp:\t2\n", "Seccomp:"), Some(2));
+    }
+}
