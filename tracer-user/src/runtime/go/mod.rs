@@ -4,9 +4,16 @@ pub mod build;
 pub mod idle;
 pub mod layout;
 pub mod reasons;
+pub mod snapshot;
 
 mod bytes;
 mod layouts;
+mod locate;
 mod operands;
+mod source;
+mod tables;
 mod unwind;
 mod version;
+mod waits_on;
+
+pub use locate::{Allgs, LocateError, Located, Module, locate};
