@@ -127,17 +127,21 @@ fn detaching_and_being_killed_leave_no_probe_behind() {
         let detached = tracer.kernel.detach(attached.slot).unwrap();
         assert_eq!(support::text_under_sites(&process, &plan), before);
         println!("{method:?}: attached in {:?}, detached in {:?}", attached.took, detached.took);
+        let programs = support::programs_of(std::process::id());
+        assert!(programs.len() >= 5, "{programs:?}");
         drop(tracer);
-        support::until("programs are unloaded", || support::programs_in_the_kernel() == 0);
+        support::until("programs are unloaded", || !support::any_is_loaded(&programs));
 
         let mut child =
             support::TracerProcess::start("a_tracer_that_attaches_and_waits", &process, method);
         child.wait_for("attached");
         assert!(support::text_under_sites(&process, &plan).iter().all(|code| code[0] == 0xcc));
+        let programs = support::programs_of(child.pid());
+        assert!(programs.len() >= 5, "{programs:?}");
         child.kill();
         support::until("probes of the killed tracer are gone", || {
             support::text_under_sites(&process, &plan) == before
-                && support::programs_in_the_kernel() == 0
+                && !support::any_is_loaded(&programs)
         });
         process.assert_alive();
         process.finish();
@@ -375,6 +379,47 @@ fn a_killed_target_is_told_once_with_its_signal() {
 }
 
 #[test]
+fn from_inside_a_pid_namespace_events_and_process_events_arrive() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    or_skip!(go_build(GO, "churn", Variant::Default));
+    let done = std::process::Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "a_tracer_in_a_pid_namespace", "--nocapture"])
+        .env("LOITER_TEST_NAMESPACE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// Run by the test above in a namespace of its own.
+#[test]
+#[ignore = "run by another test"]
+fn a_tracer_in_a_pid_namespace() {
+    if std::env::var_os("LOITER_TEST_NAMESPACE").is_none() {
+        return;
+    }
+    let binary = go_build(GO, "churn", Variant::Default).unwrap();
+    let (mut process, _) = GoProc::start_ready(&binary, &["-workers", "1"]);
+    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+    let attached = tracer.attach(&process, &binary, Kinds::ALL);
+    let mut tally = Tally::default();
+    process.ask("spawn", "spawned");
+    let has = |tally: &Tally, kind| tally.process.iter().any(|r| r.header().kind == kind);
+    tracer.drain_until(&mut tally, |tally| tally.births.len() > 50 && has(tally, kind::FORK));
+    let pid = process.pid();
+    process.signal(libc::SIGKILL);
+    drop(process);
+    tracer.drain_until(&mut tally, |tally| has(tally, kind::EXIT));
+    assert!(tally.process.iter().all(|record| record.header().slot == attached.slot));
+    let host_pid = tally.process[0].header().tgid;
+    assert_ne!(host_pid, pid, "records carry the host's ids");
+    assert!(tally.births.values().all(|birth| birth.header.tgid == host_pid));
+}
+
+#[test]
 fn modes_can_be_changed_while_the_target_runs() {
     let _alone = support::alone();
     or_skip!(common::need_bpf());
@@ -469,4 +514,49 @@ fn loading_is_quick_and_settings_out_of_range_are_refused() {
         let settings = LoadSettings { ring_bytes, ..LoadSettings::default() };
         assert!(matches!(Kernel::load(&settings), Err(KernelError::Setting { .. })));
     }
+}
+
+/// What the target pays: its own CPU time a round trip of ping-pong, with and without probes.
+#[test]
+#[ignore = "measures; run it alone: cargo test --test kernel_e2e -- --ignored what_a_hit_costs --nocapture"]
+fn what_a_hit_costs() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    let binary = or_skip!(go_build(GO, "pingpong", Variant::Default));
+    let mut process = GoProc::start_with(&binary, &[], &[("GOMAXPROCS", "1")]);
+    process.wait_for("ready");
+    let one = |kind| (format!("{kind:?}"), Kinds::NONE.with(kind), 0);
+    let cases = [
+        ("none".to_owned(), Kinds::NONE, 0),
+        one(SiteKind::Park),
+        one(SiteKind::Run),
+        one(SiteKind::Ready),
+        ("all".to_owned(), Kinds::ALL, 0),
+        ("all, min_wait 10 ms".to_owned(), Kinds::ALL, 10_000_000),
+    ];
+    let mut costs: Vec<Vec<(f64, f64)>> = vec![Vec::new(); cases.len()];
+    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+    for _ in 0..5 {
+        for ((_, kinds, min_wait_ns), costs) in cases.iter().zip(&mut costs) {
+            let config = TargetConfig { min_wait_ns: *min_wait_ns, ..hand_plan::GO_1_27 };
+            let attached = tracer.attach_with(&process, &binary, *kinds, config);
+            costs.push(support::cost_a_round(&mut tracer, &mut process, attached.slot));
+            tracer.kernel.detach(attached.slot).unwrap();
+            tracer.drain(&mut Tally::default());
+        }
+    }
+    let mut bare = 0.0;
+    for ((name, _, _), costs) in cases.iter().zip(&mut costs) {
+        costs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (cost, hits) = costs[costs.len() / 2];
+        if hits == 0.0 {
+            bare = cost;
+        }
+        let a_hit = (cost - bare) / hits.max(1.0);
+        let (least, most) = (costs[0].0, costs[costs.len() - 1].0);
+        println!(
+            "{name:22} {cost:6.0} ns a round ({least:.0}-{most:.0}), {hits:.2} hits, {a_hit:4.0} ns a hit"
+        );
+    }
+    process.finish();
 }

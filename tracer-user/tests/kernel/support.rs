@@ -175,13 +175,30 @@ pub fn text_under_sites(process: &GoProc, plan: &ProbePlan) -> Vec<Vec<u8>> {
     plan.sites.iter().map(read).collect()
 }
 
-/// Programs of ours that are loaded, in any process.
-pub fn programs_in_the_kernel() -> usize {
-    let ours = tracer_common::ids::name::SITE_PROGRAMS;
-    aya::programs::loaded_programs()
-        .flatten()
-        .filter(|program| program.name_as_str().is_some_and(|name| ours.contains(&name)))
-        .count()
+/// Ids of the BPF programs a process holds.
+pub fn programs_of(pid: u32) -> HashSet<u32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let info = entries.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+    info.filter_map(|text| {
+        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"))?;
+        id.trim().parse().ok()
+    })
+    .collect()
+}
+
+/// Whether the kernel still has one of these programs.
+pub fn any_is_loaded(programs: &HashSet<u32>) -> bool {
+    aya::programs::loaded_programs().flatten().any(|program| programs.contains(&program.id()))
+}
+
+/// Time on a CPU that a process has had, from the scheduler's own accounts.
+pub fn cpu_time(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let times = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(times.sum())
 }
 
 /// Polls for what the kernel gives no event for.
@@ -248,6 +265,10 @@ impl TracerProcess {
         assert!(found, "the tracer process ended before it said {word}");
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -259,4 +280,24 @@ impl Drop for TracerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU time of the target and hits, both a round of ping-pong, over a quarter of a second.
+pub fn cost_a_round(tracer: &mut Tracer, process: &mut GoProc, slot: u16) -> (f64, f64) {
+    let mut look = |tracer: &Tracer| {
+        let said = process.ask("count", "count");
+        let rounds: f64 = said.split_whitespace().next().unwrap().parse().unwrap();
+        let hits = all_hits(&tracer.kernel.counters(slot).unwrap()) as f64;
+        (rounds, hits, cpu_time(process.pid()).as_nanos() as f64)
+    };
+    let begin = look(tracer);
+    let end = Instant::now() + Duration::from_millis(250);
+    let mut tally = Tally::default();
+    while Instant::now() < end {
+        tracer.wait();
+        tracer.drain(&mut tally);
+    }
+    let end = look(tracer);
+    let rounds = end.0 - begin.0;
+    ((end.2 - begin.2) / rounds, (end.1 - begin.1) / rounds)
 }
