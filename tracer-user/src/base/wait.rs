@@ -18,6 +18,16 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// All states, each at the index of its value.
+    pub const ALL: [TaskState; 6] = [
+        TaskState::Runnable,
+        TaskState::Running,
+        TaskState::Syscall,
+        TaskState::Waiting,
+        TaskState::Preempted,
+        TaskState::Unknown,
+    ];
+
     /// The word used in JSON and text.
     pub const fn word(self) -> &'static str {
         match self {

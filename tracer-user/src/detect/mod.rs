@@ -1,1 +1,233 @@
-//! detect
+//! Detectors: which of the waiting tasks are wrong, how sure that is, and why.
+//!
+//! They match on names and classes and know no runtime; what waits by nature is handed in as data.
+//! They read no clock: `now` is a moment of the stream. One file a detector; [`engine`] runs them
+//! and turns what they say into findings that open, grow and are resolved.
+//! May use: model, base, stream.
+
+mod crowd;
+mod engine;
+mod evidence;
+mod gather;
+mod identity;
+mod idle;
+mod stuck;
+
+use crate::base::{IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
+use crate::model::{GroupKey, Model, Process, Waited};
+use crate::stream::{Command, WaitsOn};
+
+pub use crowd::Crowd;
+pub use engine::{Change, Engine};
+pub use idle::{IdleCount, IdleMatcher};
+pub use stuck::Stuck;
+
+/// What sort of finding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FindingKind {
+    /// Waits beyond the threshold.
+    Stuck,
+    /// Many tasks at one place of which none runs.
+    Crowd,
+}
+
+impl FindingKind {
+    /// The word used in JSON and text.
+    pub const fn word(self) -> &'static str {
+        match self {
+            FindingKind::Stuck => "stuck",
+            FindingKind::Crowd => "crowd",
+        }
+    }
+}
+
+/// How sure a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Confidence {
+    /// May be normal.
+    Suspect,
+    /// Probably wrong.
+    Likely,
+    /// Wrong.
+    Certain,
+}
+
+impl Confidence {
+    /// The word used in JSON and text.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Confidence::Suspect => "suspect",
+            Confidence::Likely => "likely",
+            Confidence::Certain => "certain",
+        }
+    }
+
+    /// One step less sure.
+    #[must_use]
+    pub const fn lowered(self) -> Self {
+        match self {
+            Confidence::Suspect | Confidence::Likely => Confidence::Suspect,
+            Confidence::Certain => Confidence::Likely,
+        }
+    }
+}
+
+/// What detectors go by.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// A wait this long is beyond what is normal. 30 s: what waits for a lock or to send has then
+    /// outlived the usual request timeout, and three rounds of a usual health check.
+    pub stuck_after: Nanos,
+    /// This many tasks at one place are a crowd. 100: above the usual size of a pool, and about
+    /// what nobody reads one by one; fewer are found by the length of their waits.
+    pub crowd_at_least: usize,
+    /// A crowd stands still when this many looks in a row found each of its tasks as it was: with
+    /// 3, a busy task passes for a still one once in 65 536.
+    pub crowd_looks: u32,
+    /// ... and when these looks span this long. 2 s: longer than a garbage collection or a slow
+    /// disk holds up a whole service, short enough to answer a person who waits.
+    pub crowd_span: Nanos,
+    /// So few tasks of one spawn site that wait for work, none of them created while watched, are
+    /// the background workers every program has. 3: flushers, watchers and listeners come in ones
+    /// and twos.
+    pub lone_at_most: usize,
+    /// Findings less sure are kept back.
+    pub least_confidence: Confidence,
+    /// What waits by nature.
+    pub idle: Vec<IdlePattern>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stuck_after: Nanos::from_secs(30),
+            crowd_at_least: 100,
+            crowd_looks: 3,
+            crowd_span: Nanos::from_secs(2),
+            lone_at_most: 3,
+            least_confidence: Confidence::Suspect,
+            idle: Vec::new(),
+        }
+    }
+}
+
+/// Most tasks a finding lists.
+pub const MAX_FINDING_TASKS: usize = 100;
+/// Most objects a finding lists.
+pub const MAX_FINDING_OBJECTS: usize = 10;
+
+/// See [`Check::next_look`].
+const LOOK_SHARE: u64 = 10;
+
+/// A finding, in ids.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Finding {
+    /// Equal for equal findings of the same program, across runs.
+    pub id: Box<str>,
+    /// Sort.
+    pub kind: FindingKind,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Why that sure, in words.
+    pub reasons: Vec<String>,
+    /// In which process.
+    pub process: ProcId,
+    /// Spawn site, wait site, reason.
+    pub key: GroupKey,
+    /// At most [`MAX_FINDING_TASKS`] of `count`, oldest wait first.
+    pub tasks: Vec<TaskId>,
+    /// How many there are.
+    pub count: u64,
+    /// The longest wait.
+    pub oldest_wait: Waited,
+    /// The shortest wait.
+    pub youngest_wait: Waited,
+    /// What they wait on, most waiters first, at most [`MAX_FINDING_OBJECTS`].
+    pub objects: Vec<(WaitsOn, u64)>,
+    /// How many distinct objects there are.
+    pub object_count: u64,
+    /// Who woke most of them last, where seen, and whether it lives.
+    pub last_waker: Option<LastWaker>,
+    /// Births and deaths told at the spawn site; None without such events.
+    pub site_births_deaths: Option<(u64, u64)>,
+    /// The fewest equal looks any of the tasks has.
+    pub unchanged_looks: u32,
+    /// Stack memory held by all, bytes.
+    pub stack_bytes: u64,
+    /// The stack most of them have.
+    pub stack: StackId,
+    /// When it was first found.
+    pub first_seen: KTime,
+    /// As of when this is told.
+    pub at: KTime,
+}
+
+/// Who woke the tasks of a finding last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastWaker {
+    /// Who.
+    pub task: TaskId,
+    /// Whether it is still known alive.
+    pub alive: bool,
+}
+
+/// What a check looks at.
+pub struct Check<'a> {
+    /// Everything known.
+    pub model: &'a Model,
+    /// The process that is checked.
+    pub process: &'a Process,
+    /// What detectors go by.
+    pub settings: &'a Settings,
+    /// What waits by nature.
+    pub idle: &'a mut IdleMatcher,
+    /// The moment of the stream.
+    pub now: KTime,
+}
+
+impl Check<'_> {
+    /// When the next look may be, `pause` after the last at the earliest; looks that detectors ask
+    /// for take at most one part in [`LOOK_SHARE`] of the time.
+    fn next_look(&self, pause: Nanos) -> KTime {
+        self.process.last_look().map_or(self.now, |last| {
+            let share = Nanos(last.t1.since(last.t0).0.saturating_mul(LOOK_SHARE));
+            last.t1.after(pause.max(share)).max(self.now)
+        })
+    }
+
+    /// The class of a group's reason.
+    fn class(&self, key: GroupKey) -> Option<WaitClass> {
+        self.model.names().class(key.reason)
+    }
+}
+
+/// What a detector says.
+#[derive(Default, Debug)]
+pub struct Verdicts {
+    /// All that it finds now.
+    pub findings: Vec<Finding>,
+    /// When it wants to be asked again at the latest.
+    pub recheck_at: Option<KTime>,
+    /// Whether a fresh look would tell it more, and not before when.
+    pub look_at: Option<KTime>,
+    /// What else it wants.
+    pub commands: Vec<Command>,
+}
+
+impl Verdicts {
+    /// Wants to be asked again by then.
+    fn recheck(&mut self, at: KTime) {
+        self.recheck_at = Some(self.recheck_at.map_or(at, |t| t.min(at)));
+    }
+
+    /// Wants a look then.
+    fn look(&mut self, at: KTime) {
+        self.look_at = Some(self.look_at.map_or(at, |t| t.min(at)));
+    }
+}
+
+/// Finds one sort of wrong.
+pub trait Detector: Send {
+    /// Says what is wrong now. Must depend on nothing but its past checks and this one.
+    fn check(&mut self, check: &mut Check<'_>) -> Verdicts;
+}

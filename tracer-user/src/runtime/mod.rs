@@ -3,4 +3,5 @@
 //! May use: object, target, symbolize, stream, base, tracer-common.
 
 pub mod go;
+pub mod link;
 pub mod plan;

@@ -1,4 +1,30 @@
 //! The target from outside: `/proc`, namespaces, cgroups, and its memory behind one trait.
-//! Everything read here is hostile input. May use: base.
+//!
+//! Everything read here is hostile input: names, paths, tables of mappings and memory belong to a
+//! tenant, while the reader is root. Reads are bounded, paths are opened without following links
+//! out of the target's root. May use: base.
 
+mod container;
+mod error;
+mod file;
+mod fixture;
+mod live;
+mod maps;
 pub mod memory;
+mod pidfd;
+mod process;
+mod procfs;
+mod threads;
+
+pub use container::{ContainerId, container_of, fuzz_cgroup};
+pub use error::TargetError;
+pub use file::{FileAt, FileId};
+pub use fixture::{FixtureMem, RecordingMem};
+pub use live::LiveMem;
+pub use maps::{FileKey, Mapping, Maps, Perms, fuzz_maps};
+pub use memory::{Piece, ReadError, ReadMem};
+pub use pidfd::PidFd;
+pub use process::{
+    ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,
+};
+pub use threads::ThreadIds;

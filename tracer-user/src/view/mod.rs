@@ -1,35 +1,22 @@
 //! The read model: immutable, named, ready to be shown. Outputs see nothing else.
 //! May use: model, detect, stream, base.
 
+pub mod doctor;
+pub mod ps;
+pub mod watch;
+pub mod build;
+
 use std::sync::Arc;
 
-use crate::base::{Frame, Nanos, TaskKind, TaskState, WaitClass};
+use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
 use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
+
+pub use crate::detect::{Confidence, FindingKind};
+pub use crate::model::Waited;
 
 /// A moment on the wall clock, ns since the Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct WallTime(pub i64);
-
-/// How long a task has waited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Waited {
-    /// The start was seen, or the runtime wrote it down.
-    Exact(Nanos),
-    /// It was waiting already when it was first looked at.
-    AtLeast(Nanos),
-    /// It does not wait, or nothing is known.
-    Unknown,
-}
-
-impl Waited {
-    /// The known length, exact or not.
-    pub const fn known(self) -> Option<Nanos> {
-        match self {
-            Waited::Exact(n) | Waited::AtLeast(n) => Some(n),
-            Waited::Unknown => None,
-        }
-    }
-}
 
 /// A process.
 #[derive(Clone, PartialEq, Debug)]
@@ -102,47 +89,6 @@ pub struct DumpView {
     pub tasks: Vec<TaskView>,
 }
 
-/// What sort of finding.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum FindingKind {
-    /// Waits beyond the threshold.
-    Stuck,
-    /// Many tasks at one place of which none runs.
-    Crowd,
-}
-
-impl FindingKind {
-    /// The word used in JSON and text.
-    pub const fn word(self) -> &'static str {
-        match self {
-            FindingKind::Stuck => "stuck",
-            FindingKind::Crowd => "crowd",
-        }
-    }
-}
-
-/// How sure a finding is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Confidence {
-    /// May be normal.
-    Suspect,
-    /// Probably wrong.
-    Likely,
-    /// Wrong.
-    Certain,
-}
-
-impl Confidence {
-    /// The word used in JSON and text.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Confidence::Suspect => "suspect",
-            Confidence::Likely => "likely",
-            Confidence::Certain => "certain",
-        }
-    }
-}
-
 /// A finding, with its evidence.
 #[derive(Clone, PartialEq, Debug)]
 pub struct FindingView {
@@ -166,6 +112,8 @@ pub struct FindingView {
     pub wait_class: Option<WaitClass>,
     /// Ids, at most [`FindingView::MAX_TASKS`] of `count`, oldest wait first.
     pub tasks: Vec<u64>,
+    /// The waits of these tasks, as far as they still wait.
+    pub waits: Vec<TaskWait>,
     /// How many there are.
     pub count: u64,
     /// The longest wait.
@@ -188,11 +136,26 @@ pub struct FindingView {
     pub stack: Arc<[Arc<Frame>]>,
     /// When it was first found.
     pub first_seen: WallTime,
+    /// The moment that this view tells of: waits are as long as they were then.
+    pub as_of: WallTime,
 }
 
 impl FindingView {
     /// Most task ids a finding lists.
-    pub const MAX_TASKS: usize = 100;
+    pub const MAX_TASKS: usize = crate::detect::MAX_FINDING_TASKS;
+}
+
+/// The wait of one task of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskWait {
+    /// The task's id.
+    pub id: u64,
+    /// When the wait began; where it is not exact, since when it is known.
+    pub since: WallTime,
+    /// The same on CLOCK_MONOTONIC.
+    pub since_monotonic: KTime,
+    /// How long it has lasted.
+    pub waited: Waited,
 }
 
 /// Who last woke the tasks of a finding.
@@ -237,6 +200,8 @@ pub struct SummaryView {
     pub mode: Mode,
     /// Why it ended, in words (`target exited`, `interrupted`, `time is up`).
     pub ended: String,
+    /// When.
+    pub ended_at: WallTime,
     /// How long it was watched.
     pub watched: Nanos,
     /// Births seen; None without lifecycle events.

@@ -315,6 +315,11 @@ pub fn full_matrix() -> bool {
     std::env::var("LOITER_MATRIX").is_ok_and(|value| value == "full")
 }
 
+/// How often to repeat what is repeated often: `LOITER_CYCLES`, else the number for an ordinary run.
+pub fn cycles(ordinary: u32) -> u32 {
+    std::env::var("LOITER_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(ordinary)
+}
+
 /// Versions to test with: all of them in the full matrix, else the short set.
 pub fn versions() -> &'static [&'static str] {
     if full_matrix() { &GO_VERSIONS } else { &SHORT_GO_VERSIONS }

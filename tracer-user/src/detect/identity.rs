@@ -1,0 +1,50 @@
+//! The id of a finding: equal for equal findings of the same program, whichever run, process,
+//! address, time or count. It also survives a rebuild as long as the lines stay where they are:
+//! who has silenced or filed a finding does not meet it as new after each deployment.
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::base::FrameId;
+use crate::model::{GroupKey, Model, Process};
+
+use super::FindingKind;
+
+/// Hashes kind, program, spawn site, wait site and reason: 16 hex digits.
+pub(super) fn finding_id(
+    model: &Model,
+    process: &Process,
+    kind: FindingKind,
+    key: GroupKey,
+) -> Box<str> {
+    let mut hash = Xxh3Default::new();
+    // A text and a separator no text holds, so that no two lists of texts run together.
+    let mut add = |text: &str| {
+        hash.update(text.as_bytes());
+        hash.update(&[0xff]);
+    };
+    add(kind.word());
+    add(program(process));
+    for site in [key.spawn_site, key.wait_site] {
+        add_site(model, site, &mut add);
+    }
+    add(model.names().reason(key.reason).map_or("", |r| &r.word));
+    format!("{:016x}", hash.digest()).into()
+}
+
+fn add_site(model: &Model, site: FrameId, add: &mut impl FnMut(&str)) {
+    match model.names().frame(site) {
+        Some(frame) => {
+            add(&frame.function);
+            add(&frame.file);
+            add(&frame.line.to_string());
+        }
+        None => add(""),
+    }
+}
+
+/// What names the program: its main package, else its module, else the name of its file.
+fn program(process: &Process) -> &str {
+    let def = process.def();
+    let file = def.exe.rsplit('/').next().unwrap_or(&def.exe);
+    def.build.path.as_deref().or(def.build.module.as_deref()).unwrap_or(file)
+}

@@ -1,0 +1,83 @@
+//! What a task waits on, packed: nearly all wait on one channel or one lock, and those need no
+//! memory of their own.
+
+use crate::base::KTime;
+use crate::stream::{ChannelState, LockKind, WaitsOn};
+
+/// [`WaitsOn`] in 24 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) enum Object {
+    /// Not known, or nothing.
+    #[default]
+    Unknown,
+    /// One channel whose sizes fit 32 bits.
+    Channel { closed: bool, capacity: u32, length: u32, address: u64 },
+    /// Any other list of channels.
+    Channels(Box<[ChannelState]>),
+    /// A lock or group.
+    Lock { kind: LockKind, address: u64 },
+    /// A timer.
+    Timer { until: KTime },
+}
+
+const _: () = assert!(size_of::<Object>() == 24);
+
+impl Object {
+    /// Packs.
+    pub fn pack(on: WaitsOn) -> Self {
+        match on {
+            WaitsOn::Unknown => Object::Unknown,
+            WaitsOn::Lock { kind, address } => Object::Lock { kind, address },
+            WaitsOn::Timer { until } => Object::Timer { until },
+            WaitsOn::Channels(list) => match *list {
+                [c] => match (u32::try_from(c.capacity), u32::try_from(c.length)) {
+                    (Ok(capacity), Ok(length)) => {
+                        Object::Channel { closed: c.closed, capacity, length, address: c.address }
+                    }
+                    _ => Object::Channels(list),
+                },
+                _ => Object::Channels(list),
+            },
+        }
+    }
+
+    /// Unpacks.
+    pub fn unpack(&self) -> WaitsOn {
+        match self {
+            Object::Unknown => WaitsOn::Unknown,
+            Object::Channel { closed, capacity, length, address } => {
+                WaitsOn::Channels(Box::new([ChannelState {
+                    address: *address,
+                    capacity: (*capacity).into(),
+                    length: (*length).into(),
+                    closed: *closed,
+                }]))
+            }
+            Object::Channels(list) => WaitsOn::Channels(list.clone()),
+            Object::Lock { kind, address } => WaitsOn::Lock { kind: *kind, address: *address },
+            Object::Timer { until } => WaitsOn::Timer { until: *until },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_loses_nothing() {
+        let channel =
+            |capacity| ChannelState { address: 0xc000_1000, capacity, length: 3, closed: true };
+        for on in [
+            WaitsOn::Unknown,
+            WaitsOn::Channels(Box::new([])),
+            WaitsOn::Channels(Box::new([channel(8)])),
+            WaitsOn::Channels(Box::new([channel(1 << 40)])),
+            WaitsOn::Channels(Box::new([channel(8), channel(0)])),
+            WaitsOn::Lock { kind: LockKind::RwWrite, address: 7 },
+            WaitsOn::Timer { until: KTime(9) },
+        ] {
+            assert_eq!(Object::pack(on.clone()).unpack(), on);
+        }
+    }
+}

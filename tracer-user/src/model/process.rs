@@ -1,0 +1,588 @@
+//! One process incarnation: its tasks, and what its events do to them.
+
+use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskState};
+use crate::stream::{
+    Command, EndHow, Event, EventKind, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
+    Waker,
+};
+
+use super::asks::Asks;
+use super::flow::{Flow, NEVER};
+use super::groups::{Group, GroupKey, Groups};
+use super::sites::{Sites, SpawnSite};
+use super::table::TaskTable;
+use super::task::{Counted, NOWHERE, Origin, Task, Wait, number_of};
+use super::tombs::{End, Tomb, Tombs};
+
+/// Most tasks followed in one process; more are counted, not followed: 200 bytes each.
+pub const MAX_TASKS: usize = 1 << 20;
+
+/// What happened so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Births told by events.
+    pub births: u64,
+    /// Deaths told by events.
+    pub deaths: u64,
+    /// Tasks there at the first look.
+    pub before: u64,
+    /// Tasks that a later look, or an event other than a birth, found new: births that were not
+    /// told. Loss is one cause; a creation that no probe covers is another.
+    pub appeared: u64,
+    /// Tasks that a complete look found gone: deaths that were not told.
+    pub vanished: u64,
+    /// Tasks known from an event alone that the next complete look did not have: not counted as
+    /// vanished, since they may never have lived.
+    pub phantoms: u64,
+    /// Deaths of tasks that were not known.
+    pub unknown_deaths: u64,
+    /// Looks that showed a run which the events should have told.
+    pub gaps: u64,
+    /// Looks merged.
+    pub looks: u32,
+    /// Looks begun and not ended well.
+    pub looks_dropped: u32,
+    /// Tasks not followed because there were too many.
+    pub not_followed: u64,
+}
+
+/// The last look merged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastLook {
+    /// Its number.
+    pub look: LookSeq,
+    /// When its first read began.
+    pub t0: KTime,
+    /// When its last read ended.
+    pub t1: KTime,
+    /// How it went.
+    pub outcome: LookOutcome,
+}
+
+/// A process incarnation.
+#[derive(Debug)]
+pub struct Process {
+    def: ProcessDef,
+    pub(super) flow: Flow,
+    pub(super) tasks: TaskTable,
+    pub(super) tombs: Tombs,
+    pub(super) sites: Sites,
+    pub(super) groups: Groups,
+    pub(super) counts: Counts,
+    pub(super) asks: Asks,
+    pub(super) last_look: Option<LastLook>,
+    /// Of the last look: in it, not known, and perhaps ended meanwhile.
+    pub(super) unsure: hashbrown::HashSet<TaskId>,
+    /// How many tasks may be followed.
+    pub(super) limit: usize,
+    by_state: [u64; TaskState::ALL.len()],
+    system: u64,
+    losses: [u64; LossKind::ALL.len()],
+    ended: Option<(KTime, EndHow)>,
+    exit_code: Option<u32>,
+}
+
+impl Process {
+    pub(super) fn new(def: ProcessDef) -> Self {
+        Self {
+            flow: Flow::new(def.at),
+            asks: Asks::new(def.process),
+            def,
+            tasks: TaskTable::default(),
+            tombs: Tombs::new(),
+            sites: Sites::default(),
+            groups: Groups::default(),
+            counts: Counts::default(),
+            last_look: None,
+            unsure: hashbrown::HashSet::new(),
+            limit: MAX_TASKS,
+            by_state: [0; TaskState::ALL.len()],
+            system: 0,
+            losses: [0; LossKind::ALL.len()],
+            ended: None,
+            exit_code: None,
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ProcId {
+        self.def.process
+    }
+    /// What is known of it.
+    pub fn def(&self) -> &ProcessDef {
+        &self.def
+    }
+    /// Which probes are on.
+    pub fn mode(&self) -> Mode {
+        self.flow.mode()
+    }
+    /// The widest set of probes there was.
+    pub fn widest_mode(&self) -> Mode {
+        self.flow.widest()
+    }
+    /// Whether every park and run of its tasks is told at present.
+    pub fn tells_every_run(&self) -> bool {
+        self.flow.is_raw()
+    }
+    /// What happened so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+    /// When and how it ended, if it did.
+    pub fn ended(&self) -> Option<(KTime, EndHow)> {
+        self.ended
+    }
+    /// The raw wait status, once it has begun to exit.
+    pub fn exit_code(&self) -> Option<u32> {
+        self.exit_code
+    }
+    /// The last look merged.
+    pub fn last_look(&self) -> Option<&LastLook> {
+        self.last_look.as_ref()
+    }
+    /// What was lost of this kind.
+    pub fn lost(&self, kind: LossKind) -> u64 {
+        LossKind::ALL
+            .iter()
+            .position(|&k| k == kind)
+            .and_then(|i| self.losses.get(i))
+            .copied()
+            .unwrap_or(0)
+    }
+    /// What was lost of all kinds.
+    pub fn lost_in_all(&self) -> u64 {
+        self.losses.iter().sum()
+    }
+    /// Whether something lost has not been healed by a complete look yet.
+    pub fn is_in_doubt(&self) -> bool {
+        self.flow.unhealed().is_some()
+    }
+
+    /// Tasks alive by all that is known, in no order.
+    pub fn tasks(&self) -> &[Task] {
+        self.tasks.all()
+    }
+    /// A task.
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.find(id).and_then(|slot| self.tasks.get(slot))
+    }
+    /// How many of the program's own tasks are alive.
+    pub fn alive(&self) -> u64 {
+        self.by_state.iter().sum()
+    }
+    /// How many of the runtime's tasks are alive.
+    pub fn alive_system(&self) -> u64 {
+        self.system
+    }
+    /// How many of the program's own tasks are in this state.
+    pub fn in_state(&self, state: TaskState) -> u64 {
+        self.by_state.get(state as usize).copied().unwrap_or(0)
+    }
+    /// How many of the program's own tasks wait for this.
+    pub fn waiting_for(&self, reason: ReasonId) -> u64 {
+        self.groups.all().filter(|g| g.key().reason == reason).map(|g| g.len() as u64).sum()
+    }
+    /// Tasks that wait at the same place.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.all()
+    }
+    /// The tasks of a group.
+    pub fn members<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a Task> {
+        group.members.iter().filter_map(|&slot| self.tasks.get(slot))
+    }
+    /// The counts of a spawn site.
+    pub fn spawn_site(&self, site: FrameId) -> Option<&SpawnSite> {
+        self.sites.get(site)
+    }
+    /// All spawn sites, by id.
+    pub fn spawn_sites(&self) -> impl Iterator<Item = (FrameId, &SpawnSite)> {
+        self.sites.all()
+    }
+    /// Whether there were more groups than are kept.
+    pub fn groups_overflowed(&self) -> bool {
+        self.groups.overflowed
+    }
+
+    /// The wait a task is in, seen from `now`.
+    pub fn wait(&self, task: &Task, now: KTime) -> Option<Wait> {
+        task.wait(&self.flow, now)
+    }
+    /// Whether what is known of a task may have been overtaken by something lost.
+    pub fn is_doubtful(&self, task: &Task) -> bool {
+        self.flow.in_doubt(task.sure_at())
+    }
+
+    /// An event of this process.
+    pub(super) fn event(&mut self, event: &Event, commands: &mut Vec<Command>) {
+        let at = event.at;
+        match event.kind {
+            EventKind::Birth { task, parent, spawn_site, start } => {
+                self.birth(task, number_of(parent, task.kind), spawn_site, start, at);
+            }
+            EventKind::Death { task } => self.death(task, at),
+            EventKind::Park { task, reason, run_seq } => {
+                self.raw(at);
+                self.change(task, at, commands, |t| t.on_park(at, reason, run_seq));
+            }
+            EventKind::Run { task } => {
+                self.raw(at);
+                self.change(task, at, commands, |t| t.on_run(at));
+            }
+            EventKind::Ready { task, waker } => {
+                self.raw(at);
+                let waker = waker_number(waker, task);
+                self.change(task, at, commands, |t| t.on_ready(at, waker));
+            }
+            EventKind::Waited { task, parked, ready, waker, reason, run_seq } => {
+                let waker = waker_number(waker, task);
+                self.change(task, at, commands, |t| {
+                    t.on_park(parked, reason, run_seq);
+                    // A wake-up by someone known is worth keeping without its time.
+                    t.on_ready(ready.unwrap_or(if waker == 0 { NEVER } else { parked }), waker);
+                    t.on_run(at);
+                });
+            }
+            EventKind::Fork => {}
+            EventKind::Exec => {
+                self.drop_tasks();
+                self.end(at, EndHow::Exec);
+            }
+            EventKind::Exit { code } => self.exit_code = Some(code),
+        }
+    }
+
+    /// The first park, run or wake-up since the probes changed makes silence mean something, and
+    /// with it what every task does after its newest event.
+    fn raw(&mut self, at: KTime) {
+        if self.flow.saw_raw(at) {
+            self.reindex_all();
+        }
+    }
+
+    fn birth(&mut self, id: TaskId, parent: u64, spawn_site: FrameId, start: FrameId, at: KTime) {
+        if let Some(tomb) = self.tombs.get_mut(id) {
+            let before = *tomb;
+            tomb.origin = Some(Origin::Born);
+            return self.late_birth(before, spawn_site, at);
+        }
+        if let Some(slot) = self.tasks.find(id) {
+            return self.birth_of_known(slot, parent, spawn_site, start, at);
+        }
+        self.counts.births += 1;
+        self.sites.at(spawn_site).births += 1;
+        let mut task = Task::new(id, Origin::Born);
+        task.on_birth(at);
+        task.parent = parent;
+        task.spawn_site = spawn_site;
+        task.start = start;
+        self.add(task);
+    }
+
+    /// The birth of a task that an event or a look told of first.
+    fn birth_of_known(
+        &mut self,
+        slot: u32,
+        parent: u64,
+        spawn_site: FrameId,
+        start: FrameId,
+        at: KTime,
+    ) {
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        let origin = task.origin;
+        if origin == Origin::Born {
+            return;
+        }
+        task.on_birth(at);
+        self.fill(slot, parent, spawn_site, start);
+        let site = self.tasks.get(slot).map_or(spawn_site, Task::spawn_site);
+        self.take_back(origin, site);
+        self.counts.births += 1;
+        self.sites.at(site).births += 1;
+        self.reindex(slot);
+    }
+
+    /// The birth of a task that has ended already.
+    fn late_birth(&mut self, tomb: Tomb, spawn_site: FrameId, at: KTime) {
+        match (tomb.origin, tomb.end) {
+            (Some(Origin::Born), _) => return,
+            (None, _) => self.counts.unknown_deaths = self.counts.unknown_deaths.saturating_sub(1),
+            (Some(Origin::Event), End::Missed) => {
+                self.counts.phantoms = self.counts.phantoms.saturating_sub(1);
+                self.counts.vanished += 1;
+            }
+            (Some(origin), _) => self.take_back(origin, tomb.spawn_site),
+        }
+        self.counts.births += 1;
+        self.sites.at(spawn_site).births += 1;
+        if tomb.end == End::Seen {
+            if tomb.spawn_site != spawn_site {
+                self.sites.move_death(tomb.spawn_site, spawn_site);
+            }
+            self.sites.add_lifetime(spawn_site, tomb.at.since(at));
+        }
+    }
+
+    /// A task counted as known without its birth turns out to have been born.
+    fn take_back(&mut self, origin: Origin, site: FrameId) {
+        match origin {
+            Origin::Born => {}
+            Origin::Before => self.counts.before = self.counts.before.saturating_sub(1),
+            Origin::Event => self.counts.appeared = self.counts.appeared.saturating_sub(1),
+            Origin::Appeared => {
+                self.counts.appeared = self.counts.appeared.saturating_sub(1);
+                let site = self.sites.at(site);
+                site.appeared = site.appeared.saturating_sub(1);
+            }
+        }
+    }
+
+    fn death(&mut self, id: TaskId, at: KTime) {
+        if let Some(tomb) = self.tombs.get_mut(id) {
+            if tomb.end == End::Missed {
+                tomb.end = End::Seen;
+                let tomb = *tomb;
+                self.late_death(tomb);
+            }
+            return;
+        }
+        self.counts.deaths += 1;
+        let Some(slot) = self.tasks.find(id) else {
+            self.counts.unknown_deaths += 1;
+            self.sites.at(FrameId::UNKNOWN).deaths += 1;
+            let tomb = Tomb { at, spawn_site: FrameId::UNKNOWN, end: End::Seen, origin: None };
+            self.tombs.bury(id, tomb, at);
+            return;
+        };
+        self.bury(slot, at, End::Seen);
+    }
+
+    /// The death of a task that a look found gone before the record came.
+    fn late_death(&mut self, tomb: Tomb) {
+        self.counts.deaths += 1;
+        if tomb.origin == Some(Origin::Event) {
+            self.counts.phantoms = self.counts.phantoms.saturating_sub(1);
+            self.counts.appeared += 1;
+        } else {
+            self.counts.vanished = self.counts.vanished.saturating_sub(1);
+        }
+        let site = self.sites.at(tomb.spawn_site);
+        site.vanished = site.vanished.saturating_sub(1);
+        site.deaths += 1;
+    }
+
+    /// Takes a task out and remembers that it ended.
+    pub(super) fn bury(&mut self, slot: u32, at: KTime, end: End) {
+        let Some(task) = self.remove(slot) else { return };
+        let lived: Option<Nanos> =
+            task.born().map(|born| at.since(born)).filter(|_| end == End::Seen);
+        self.sites.end(task.spawn_site, lived);
+        let site = self.sites.at(task.spawn_site);
+        match (end, task.origin) {
+            (End::Seen, _) => site.deaths += 1,
+            (End::Missed, Origin::Event) => {
+                site.vanished += 1;
+                self.counts.phantoms += 1;
+                self.counts.appeared = self.counts.appeared.saturating_sub(1);
+            }
+            (End::Missed, _) => {
+                site.vanished += 1;
+                self.counts.vanished += 1;
+            }
+        }
+        let tomb = Tomb { at, spawn_site: task.spawn_site, end, origin: Some(task.origin) };
+        self.tombs.bury(task.id(), tomb, at);
+    }
+
+    fn change(
+        &mut self,
+        id: TaskId,
+        at: KTime,
+        commands: &mut Vec<Command>,
+        change: impl FnOnce(&mut Task),
+    ) {
+        let slot = match self.tasks.find(id) {
+            Some(slot) => slot,
+            None if self.tombs.has(id) => return,
+            None => {
+                self.asks.unknown(at, commands);
+                self.counts.appeared += 1;
+                match self.add(Task::new(id, Origin::Event)) {
+                    Some(slot) => slot,
+                    None => return,
+                }
+            }
+        };
+        if let Some(task) = self.tasks.get_mut(slot) {
+            change(task);
+        }
+        self.reindex(slot);
+    }
+
+    /// Adds a task, if there is room.
+    pub(super) fn add(&mut self, task: Task) -> Option<u32> {
+        if self.tasks.len() >= self.limit {
+            self.counts.not_followed += 1;
+            return None;
+        }
+        self.sites.at(task.spawn_site).alive += 1;
+        let slot = self.tasks.insert(task);
+        self.reindex(slot);
+        Some(slot)
+    }
+
+    /// Fills in what was not known of how a task came to be.
+    pub(super) fn fill(&mut self, slot: u32, parent: u64, spawn_site: FrameId, start: FrameId) {
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        if task.parent == 0 {
+            task.parent = parent;
+        }
+        if task.start == FrameId::UNKNOWN {
+            task.start = start;
+        }
+        if task.spawn_site == FrameId::UNKNOWN && spawn_site != FrameId::UNKNOWN {
+            task.spawn_site = spawn_site;
+            self.sites.move_alive(FrameId::UNKNOWN, spawn_site);
+        }
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Task> {
+        self.set_group(slot, None);
+        self.uncount(slot);
+        let removed = self.tasks.remove(slot)?;
+        if removed.moved
+            && let Some(moved) = self.tasks.get(slot)
+        {
+            self.groups.renumber(moved.group, moved.place, slot);
+        }
+        Some(removed.task)
+    }
+
+    /// Brings the aggregates in line with what is now known of a task.
+    pub(super) fn reindex(&mut self, slot: u32) {
+        let Some(task) = self.tasks.get(slot) else { return };
+        let state = task.derive(&self.flow);
+        let counted = if task.is_system() { Counted::System } else { Counted::User };
+        if (state, counted) != (task.state, task.counted) {
+            self.uncount(slot);
+            if let Some(task) = self.tasks.get_mut(slot) {
+                task.state = state;
+                task.counted = counted;
+            }
+            self.count(slot);
+        }
+        let Some(task) = self.tasks.get(slot) else { return };
+        let grouped =
+            counted == Counted::User && matches!(state, TaskState::Waiting | TaskState::Syscall);
+        let key = grouped.then(|| GroupKey {
+            spawn_site: task.spawn_site,
+            wait_site: task.wait_site(),
+            reason: task.reason(),
+            state,
+        });
+        self.set_group(slot, key);
+    }
+
+    fn reindex_all(&mut self) {
+        for slot in 0..self.tasks.len() as u32 {
+            self.reindex(slot);
+        }
+    }
+
+    fn uncount(&mut self, slot: u32) {
+        let Some(task) = self.tasks.get(slot) else { return };
+        match task.counted {
+            Counted::No => {}
+            Counted::System => self.system = self.system.saturating_sub(1),
+            Counted::User => {
+                if let Some(n) = self.by_state.get_mut(task.state as usize) {
+                    *n = n.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, slot: u32) {
+        let Some(task) = self.tasks.get(slot) else { return };
+        match task.counted {
+            Counted::No => {}
+            Counted::System => self.system += 1,
+            Counted::User => {
+                if let Some(n) = self.by_state.get_mut(task.state as usize) {
+                    *n += 1;
+                }
+            }
+        }
+    }
+
+    fn set_group(&mut self, slot: u32, key: Option<GroupKey>) {
+        let Some(task) = self.tasks.get(slot) else { return };
+        let (group, place) = (task.group, task.place);
+        if group != NOWHERE {
+            if key.is_some() && self.groups.key(group) == key {
+                return;
+            }
+            if let Some(follower) = self.groups.leave(group, place)
+                && let Some(task) = self.tasks.get_mut(follower)
+            {
+                task.place = place;
+            }
+        }
+        let (group, place) = key.map_or((NOWHERE, NOWHERE), |key| self.groups.join(key, slot));
+        if let Some(task) = self.tasks.get_mut(slot) {
+            task.group = group;
+            task.place = place;
+        }
+    }
+
+    /// Something of this process was lost.
+    pub(super) fn lose(&mut self, loss: &Loss, own: bool, commands: &mut Vec<Command>) {
+        if own
+            && let Some(i) = LossKind::ALL.iter().position(|&k| k == loss.kind)
+            && let Some(n) = self.losses.get_mut(i)
+        {
+            *n = n.saturating_add(loss.count);
+        }
+        if self.ended.is_none() {
+            self.flow.lose(loss);
+            self.asks.loss(loss.until, commands);
+        }
+    }
+
+    /// The probes changed.
+    pub(super) fn change_mode(&mut self, mode: Mode, at: KTime) {
+        self.flow.change(mode, at);
+        self.reindex_all();
+    }
+
+    /// It ended; the tasks of a process that lives on are kept as they were.
+    pub(super) fn end(&mut self, at: KTime, how: EndHow) {
+        if self.ended.is_none() {
+            self.ended = Some((at, how));
+        }
+        self.unsure = hashbrown::HashSet::new();
+        self.tombs = Tombs::new();
+    }
+
+    /// Its image is gone, and all tasks with it.
+    fn drop_tasks(&mut self) {
+        self.tasks.clear();
+        self.groups.clear();
+        self.sites.clear_alive();
+        self.by_state = [0; TaskState::ALL.len()];
+        self.system = 0;
+        self.unsure.clear();
+    }
+
+    /// Gives memory back; called for a process that ended and is no longer shown.
+    pub(super) fn forget_tasks(&mut self) {
+        self.drop_tasks();
+        self.tombs = Tombs::new();
+    }
+}
+
+fn waker_number(waker: Waker, task: TaskId) -> u64 {
+    match waker {
+        Waker::Task(id) => number_of(Some(id), task.kind),
+        Waker::Unknown => 0,
+    }
+}

@@ -1,0 +1,178 @@
+//! `loiter.finding/1`: a line for each time a finding is told. May use: view.
+
+use std::io::{self, Write};
+
+use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact, word};
+use super::safe::write_line;
+use crate::output::Change;
+use crate::output::text::{TextOptions, write_notice};
+use crate::view::{FindingView, TaskWait};
+use crate::view::watch::{Notice, WatchSink};
+
+#[derive(serde::Serialize)]
+struct Finding<'a> {
+    schema: &'static str,
+    finding_id: &'a str,
+    change: &'static str,
+    at: Moment,
+    first_seen: Moment,
+    kind: &'static str,
+    confidence: &'static str,
+    process: Process<'a>,
+    spawn_site: Option<Site<'a>>,
+    wait_site: Option<Site<'a>>,
+    wait_reason: Option<&'a str>,
+    tasks: &'a [u64],
+    count: u64,
+    oldest_wait_ns: Option<u64>,
+    evidence: Evidence<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Evidence<'a> {
+    reasons: &'a [String],
+    wait_class: Option<&'static str>,
+    oldest_wait_exact: bool,
+    youngest_wait_ns: Option<u64>,
+    youngest_wait_exact: bool,
+    waits: Vec<TaskWaits>,
+    unchanged_looks: u32,
+    objects: Vec<Waiters<'a>>,
+    object_count: u64,
+    last_waker: Option<LastWaker>,
+    site: Option<BirthsDeaths>,
+    stack_bytes: u64,
+    stack: Stack<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct TaskWaits {
+    id: u64,
+    since: Moment,
+    since_monotonic_ns: u64,
+    exact: bool,
+    waited_ns: Option<u64>,
+    waited_at_least_ns: Option<u64>,
+}
+
+impl TaskWaits {
+    fn new(w: &TaskWait) -> Self {
+        Self {
+            id: w.id,
+            since: Moment(w.since),
+            since_monotonic_ns: w.since_monotonic.0,
+            exact: exact(w.waited).is_some(),
+            waited_ns: exact(w.waited),
+            waited_at_least_ns: at_least(w.waited),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Waiters<'a> {
+    object: Object<'a>,
+    waiters: u64,
+}
+
+#[derive(serde::Serialize)]
+struct LastWaker {
+    id: u64,
+    alive: bool,
+}
+
+#[derive(serde::Serialize)]
+struct BirthsDeaths {
+    births: u64,
+    deaths: u64,
+}
+
+impl<'a> Evidence<'a> {
+    fn new(f: &'a FindingView) -> Self {
+        Self {
+            reasons: &f.reasons,
+            wait_class: class(f.wait_class),
+            oldest_wait_exact: exact(f.oldest_wait).is_some(),
+            youngest_wait_ns: at_least(f.youngest_wait),
+            youngest_wait_exact: exact(f.youngest_wait).is_some(),
+            waits: f.waits.iter().map(TaskWaits::new).collect(),
+            unchanged_looks: f.unchanged_looks,
+            objects: f
+                .objects
+                .iter()
+                .map(|(on, n)| Waiters { object: Object(on), waiters: *n })
+                .collect(),
+            object_count: f.object_count,
+            last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
+            site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),
+            stack_bytes: f.stack_bytes,
+            stack: Stack(&f.stack),
+        }
+    }
+}
+
+/// Writes a finding on one line.
+///
+/// # Errors
+/// The writer's.
+pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io::Result<()> {
+    let finding = Finding {
+        schema: "loiter.finding/1",
+        finding_id: &f.id,
+        change: change.word(),
+        at: Moment(f.as_of),
+        first_seen: Moment(f.first_seen),
+        kind: f.kind.word(),
+        confidence: f.confidence.word(),
+        process: Process::new(&f.process),
+        spawn_site: Site::of(&f.spawn_site),
+        wait_site: Site::of(&f.wait_site),
+        wait_reason: word(&f.wait_reason),
+        tasks: &f.tasks,
+        count: f.count,
+        oldest_wait_ns: at_least(f.oldest_wait),
+        evidence: Evidence::new(f),
+    };
+    write_line(out, &finding)
+}
+
+/// Tells a watch as JSON lines; notices stay text, on another writer.
+pub struct JsonSink<Out, Err> {
+    out: Out,
+    err: Err,
+    options: TextOptions,
+}
+
+impl<Out: Write, Err: Write> JsonSink<Out, Err> {
+    /// Findings go to `out`, notices to `err`.
+    pub fn new(out: Out, err: Err, options: TextOptions) -> Self {
+        Self { out, err, options }
+    }
+
+    /// Gives the writer of the findings back.
+    pub fn into_out(self) -> Out {
+        self.out
+    }
+
+    fn tell(&mut self, finding: &FindingView, change: Change) -> io::Result<()> {
+        write_finding(&mut self.out, finding, change)?;
+        self.out.flush()
+    }
+}
+
+impl<Out: Write, Err: Write> WatchSink for JsonSink<Out, Err> {
+    fn opened(&mut self, finding: &FindingView) -> io::Result<()> {
+        self.tell(finding, Change::Opened)
+    }
+
+    fn updated(&mut self, finding: &FindingView) -> io::Result<()> {
+        self.tell(finding, Change::Updated)
+    }
+
+    fn resolved(&mut self, finding: &FindingView) -> io::Result<()> {
+        self.tell(finding, Change::Resolved)
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        write_notice(&mut self.err, &self.options, notice);
+    }
+}

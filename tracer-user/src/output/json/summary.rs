@@ -1,0 +1,95 @@
+//! `loiter.summary/1`: the last line of a watch or diagnosis. May use: view.
+
+use std::io::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::parts::{Moment, Process, Site};
+use super::safe::write_line;
+use crate::stream::LossKind;
+use crate::view::SummaryView;
+
+#[derive(serde::Serialize)]
+struct Summary<'a> {
+    schema: &'static str,
+    process: Process<'a>,
+    mode: &'static str,
+    ended: &'a str,
+    ended_at: Moment,
+    watched_ns: u64,
+    looks: u32,
+    births: Option<u64>,
+    deaths: Option<u64>,
+    alive: u64,
+    lost: Lost<'a>,
+    findings: u64,
+    idle: Vec<Idle<'a>>,
+    spawn_sites: Vec<SpawnSite<'a>>,
+}
+
+/// Every kind is there, also with 0, so that a reader need not know which ones exist.
+struct Lost<'a>(&'a [(LossKind, u64)]);
+
+impl Serialize for Lost<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(LossKind::ALL.len()))?;
+        for kind in LossKind::ALL {
+            let n = self
+                .0
+                .iter()
+                .filter(|(k, _)| *k == kind)
+                .fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
+            map.serialize_entry(kind.word(), &n)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Idle<'a> {
+    name: &'a str,
+    why: &'a str,
+    count: u64,
+}
+
+#[derive(serde::Serialize)]
+struct SpawnSite<'a> {
+    #[serde(flatten)]
+    site: Site<'a>,
+    births: u64,
+    deaths: u64,
+    alive: u64,
+}
+
+/// Writes the summary on one line.
+///
+/// # Errors
+/// The writer's.
+pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
+    let summary = Summary {
+        schema: "loiter.summary/1",
+        process: Process::new(&s.process),
+        mode: s.mode.word(),
+        ended: &s.ended,
+        ended_at: Moment(s.ended_at),
+        watched_ns: s.watched.0,
+        looks: s.looks,
+        births: s.births,
+        deaths: s.deaths,
+        alive: s.alive,
+        lost: Lost(&s.lost),
+        findings: s.findings,
+        idle: s.idle.iter().map(|i| Idle { name: &i.name, why: &i.why, count: i.count }).collect(),
+        spawn_sites: s
+            .spawn_sites
+            .iter()
+            .map(|x| SpawnSite {
+                site: Site::new(&x.site),
+                births: x.births,
+                deaths: x.deaths,
+                alive: x.alive,
+            })
+            .collect(),
+    };
+    write_line(out, &summary)
+}

@@ -1,0 +1,157 @@
+//! Every task, grouped: what most of them do comes first. May use: view, output::group.
+
+use std::io::{self, Write};
+
+use super::page::{Line, Page, TextOptions, Tint};
+use super::process::{noun, write_head};
+use super::stack::{frame_field, stack_field};
+use super::words::{count, counted, moment, object, wait_range};
+use crate::base::TaskState;
+use crate::output::group::{Group, GroupBy, group};
+use crate::output::{frames, wait_reason};
+use crate::stream::LookOutcome;
+use crate::view::{DumpView, TaskView};
+
+/// Most ids that a group lists.
+const IDS: usize = 8;
+/// Most objects that a group lists.
+const OBJECTS: usize = 3;
+
+/// Writes the groups of a dump. Which tasks are left out is for the caller to say: `left_out` are
+/// those of the runtime, which no group has.
+///
+/// # Errors
+/// The writer's.
+pub fn write_dump(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    dump: &DumpView,
+    tasks: &[&TaskView],
+    by: GroupBy,
+) -> io::Result<()> {
+    let mut page = Page::new(out, options);
+    let groups = group(tasks.iter().copied(), by);
+    write_head(&mut page, &dump.process)?;
+    let what = format!(
+        "{} in {}",
+        counted(tasks.len() as u64, noun(&dump.process)),
+        counted(groups.len() as u64, "group")
+    );
+    let when = moment(dump.taken_at, &options.zone);
+    page.words(0, Tint::Strong, &format!("{what} at {when}, read in {}", dump.outcome.took))?;
+    write_left_out(&mut page, dump, tasks)?;
+    write_outcome(&mut page, &dump.outcome)?;
+    for group in &groups {
+        page.blank()?;
+        write_group(&mut page, group, by)?;
+    }
+    Ok(())
+}
+
+fn write_left_out(page: &mut Page, dump: &DumpView, tasks: &[&TaskView]) -> io::Result<()> {
+    let system = dump.tasks.iter().filter(|t| t.system).count();
+    let system_shown = tasks.iter().filter(|t| t.system).count();
+    if system > system_shown {
+        let n = counted((system - system_shown) as u64, noun(&dump.process));
+        page.words(2, Tint::Faint, &format!("{n} of the runtime left out (--system shows them)"))?;
+    }
+    let filtered =
+        dump.tasks.len().saturating_sub(system).saturating_sub(tasks.len() - system_shown);
+    if filtered > 0 {
+        page.words(
+            2,
+            Tint::Faint,
+            &format!("{} did not match", counted(filtered as u64, noun(&dump.process))),
+        )?;
+    }
+    Ok(())
+}
+
+fn write_outcome(page: &mut Page, outcome: &LookOutcome) -> io::Result<()> {
+    let notes = [
+        (outcome.unreadable, "could not be read"),
+        (outcome.truncated, "left out: there are more than loiter reads at once"),
+        (outcome.unsettled, "changed while being read, again and again: shown without a stack"),
+    ];
+    for (n, what) in notes {
+        if n > 0 {
+            page.words(2, Tint::Warn, &format!("{} {what}", counted(n, "task")))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
+    let first = group.first;
+    let n = group.tasks.len() as u64;
+    let doing = wait_reason(first).unwrap_or_else(|| first.state.word());
+    let tint = if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good };
+    let mut head = Line::new()
+        .add(Tint::Strong, &counted(n, first.kind.word()))
+        .add(Tint::Plain, ": ")
+        .add(tint, doing);
+    let (shortest, longest) = group.waits();
+    if longest.known().is_some() {
+        head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));
+    }
+    page.line(&head)?;
+    write_objects(page, group)?;
+    match (by, &first.wait_site) {
+        (GroupBy::Site, Some(site)) => frame_field(page, "at", site)?,
+        _ => {
+            let frames = frames::shown_or_all(&first.frames);
+            stack_field(page, "stack", &frames, usize::MAX)?;
+            if frames.is_empty() {
+                page.field_words("stack", Tint::Faint, "not read: it was moving")?;
+            }
+        }
+    }
+    if let Some(site) = &first.created_by {
+        frame_field(page, "created by", site)?;
+    }
+    write_labels(page, group)?;
+    let locked = group.tasks.iter().filter(|t| t.locked_to_thread).count();
+    if locked > 0 {
+        let words = if locked as u64 == n {
+            "locked to it".to_owned()
+        } else {
+            format!("{locked} locked to one")
+        };
+        page.field_words("thread", Tint::Plain, &words)?;
+    }
+    let mut ids: Vec<String> = group.tasks.iter().take(IDS).map(|t| t.id.to_string()).collect();
+    if group.tasks.len() > IDS {
+        ids.push(format!("and {} more", count((group.tasks.len() - IDS) as u64)));
+    }
+    let label = if n == 1 { "id" } else { "ids" };
+    page.field_words(label, Tint::Plain, &ids.join(" "))
+}
+
+fn write_objects(page: &mut Page, group: &Group) -> io::Result<()> {
+    let objects = group.objects();
+    for (i, (on, waiters)) in objects.iter().take(OBJECTS).enumerate() {
+        let Some(mut text) = object(on) else { continue };
+        if group.tasks.len() > 1 {
+            text = format!("{text}: {}", counted(*waiters, "waiter"));
+        }
+        page.field_words(if i == 0 { "on" } else { "" }, Tint::Plain, &text)?;
+    }
+    if objects.len() > OBJECTS {
+        page.field_words(
+            "",
+            Tint::Faint,
+            &format!("and {} more", count((objects.len() - OBJECTS) as u64)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Labels are shown where all tasks of the group have the same ones.
+fn write_labels(page: &mut Page, group: &Group) -> io::Result<()> {
+    let labels = &group.first.labels;
+    if labels.is_empty() || group.tasks.iter().any(|t| t.labels != *labels) {
+        return Ok(());
+    }
+    let words: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    page.field_words("labels", Tint::Plain, &words.join(" "))
+}

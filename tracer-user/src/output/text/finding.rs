@@ -1,0 +1,147 @@
+//! A finding as a person reads it who was woken up for it: what is stuck and how many, where they
+//! wait and for what, where they were born, who could have woken them, how sure this is and why.
+//! May use: view.
+
+use std::io::{self, Write};
+
+use super::page::{Line, Page, TextOptions, Tint};
+use super::process::{container, noun, short};
+use super::stack::{frame_field, stack_field};
+use super::words::{count, counted, doing, moment, object, size, wait_range};
+use crate::output::{Change, frames};
+use crate::view::{Confidence, FindingKind, FindingView, Waited, WallTime};
+
+/// Most ids, objects and frames that a finding lists.
+const IDS: usize = 10;
+const OBJECTS: usize = 3;
+const FRAMES: usize = 16;
+
+/// Writes a finding.
+///
+/// # Errors
+/// The writer's.
+pub fn write_finding(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    finding: &FindingView,
+    change: Change,
+) -> io::Result<()> {
+    let mut page = Page::new(out, options);
+    write_title(&mut page, finding, change)?;
+    let now = Line::new().add(Tint::Plain, &moment(finding.as_of, &options.zone));
+    page.field("seen", now.add(Tint::Faint, &format!("  finding {}", finding.id)))?;
+    if change == Change::Resolved {
+        return page.blank();
+    }
+    let mut process = short(&finding.process);
+    if let Some(id) = &finding.process.container {
+        process = format!("{process}, container {}", container(id));
+    }
+    page.field_words("in", Tint::Plain, &process)?;
+    write_waits(&mut page, options, finding)?;
+    match &finding.wait_site {
+        Some(site) => frame_field(&mut page, "wait at", site)?,
+        None => page.field_words("wait at", Tint::Faint, "not known")?,
+    }
+    match &finding.spawn_site {
+        Some(site) => frame_field(&mut page, "born at", site)?,
+        None => page.field_words("born at", Tint::Faint, "not known")?,
+    }
+    write_objects(&mut page, finding)?;
+    write_past(&mut page, finding)?;
+    page.field_items("because", Tint::Plain, finding.reasons.iter().map(String::as_str))?;
+    write_tasks(&mut page, finding)?;
+    stack_field(&mut page, "one stack", &frames::shown_or_all(&finding.stack), FRAMES)?;
+    page.blank()
+}
+
+fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Result<()> {
+    let tint = match (change, finding.confidence) {
+        (Change::Resolved, _) => Tint::Good,
+        (_, Confidence::Suspect) => Tint::Warn,
+        (_, Confidence::Likely | Confidence::Certain) => Tint::Bad,
+    };
+    let kind = match finding.kind {
+        FindingKind::Stuck => "STUCK",
+        FindingKind::Crowd => "CROWD",
+    };
+    let noun = noun(&finding.process);
+    let tasks = counted(finding.count, noun);
+    let sure = finding.confidence.word();
+    let (lead, text) = match change {
+        Change::Opened => {
+            (format!("{kind}, {sure}: "), format!("{tasks} {}", doing(finding.wait_class)))
+        }
+        Change::Updated => {
+            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", doing(finding.wait_class)))
+        }
+        Change::Resolved => (format!("{kind}, over: "), format!("{tasks} {}", was_doing(finding))),
+    };
+    page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
+}
+
+fn was_doing(finding: &FindingView) -> String {
+    match &*finding.wait_reason {
+        "" => "no longer wait here".to_owned(),
+        reason => format!("no longer wait here in {reason}"),
+    }
+}
+
+fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) -> io::Result<()> {
+    let reason =
+        if finding.wait_reason.is_empty() { "reason not known" } else { &finding.wait_reason };
+    let mut text = format!("{reason}, {}", wait_range(finding.youngest_wait, finding.oldest_wait));
+    if let Some(oldest) = finding.oldest_wait.known() {
+        let since = finding.as_of.0.saturating_sub(i64::try_from(oldest.0).unwrap_or(i64::MAX));
+        let edge =
+            if matches!(finding.oldest_wait, Waited::AtLeast(_)) { " or earlier" } else { "" };
+        text = format!("{text}; the oldest since {}{edge}", moment(WallTime(since), &options.zone));
+    }
+    page.field_words("waiting", Tint::Plain, &text)
+}
+
+fn write_objects(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let known: Vec<(String, u64)> =
+        finding.objects.iter().filter_map(|(on, n)| Some((object(on)?, *n))).collect();
+    for (i, (object, waiters)) in known.iter().take(OBJECTS).enumerate() {
+        let text = format!("{object}: {}", counted(*waiters, "waiter"));
+        page.field_words(if i == 0 { "waiting on" } else { "" }, Tint::Plain, &text)?;
+    }
+    let told = known.len().min(OBJECTS) as u64;
+    if told > 0 && finding.object_count > told {
+        let more = format!("and {}", counted(finding.object_count - told, "more object"));
+        page.field_words("", Tint::Faint, &more)?;
+    }
+    Ok(())
+}
+
+fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let noun = noun(&finding.process);
+    if let Some(waker) = finding.last_waker {
+        let fate = if waker.alive { "it still lives" } else { "it has ended since" };
+        page.field_words("last woken", Tint::Plain, &format!("by {noun} {}; {fate}", waker.id))?;
+    }
+    if let Some((births, deaths)) = finding.site_births_deaths {
+        let text =
+            format!("{} born there while watched, {} of them ended", count(births), count(deaths));
+        page.field_words("site", Tint::Plain, &text)?;
+    }
+    if finding.stack_bytes > 0 {
+        page.field_words(
+            "holds",
+            Tint::Plain,
+            &format!("{} of stacks", size(finding.stack_bytes)),
+        )?;
+    }
+    Ok(())
+}
+
+fn write_tasks(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let mut ids: Vec<String> = finding.tasks.iter().take(IDS).map(u64::to_string).collect();
+    let told = ids.len() as u64;
+    if finding.count > told {
+        ids.push(format!("and {} more", count(finding.count - told)));
+    }
+    let label = if finding.count == 1 { "id" } else { "ids" };
+    page.field_words(label, Tint::Plain, &ids.join(" "))
+}

@@ -1,0 +1,125 @@
+//! The end of a watch or diagnosis: what was seen, what was lost, what is known idle.
+//! May use: view.
+
+use std::io::{self, Write};
+
+use super::page::{LABEL, Line, Page, TextOptions, Tint};
+use super::process::{noun, short};
+use super::stack::frame_lines;
+use super::words::{count, counted, mode, moment};
+use crate::stream::LossKind;
+use crate::view::{SpawnSiteView, SummaryView};
+
+/// Most spawn sites listed in text.
+const SITES: usize = 8;
+
+/// Writes the summary.
+///
+/// # Errors
+/// The writer's.
+pub fn write_summary(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    summary: &SummaryView,
+) -> io::Result<()> {
+    let mut page = Page::new(out, options);
+    let noun = noun(&summary.process);
+    let (tint, verdict) = match summary.findings {
+        0 => (Tint::Good, "nothing stuck was found".to_owned()),
+        n => (Tint::Bad, counted(n, "finding")),
+    };
+    page.line(
+        &Line::new()
+            .add(tint, &verdict)
+            .add(Tint::Plain, &format!(" in {}", short(&summary.process))),
+    )?;
+    let watched = format!(
+        "for {}, until {}: {}",
+        summary.watched,
+        moment(summary.ended_at, &options.zone),
+        summary.ended
+    );
+    page.field_words("watched", Tint::Plain, &watched)?;
+    page.field_words(
+        "by",
+        Tint::Plain,
+        &format!("{}, {}", counted(summary.looks.into(), "look"), mode(summary.mode)),
+    )?;
+    let lives = match (summary.births, summary.deaths) {
+        (Some(b), Some(d)) => {
+            format!(
+                "{} alive; {} born, {} ended while watched",
+                counted(summary.alive, noun),
+                count(b),
+                count(d)
+            )
+        }
+        _ => format!("{} alive", counted(summary.alive, noun)),
+    };
+    page.field_words("tasks", Tint::Plain, &lives)?;
+    write_losses(&mut page, summary)?;
+    for reason in &summary.process.degraded {
+        page.field_words("degraded", Tint::Warn, reason)?;
+    }
+    write_idle(&mut page, summary)?;
+    write_sites(&mut page, &summary.spawn_sites)
+}
+
+/// What a kind of loss means.
+pub fn loss(kind: LossKind) -> &'static str {
+    match kind {
+        LossKind::RingFull => "the ring buffer was full (a larger --ring-size helps)",
+        LossKind::MapFull => "a kernel map was full",
+        LossKind::UserRead => "the target's memory could not be read by a probe",
+        LossKind::Recursion => "a probe hit inside another BPF program",
+        LossKind::Malformed => "a record made no sense",
+    }
+}
+
+fn write_losses(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    let lost: Vec<&(LossKind, u64)> = summary.lost.iter().filter(|(_, n)| *n > 0).collect();
+    if lost.is_empty() {
+        return page.field_words("lost", Tint::Plain, "nothing");
+    }
+    for (i, (kind, n)) in lost.into_iter().enumerate() {
+        let text = format!("{}: {}", counted(*n, "record"), loss(*kind));
+        page.field_words(if i == 0 { "lost" } else { "" }, Tint::Warn, &text)?;
+    }
+    Ok(())
+}
+
+fn write_idle(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    for (i, idle) in summary.idle.iter().enumerate() {
+        let text = format!(
+            "{}: {} ({})",
+            idle.name,
+            counted(idle.count, noun(&summary.process)),
+            idle.why
+        );
+        page.field_words(if i == 0 { "known idle" } else { "" }, Tint::Plain, &text)?;
+    }
+    Ok(())
+}
+
+fn write_sites(page: &mut Page, sites: &[SpawnSiteView]) -> io::Result<()> {
+    if sites.is_empty() {
+        return Ok(());
+    }
+    let numbers = |a: &str, b: &str, c: &str| format!("{a:>10} {b:>10} {c:>10}  ");
+    page.line(
+        &Line::new()
+            .add(Tint::Faint, &numbers("born", "ended", "alive"))
+            .add(Tint::Faint, "spawn site"),
+    )?;
+    for site in sites.iter().take(SITES) {
+        let lead = numbers(&count(site.births), &count(site.deaths), &count(site.alive));
+        for (i, line) in frame_lines(&site.site, page.room(lead.len())).into_iter().enumerate() {
+            let lead = if i == 0 { lead.clone() } else { " ".repeat(lead.len().max(LABEL)) };
+            page.line(&Line::new().add(Tint::Plain, &lead).join(line))?;
+        }
+    }
+    if sites.len() > SITES {
+        page.words(2, Tint::Faint, &format!("and {} more", sites.len() - SITES))?;
+    }
+    Ok(())
+}

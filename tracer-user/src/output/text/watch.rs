@@ -1,0 +1,83 @@
+//! A watch told as text: findings to one writer, notices about the tracing itself to another.
+//! May use: view.
+
+use std::io::{self, Write};
+
+use super::finding::write_finding;
+use super::page::TextOptions;
+use super::summary::loss;
+use super::words::{counted, time_of_day};
+use crate::output::Change;
+use crate::output::clean::clean;
+use crate::view::FindingView;
+use crate::view::watch::{Notice, WatchSink};
+
+/// Tells a watch as text.
+pub struct TextSink<Out, Err> {
+    out: Out,
+    err: Err,
+    options: TextOptions,
+}
+
+impl<Out: Write, Err: Write> TextSink<Out, Err> {
+    /// Findings go to `out`, notices to `err`.
+    pub fn new(out: Out, err: Err, options: TextOptions) -> Self {
+        Self { out, err, options }
+    }
+
+    /// Gives the writer of the findings back.
+    pub fn into_out(self) -> Out {
+        self.out
+    }
+
+    fn tell(&mut self, finding: &FindingView, change: Change) -> io::Result<()> {
+        write_finding(&mut self.out, &self.options, finding, change)?;
+        self.out.flush()
+    }
+}
+
+impl<Out: Write, Err: Write> WatchSink for TextSink<Out, Err> {
+    fn opened(&mut self, finding: &FindingView) -> io::Result<()> {
+        self.tell(finding, Change::Opened)
+    }
+
+    fn updated(&mut self, finding: &FindingView) -> io::Result<()> {
+        self.tell(finding, Change::Updated)
+    }
+
+    fn resolved(&mut self, finding: &FindingView) -> io::Result<()> {
+        self.tell(finding, Change::Resolved)
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        write_notice(&mut self.err, &self.options, notice);
+    }
+}
+
+/// Writes a notice on one line. Nobody may be listening: then it is lost, and the watch goes on.
+pub fn write_notice(err: &mut dyn Write, options: &TextOptions, notice: &Notice) {
+    let _ignored = writeln!(err, "loiter: {}", clean(&notice_words(notice, options)));
+}
+
+fn notice_words(notice: &Notice, options: &TextOptions) -> String {
+    let at = |t| time_of_day(t, &options.zone);
+    match notice {
+        Notice::Attached { pid, runtime_version, mode, probes, tasks, took, .. } => format!(
+            "watching pid {pid} ({runtime_version}), events {}: {}, {}, attached in {took}",
+            mode.word(),
+            counted(*tasks, "task"),
+            counted(u64::from(*probes), "probe"),
+        ),
+        Notice::Looked { number, of, tasks, took } => {
+            format!("look {number} of {of}: {} in {took}", counted(*tasks, "task"))
+        }
+        Notice::ModeChanged { at: t, mode, why } => {
+            format!("{}: events {} from now on: {why}", at(*t), mode.word())
+        }
+        Notice::Lost { at: t, kind, count } => {
+            format!("{}: {} lost: {}", at(*t), counted(*count, "record"), loss(*kind))
+        }
+        Notice::Healed { at: t } => format!("{}: a snapshot has made good for the loss", at(*t)),
+        Notice::Degraded { reason } => format!("degraded: {reason}"),
+    }
+}

@@ -1,0 +1,178 @@
+//! The thread of the model and the detectors: plain synchronous code that eats Inputs and answers
+//! with findings and Commands. The channel to it is bounded: when it cannot keep up, draining
+//! waits, the ring fills, and the kernel part counts what is lost.
+
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::ProcId;
+use crate::detect::{Change, Engine, Settings};
+use crate::stream::{Command, Input};
+use crate::view::{DumpView, FindingView, SummaryView, build};
+
+/// Batches under way to the thread. A batch is what one drain of the ring gave.
+const BATCHES: usize = 64;
+
+/// What the thread is told.
+enum Order {
+    Eat(Vec<Input>),
+    Dump(ProcId, oneshot::Sender<Option<DumpView>>),
+    Summary(ProcId, String, oneshot::Sender<Option<SummaryView>>),
+    Alive(ProcId, oneshot::Sender<u64>),
+}
+
+/// What the thread says by itself.
+pub enum Said {
+    /// A finding is new.
+    Opened(Box<FindingView>),
+    /// A finding changed enough to be told again.
+    Updated(Box<FindingView>),
+    /// A finding is over.
+    Resolved(Box<FindingView>),
+    /// Model or detectors want something.
+    Wants(Command),
+}
+
+/// The thread that judges.
+pub struct Judge {
+    orders: Option<mpsc::Sender<Order>>,
+    said: mpsc::UnboundedReceiver<Said>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Judge {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If there can be no more threads.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let (orders, inbox) = mpsc::channel(BATCHES);
+        // Findings are few and bounded by the detectors; were this channel bounded, two full
+        // channels could wait for each other.
+        let (outbox, said) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name("model".to_owned())
+            .spawn(move || Bench { engine: Engine::new(settings), outbox }.serve(inbox))
+            .context("cannot start the thread of the model")?;
+        Ok(Self { orders: Some(orders), said, thread: Some(thread) })
+    }
+
+    async fn order(&self, order: Order) -> anyhow::Result<()> {
+        let orders = self.orders.as_ref().context("the model was stopped")?;
+        orders.send(order).await.ok().context("the thread of the model has ended early")
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> anyhow::Result<T> {
+        let (answer, view) = oneshot::channel();
+        self.order(order(answer)).await?;
+        view.await.ok().context("the thread of the model has ended early")
+    }
+
+    /// Feeds inputs; waits while the thread is behind.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn eat(&self, inputs: Vec<Input>) -> anyhow::Result<()> {
+        if inputs.is_empty() { Ok(()) } else { self.order(Order::Eat(inputs)).await }
+    }
+
+    /// All tasks as the last look found them.
+    ///
+    /// # Errors
+    /// If the thread has ended or there was no look.
+    pub async fn dump(&self, process: ProcId) -> anyhow::Result<DumpView> {
+        let view = self.ask(|answer| Order::Dump(process, answer)).await?;
+        view.context("there was no look at this process")
+    }
+
+    /// The summary, with the reason of the end in words.
+    ///
+    /// # Errors
+    /// If the thread has ended or does not know the process.
+    pub async fn summary(&self, process: ProcId, ended: &str) -> anyhow::Result<SummaryView> {
+        let view = self.ask(|answer| Order::Summary(process, ended.to_owned(), answer)).await?;
+        view.context("the model does not know this process")
+    }
+
+    /// Tasks alive, the runtime's own left out.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn alive(&self, process: ProcId) -> anyhow::Result<u64> {
+        self.ask(|answer| Order::Alive(process, answer)).await
+    }
+
+    /// Waits for what the thread says next. None if it has ended.
+    pub async fn said(&mut self) -> Option<Said> {
+        self.said.recv().await
+    }
+
+    /// What the thread has said and nobody has taken yet.
+    pub fn said_now(&mut self) -> Option<Said> {
+        self.said.try_recv().ok()
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was printed; the one who asked it last got an error.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Bench {
+    engine: Engine,
+    outbox: mpsc::UnboundedSender<Said>,
+}
+
+impl Bench {
+    fn serve(mut self, mut inbox: mpsc::Receiver<Order>) {
+        while let Some(order) = inbox.blocking_recv() {
+            // Nobody waiting for an answer is no error: the one who asked is being shut down.
+            match order {
+                Order::Eat(inputs) => self.eat(inputs),
+                Order::Dump(process, answer) => {
+                    let _ = answer.send(build::dump(self.engine.model(), process));
+                }
+                Order::Summary(process, ended, answer) => {
+                    let _ = answer.send(build::summary(&mut self.engine, process, &ended));
+                }
+                Order::Alive(process, answer) => {
+                    let alive = self.engine.model().process(process).map_or(0, |p| p.alive());
+                    let _ = answer.send(alive);
+                }
+            }
+        }
+    }
+
+    fn eat(&mut self, inputs: Vec<Input>) {
+        let (mut changes, mut commands) = (Vec::new(), Vec::new());
+        for input in inputs {
+            self.engine.feed(input, &mut changes, &mut commands);
+            if !changes.is_empty() {
+                self.tell(&mut changes);
+            }
+        }
+        for command in commands {
+            let _ = self.outbox.send(Said::Wants(command));
+        }
+    }
+
+    fn tell(&self, changes: &mut Vec<Change>) {
+        for change in changes.drain(..) {
+            let Some(view) = build::finding(self.engine.model(), change.finding()) else { continue };
+            let view = Box::new(view);
+            let _ = self.outbox.send(match change {
+                Change::Opened(_) => Said::Opened(view),
+                Change::Grown(_) => Said::Updated(view),
+                Change::Resolved(_) => Said::Resolved(view),
+            });
+        }
+    }
+}

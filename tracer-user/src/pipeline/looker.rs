@@ -1,0 +1,97 @@
+//! Looks are taken on a thread of their own: reading 100 000 goroutines takes longer than the ring
+//! lasts under load, so draining must go on meanwhile.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+
+use crate::runtime::link::{LookError, Looks};
+use crate::stream::{Input, LookOutcome, LookSeq};
+
+/// A look that was taken.
+pub struct Taken {
+    /// Its number.
+    pub seq: LookSeq,
+    /// Its inputs, from `SnapshotBegin` to `SnapshotEnd`.
+    pub inputs: Vec<Input>,
+    /// How it went.
+    pub outcome: LookOutcome,
+}
+
+/// What the thread answers.
+pub type Answer = Result<Taken, LookError>;
+
+/// The thread that looks.
+pub struct Looker {
+    orders: Option<SyncSender<LookSeq>>,
+    answers: mpsc::Receiver<Answer>,
+    thread: Option<JoinHandle<()>>,
+    next: u32,
+    under_way: bool,
+}
+
+impl Looker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If there can be no more threads.
+    pub fn start(looks: Box<dyn Looks>) -> anyhow::Result<Self> {
+        let (orders, inbox) = sync_channel(1);
+        let (outbox, answers) = mpsc::channel(1);
+        let thread = std::thread::Builder::new()
+            .name("look".to_owned())
+            .spawn(move || serve(looks, &inbox, &outbox))
+            .context("cannot start the thread that reads the target's tasks")?;
+        Ok(Self { orders: Some(orders), answers, thread: Some(thread), next: 1, under_way: false })
+    }
+
+    /// Orders a look, unless one is under way.
+    pub fn order(&mut self) -> bool {
+        if self.under_way {
+            return false;
+        }
+        let Some(orders) = &self.orders else { return false };
+        if orders.try_send(LookSeq(self.next)).is_err() {
+            return false;
+        }
+        self.next = self.next.saturating_add(1);
+        self.under_way = true;
+        true
+    }
+
+    /// Whether a look is under way.
+    pub const fn under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// Waits for the answer to the last order. None if the thread is gone.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        let answer = self.answers.recv().await;
+        self.under_way = false;
+        answer
+    }
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        self.answers.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut looks: Box<dyn Looks>, inbox: &Receiver<LookSeq>, outbox: &mpsc::Sender<Answer>) {
+    while let Ok(seq) = inbox.recv() {
+        let mut inputs = Vec::new();
+        let answer = looks
+            .look(seq, &super::clock::now, &mut |input| inputs.push(input))
+            .map(|outcome| Taken { seq, inputs, outcome });
+        if outbox.blocking_send(answer).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What each command asks of the pipeline, checked: a value of these types can be carried out as
+//! it is. The command line makes them; nothing here knows of flags or of words typed by people.
+//! May use: base, stream's plain words.
+
+use crate::base::{Nanos, Pid};
+use crate::stream::Mode;
+
+/// A minor version of Go: 27 for Go 1.27.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GoMinor(pub u16);
+
+/// Which process, and what to take for granted about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TargetSettings {
+    /// PID as loiter's own PID namespace shows it.
+    pub pid: Pid,
+    /// Layouts to use for a version that is not in the tables; what is told is then marked degraded.
+    pub assume_go: Option<GoMinor>,
+}
+
+/// When waiting tasks become a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Thresholds {
+    /// A wait of at least this length may be a `stuck` finding.
+    pub stuck_after: Nanos,
+    /// This many tasks at one spawn site x wait site, none of which ran between looks, are a
+    /// `crowd`.
+    pub crowd_min: u64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { stuck_after: Nanos::from_secs(30), crowd_min: 100 }
+    }
+}
+
+/// The size of the ring buffer: a power of two and a multiple of the page size, as the kernel
+/// demands (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RingSize(u32);
+
+impl RingSize {
+    /// The smallest: one page of x86-64.
+    pub const MIN: RingSize = RingSize(4 << 10);
+    /// The largest. The kernel could give more; this bounds what loiter pins in memory.
+    pub const MAX: RingSize = RingSize(1 << 30);
+    /// Enough for about 130 000 records between two drains.
+    pub const DEFAULT: RingSize = RingSize(8 << 20);
+
+    /// Takes a size in bytes; None unless it is a power of two from [`RingSize::MIN`] to
+    /// [`RingSize::MAX`].
+    pub fn new(bytes: u64) -> Option<RingSize> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let size = RingSize(bytes);
+        (bytes.is_power_of_two() && size >= Self::MIN && size <= Self::MAX).then_some(size)
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+/// `loiter ps`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PsSettings {
+    /// Only these; empty = every process there is.
+    pub pids: Vec<Pid>,
+}
+
+/// `loiter dump`: one look at every task, the runtime's own included (the output leaves out what
+/// was not asked for).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DumpSettings {
+    /// Whose tasks.
+    pub target: TargetSettings,
+}
+
+/// `loiter diagnose`: a few looks without any probe, then an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiagnoseSettings {
+    /// Whose tasks.
+    pub target: TargetSettings,
+    /// How many looks; at least 2.
+    pub looks: u32,
+    /// From the first look to the last.
+    pub over: Nanos,
+    /// What is worth telling.
+    pub thresholds: Thresholds,
+}
+
+/// `loiter watch`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WatchSettings {
+    /// Whose tasks.
+    pub target: TargetSettings,
+    /// Which probes.
+    pub mode: Mode,
+    /// Waits shorter than this leave no record; only with [`Mode::All`].
+    pub min_wait: Nanos,
+    /// Ends after this; None = until interrupted or the target exits.
+    pub time_limit: Option<Nanos>,
+    /// What is worth telling.
+    pub thresholds: Thresholds,
+    /// Size of the ring buffer.
+    pub ring: RingSize,
+    /// Time between two snapshots.
+    pub interval: Nanos,
+}
+
+/// `loiter doctor`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DoctorSettings {
+    /// The process to plan probes for; None = only this kernel and these rights.
+    pub target: Option<TargetSettings>,
+    /// How long to count hits with the probes attached, to tell the cost; None = attach nothing.
+    pub measure: Option<Nanos>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_a_power_of_two_within_its_bounds() {
+        assert_eq!(RingSize::new(4096), Some(RingSize::MIN));
+        assert_eq!(RingSize::new(8 << 20), Some(RingSize::DEFAULT));
+        for wrong in [0, 2048, 5000, 3 << 20, 2 << 30, 4 << 30, u64::MAX] {
+            assert_eq!(RingSize::new(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The kernel part as the pipeline uses it: one ring for all targets, drained into [`Ingest`].
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::Context as _;
+use tokio::io::unix::AsyncFd;
+
+use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId};
+use crate::kernel::{AttachTarget, Attached, Kernel, Kinds, LoadSettings, ParkedTask};
+use crate::runtime::link::RecordNames;
+use crate::runtime::plan::ProbePlan;
+use crate::stream::{Event, EventKind, Input, LossKind, Mode};
+use tracer_common::config::{SlotCounters, TargetConfig};
+
+use super::clock;
+use super::ingest::Ingest;
+use super::ready::readiness;
+use super::settings::RingSize;
+
+/// Records taken in one go: bounds a batch to some 10 MB.
+const MOST: usize = 100_000;
+
+/// Which kinds of site a mode needs.
+pub const fn kinds(mode: Mode) -> Kinds {
+    match mode {
+        Mode::None => Kinds::NONE,
+        Mode::Lifecycle => Kinds::LIFECYCLE,
+        Mode::All => Kinds::ALL,
+    }
+}
+
+/// The kernel part and what is made of its records.
+pub struct Tracer {
+    ready: AsyncFd<OwnedFd>,
+    kernel: Kernel,
+    ingest: Ingest,
+    last_settled: KTime,
+    missed: u64,
+}
+
+/// What [`Tracer::attach`] needs to know of a target.
+pub struct Tracee<'a> {
+    /// Its number.
+    pub process: ProcId,
+    /// Process and file.
+    pub target: &'a AttachTarget,
+    /// The probes.
+    pub plan: &'a ProbePlan,
+    /// Layout and `min_wait`.
+    pub config: TargetConfig,
+}
+
+impl Tracer {
+    /// Loads the kernel part; inside the tokio runtime.
+    ///
+    /// # Errors
+    /// If it cannot be loaded here.
+    pub fn load(ring: RingSize, min_wait: Nanos) -> anyhow::Result<Self> {
+        let parked = if min_wait.0 == 0 { 1 } else { LoadSettings::DEFAULT_PARKED_CAPACITY };
+        let kernel = Kernel::load(&LoadSettings {
+            ring_bytes: ring.bytes(),
+            parked_capacity: parked,
+            ..LoadSettings::default()
+        })?;
+        let ready = readiness(kernel.as_fd())?;
+        let last_settled = clock::now();
+        Ok(Self { ready, kernel, ingest: Ingest::default(), last_settled, missed: 0 })
+    }
+
+    /// Puts the probes of a mode on a target.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the file is not the one the plan was made for.
+    pub fn attach(
+        &mut self,
+        tracee: &Tracee<'_>,
+        mode: Mode,
+        names: Box<dyn RecordNames>,
+    ) -> anyhow::Result<Attached> {
+        let at = clock::now();
+        let attached =
+            self.kernel.attach(tracee.target, tracee.plan, kinds(mode), tracee.config)?;
+        self.ingest.own(attached.slot, tracee.process, names, at);
+        Ok(attached)
+    }
+
+    /// Takes all probes off a slot. What its last records and counters tell is in the next
+    /// [`Tracer::take`].
+    ///
+    /// # Errors
+    /// If the slot is not in use.
+    pub fn detach(&mut self, slot: u16) -> anyhow::Result<()> {
+        let detached = self.kernel.detach(slot)?;
+        self.drain();
+        self.ingest.settle(slot, &losses(&detached.counters), clock::now());
+        self.ingest.disown(slot);
+        Ok(())
+    }
+
+    /// Waits until the ring's fill level asks for a drain.
+    pub async fn wait(&self) -> anyhow::Result<()> {
+        self.ready.readable().await.context("cannot wait for the ring buffer")?.clear_ready();
+        Ok(())
+    }
+
+    /// Takes what is in the ring, at most one batch. Tells whether there may be more.
+    pub fn drain(&mut self) -> bool {
+        let ingest = &mut self.ingest;
+        let drained = self.kernel.drain(MOST, |record| ingest.record(&record));
+        if drained.malformed > 0 {
+            self.ingest.lost(LossKind::Malformed, drained.malformed, self.last_settled, clock::now());
+        }
+        drained.more
+    }
+
+    /// Reads the counters of these slots, so that every loss so far is among the inputs.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub fn settle(&mut self, slots: &[u16]) -> anyhow::Result<()> {
+        let now = clock::now();
+        for &slot in slots {
+            let counters = self.kernel.counters(slot)?;
+            self.ingest.settle(slot, &losses(&counters), now);
+        }
+        // The kernel counts these by program, not by target: nobody in particular.
+        let missed = self.kernel.missed()?.sites;
+        let new = missed.saturating_sub(self.missed);
+        self.missed = missed;
+        self.ingest.lost(LossKind::Recursion, new, self.last_settled, now);
+        self.last_settled = now;
+        Ok(())
+    }
+
+    /// Whether a record stepped over a loss that was not settled yet.
+    pub const fn take_stepped(&mut self) -> bool {
+        self.ingest.take_stepped()
+    }
+
+    /// The inputs made since the last call.
+    pub fn take(&mut self) -> Vec<Input> {
+        self.ingest.take()
+    }
+
+    /// Processes that replaced their image since the last call.
+    pub fn take_exec(&mut self) -> Vec<ProcId> {
+        self.ingest.take_exec()
+    }
+
+    /// What a slot has counted.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn counters(&self, slot: u16) -> anyhow::Result<SlotCounters> {
+        Ok(self.kernel.counters(slot)?)
+    }
+
+    /// The parks longer than `min_wait` that go on in a slot, as events: without this a wait that
+    /// never ends would leave no record.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn long_parks(
+        &mut self,
+        slot: u16,
+        min_wait: Nanos,
+        now: KTime,
+    ) -> anyhow::Result<Vec<Input>> {
+        let parked = self.kernel.parked(slot)?;
+        let long = parked.into_iter().filter(|p| p.ready.is_none() && now.since(p.since) >= min_wait);
+        Ok(long.filter_map(|p| self.park_event(slot, &p)).collect())
+    }
+
+    fn park_event(&mut self, slot: u16, parked: &ParkedTask) -> Option<Input> {
+        let (process, reason) = self.ingest.reason(slot, parked.reason)?;
+        Some(Input::Event(park(process, reason, parked)))
+    }
+
+    /// Why execs and exits of targets are not reported; None if they are.
+    pub fn process_events_missing(&self) -> Option<String> {
+        self.kernel.process_events_missing().map(str::to_owned)
+    }
+}
+
+fn park(process: ProcId, reason: ReasonId, parked: &ParkedTask) -> Event {
+    let task = TaskId::goroutine(parked.goid);
+    // As in ingest: the park itself adds one to what the probe read.
+    let run_seq = RunSeq(parked.run_seq.wrapping_add(1));
+    let kind = EventKind::Park { task, reason, run_seq };
+    Event { process, at: parked.since, tid: parked.tid, kind }
+}
+
+fn losses(counters: &SlotCounters) -> [(LossKind, u64); 3] {
+    [
+        (LossKind::RingFull, counters.lost_ring_full),
+        (LossKind::MapFull, counters.lost_map_full),
+        (LossKind::UserRead, counters.lost_user_read),
+    ]
+}

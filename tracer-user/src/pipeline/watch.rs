@@ -1,0 +1,518 @@
+//! `watch` and `diagnose`: one loop that drains the ring, orders looks, feeds the model and tells
+//! the sink, until something ends it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::base::{KTime, Nanos, Pid, ProcId};
+use crate::detect;
+use crate::stream::{Command, EndHow, Input, LossKind, Mode};
+use crate::view::watch::{Notice, WatchSink};
+use crate::view::{SummaryView, WallTime};
+
+use super::clock;
+use super::judge::{Judge, Said};
+use super::looker::{Looker, Taken};
+use super::open::{Opened, Probing, open};
+use super::pace::Pace;
+use super::ready::readiness;
+use super::settings::{DiagnoseSettings, RingSize, TargetSettings, Thresholds, WatchSettings};
+use super::signals::EndSignals;
+use super::tracer::{Tracee, Tracer};
+
+/// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
+/// Ticks of the model: what goes by time alone is noticed this late.
+const TICK_EVERY: Duration = Duration::from_millis(200);
+/// The wall clock may be set while a watch runs.
+const ANCHOR_EVERY: Nanos = Nanos::from_secs(60);
+/// After this many failed looks in a row the watch gives up.
+const MAX_FAILED_LOOKS: u32 = 20;
+
+/// What one run of the loop is to do.
+struct Job {
+    target: TargetSettings,
+    mode: Mode,
+    min_wait: Nanos,
+    ring: RingSize,
+    time_limit: Option<Nanos>,
+    looks: Option<u32>,
+    interval: Nanos,
+    detectors: detect::Settings,
+}
+
+/// Watches a process and tells its findings as they arise.
+///
+/// # Errors
+/// If the process cannot be traced, or the sink cannot be told any more.
+pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
+    run(
+        Job {
+            target: settings.target,
+            mode: settings.mode,
+            min_wait: settings.min_wait,
+            ring: settings.ring,
+            time_limit: settings.time_limit,
+            looks: None,
+            interval: settings.interval,
+            detectors: detectors(&settings.thresholds),
+        },
+        sink,
+    )
+}
+
+/// Takes a few looks without any probe and tells what they show.
+///
+/// # Errors
+/// As [`watch`].
+pub fn diagnose(
+    settings: &DiagnoseSettings,
+    sink: &mut dyn WatchSink,
+) -> anyhow::Result<SummaryView> {
+    let gaps = u64::from(settings.looks.saturating_sub(1).max(1));
+    run(
+        Job {
+            target: settings.target,
+            mode: Mode::None,
+            min_wait: Nanos(0),
+            ring: RingSize::MIN,
+            time_limit: None,
+            looks: Some(settings.looks),
+            interval: Nanos(settings.over.0 / gaps),
+            detectors: detectors(&settings.thresholds),
+        },
+        sink,
+    )
+}
+
+fn detectors(thresholds: &Thresholds) -> detect::Settings {
+    detect::Settings {
+        stuck_after: thresholds.stuck_after,
+        crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
+        idle: crate::runtime::go::idle::patterns(),
+        ..detect::Settings::default()
+    }
+}
+
+fn run(job: Job, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        let mut watch = Watch::start(job, sink).await?;
+        let ended = watch.serve().await;
+        watch.finish(ended).await
+    })
+}
+
+/// Why the loop ended.
+enum Ended {
+    Signal(&'static str),
+    Time,
+    Looked,
+    Exited,
+}
+
+impl Ended {
+    const fn words(&self) -> &'static str {
+        match self {
+            Ended::Signal(words) => words,
+            Ended::Time => "time is up",
+            Ended::Looked => "all looks taken",
+            Ended::Exited => "the target exited",
+        }
+    }
+}
+
+/// The incarnation that is watched now.
+struct Session {
+    process: ProcId,
+    exit: AsyncFd<OwnedFd>,
+    looker: Looker,
+    probing: Probing,
+    slot: Option<u16>,
+    probes: u32,
+    first_look_told: bool,
+    failed_looks: u32,
+    opened_at: KTime,
+}
+
+struct Watch<'a> {
+    job: Job,
+    sink: &'a mut dyn WatchSink,
+    signals: EndSignals,
+    judge: Judge,
+    tracer: Option<Tracer>,
+    session: Session,
+    pace: Pace,
+    looks_taken: u32,
+    began: KTime,
+    anchored: KTime,
+    wall_offset: i128,
+    next_process: u32,
+}
+
+impl<'a> Watch<'a> {
+    async fn start(job: Job, sink: &'a mut dyn WatchSink) -> anyhow::Result<Self> {
+        let began = clock::now();
+        let signals = EndSignals::new()?;
+        let opened = open(&job.target, ProcId(1))?;
+        let tracer = match job.mode {
+            Mode::None => None,
+            _ => Some(Tracer::load(job.ring, job.min_wait)?),
+        };
+        let judge = Judge::start(job.detectors.clone())?;
+        let (session, def) = Session::new(opened)?;
+        let pace = Pace::new(job.interval);
+        let mut watch = Self {
+            job,
+            sink,
+            signals,
+            judge,
+            tracer,
+            session,
+            pace,
+            looks_taken: 0,
+            began,
+            anchored: began,
+            wall_offset: 0,
+            next_process: 2,
+        };
+        let anchor = watch.anchor();
+        watch.judge.eat(vec![anchor, def]).await?;
+        watch.attach().await?;
+        Ok(watch)
+    }
+
+    /// Puts the probes on the present incarnation.
+    async fn attach(&mut self) -> anyhow::Result<()> {
+        let mode = self.job.mode;
+        if let Some(tracer) = &mut self.tracer {
+            let probing = &self.session.probing;
+            let plan = probing.plan()?;
+            for gap in &plan.degraded {
+                let reason = format!("{}: {}", gap.kind.word(), gap.reason);
+                self.sink.notice(&Notice::Degraded { reason });
+            }
+            let tracee = Tracee {
+                process: self.session.process,
+                target: probing.target(),
+                plan: &plan,
+                config: probing.config(self.job.min_wait),
+            };
+            let attached = tracer.attach(&tracee, mode, probing.names())?;
+            self.session.slot = Some(attached.slot);
+            self.session.probes = u32::try_from(attached.sites).unwrap_or(u32::MAX);
+            if let Some(why) = tracer.process_events_missing() {
+                let reason = format!("exec of the target is noticed late: {why}");
+                self.sink.notice(&Notice::Degraded { reason });
+            }
+        }
+        let why = "as asked for".into();
+        let process = self.session.process;
+        let change = Input::ModeChange { process, at: clock::now(), mode, why };
+        self.judge.eat(vec![change]).await
+    }
+
+    fn anchor(&mut self) -> Input {
+        let input = clock::anchor();
+        if let Input::ClockAnchor { mono, wall_ns } = &input {
+            self.anchored = *mono;
+            self.wall_offset = i128::from(*wall_ns) - i128::from(mono.0);
+        }
+        input
+    }
+
+    fn wall(&self, at: KTime) -> WallTime {
+        let ns = i128::from(at.0) + self.wall_offset;
+        WallTime(i64::try_from(ns).unwrap_or(i64::MAX))
+    }
+
+    /// Runs until something ends it.
+    async fn serve(&mut self) -> anyhow::Result<Ended> {
+        let mut drain = interval(DRAIN_EVERY);
+        drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(TICK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let limit = self.job.time_limit.map(|limit| Duration::from_nanos(limit.0));
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        loop {
+            self.order_look();
+            let due = Instant::now() + clock::until(clock::now(), self.pace.due());
+            let wake_for_look = !self.session.looker.under_way();
+            let looking = self.session.looker.under_way();
+            tokio::select! {
+                word = self.signals.next() => return Ok(Ended::Signal(word)),
+                () = at(deadline), if deadline.is_some() => return Ok(Ended::Time),
+                said = self.judge.said() => {
+                    let said = said.context("the thread of the model has ended early")?;
+                    self.hear(said)?;
+                }
+                answer = self.session.looker.answer(), if looking => {
+                    let answer = answer.context("the thread that looks has ended early")?;
+                    if let Some(ended) = self.looked(answer).await? {
+                        return Ok(ended);
+                    }
+                }
+                gone = self.session.exit.readable() => {
+                    gone.context("cannot wait for the target's end")?.retain_ready();
+                    return Ok(Ended::Exited);
+                }
+                full = ring(self.tracer.as_ref()), if self.tracer.is_some() => {
+                    full?;
+                    self.drain().await?;
+                }
+                _ = drain.tick(), if self.tracer.is_some() => self.drain().await?,
+                _ = tick.tick() => self.tick().await?,
+                () = tokio::time::sleep_until(due), if wake_for_look => {}
+            }
+            if self.replaced() {
+                self.reopen().await?;
+            }
+        }
+    }
+
+    fn order_look(&mut self) {
+        let enough = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
+        if !enough && clock::now() >= self.pace.due() {
+            self.session.looker.order();
+        }
+    }
+
+    /// Takes what is in the ring and feeds it to the model.
+    async fn drain(&mut self) -> anyhow::Result<()> {
+        let Some(tracer) = &mut self.tracer else { return Ok(()) };
+        loop {
+            let more = tracer.drain();
+            if tracer.take_stepped() {
+                tracer.settle(self.session.slot.as_slice())?;
+            }
+            let inputs = tracer.take();
+            self.judge.eat(self.session.probing.take_defs()).await?;
+            self.judge.eat(inputs).await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> anyhow::Result<()> {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.settle(self.session.slot.as_slice())?;
+            let inputs = tracer.take();
+            self.tell_losses(&inputs);
+            self.judge.eat(inputs).await?;
+        }
+        let now = clock::now();
+        if now.since(self.anchored) >= ANCHOR_EVERY {
+            let anchor = self.anchor();
+            self.judge.eat(vec![anchor]).await?;
+        }
+        self.judge.eat(vec![Input::Tick(now)]).await
+    }
+
+    fn tell_losses(&mut self, inputs: &[Input]) {
+        for kind in LossKind::ALL {
+            let lost = inputs.iter().filter_map(|input| match input {
+                Input::Loss(loss) if loss.kind == kind => Some(loss.count),
+                _ => None,
+            });
+            let count = lost.sum();
+            if count > 0 {
+                let at = self.wall(clock::now());
+                self.sink.notice(&Notice::Lost { at, kind, count });
+            }
+        }
+    }
+
+    fn hear(&mut self, said: Said) -> anyhow::Result<()> {
+        let told = match said {
+            Said::Opened(finding) => self.sink.opened(&finding),
+            Said::Updated(finding) => self.sink.updated(&finding),
+            Said::Resolved(finding) => self.sink.resolved(&finding),
+            Said::Wants(command) => {
+                self.obey(&command);
+                Ok(())
+            }
+        };
+        told.context("cannot write what was found")
+    }
+
+    fn obey(&mut self, command: &Command) {
+        match command {
+            Command::NeedSnapshot { process, not_before, .. } => {
+                if *process == self.session.process {
+                    self.pace.ask(*not_before);
+                }
+            }
+            // Nobody asks for other probes yet, and there is no recorder to freeze.
+            Command::SetMode { .. } | Command::Freeze { .. } => {}
+        }
+    }
+
+    /// Merges a look: first every record up to its end, then the look itself.
+    async fn looked(&mut self, answer: super::looker::Answer) -> anyhow::Result<Option<Ended>> {
+        use crate::runtime::link::LookError;
+        let Taken { inputs, outcome, .. } = match answer {
+            Ok(taken) => taken,
+            Err(LookError::Gone) => return Ok(Some(Ended::Exited)),
+            Err(LookError::OtherImage) => {
+                self.reopen().await?;
+                return Ok(None);
+            }
+            Err(LookError::Failed(why)) => return self.look_failed(&why),
+        };
+        self.session.failed_looks = 0;
+        self.pace.looked(clock::now(), outcome.took);
+        self.drain().await?;
+        self.tick().await?;
+        self.long_parks().await?;
+        self.judge.eat(self.session.probing.take_defs()).await?;
+        self.judge.eat(inputs).await?;
+        self.looks_taken += 1;
+        self.tell_look(outcome.took).await?;
+        let last = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
+        Ok(last.then_some(Ended::Looked))
+    }
+
+    fn look_failed(&mut self, why: &str) -> anyhow::Result<Option<Ended>> {
+        self.session.failed_looks += 1;
+        if self.session.failed_looks >= MAX_FAILED_LOOKS {
+            anyhow::bail!("{MAX_FAILED_LOOKS} looks in a row failed, the last one: {why}");
+        }
+        let reason = format!("a look failed: {why}");
+        self.sink.notice(&Notice::Degraded { reason });
+        self.pace.looked(clock::now(), Nanos(0));
+        Ok(None)
+    }
+
+    /// With `min_wait` a wait leaves a record when it ends; those that go on are asked for.
+    async fn long_parks(&mut self) -> anyhow::Result<()> {
+        let min_wait = self.job.min_wait;
+        let (Some(tracer), Some(slot)) = (&mut self.tracer, self.session.slot) else {
+            return Ok(());
+        };
+        if min_wait.0 == 0 || self.job.mode != Mode::All {
+            return Ok(());
+        }
+        let parks = tracer.long_parks(slot, min_wait, clock::now())?;
+        self.judge.eat(parks).await
+    }
+
+    async fn tell_look(&mut self, took: Nanos) -> anyhow::Result<()> {
+        let first = !std::mem::replace(&mut self.session.first_look_told, true);
+        if !first && self.job.looks.is_none() {
+            return Ok(());
+        }
+        let tasks = self.judge.alive(self.session.process).await?;
+        if let Some(of) = self.job.looks {
+            let number = self.looks_taken;
+            self.sink.notice(&Notice::Looked { number, of, tasks, took });
+        } else {
+            let now = clock::now();
+            self.sink.notice(&Notice::Attached {
+                at: self.wall(now),
+                pid: self.session.probing.pid().0,
+                runtime_version: self.session.probing.runtime_version().to_owned(),
+                mode: self.job.mode,
+                probes: self.session.probes,
+                tasks,
+                took: now.since(self.session.opened_at),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the target replaced its image.
+    fn replaced(&mut self) -> bool {
+        let process = self.session.process;
+        self.tracer.as_mut().is_some_and(|tracer| tracer.take_exec().contains(&process))
+    }
+
+    /// The target called exec: its tasks are gone, and what runs now is examined afresh.
+    async fn reopen(&mut self) -> anyhow::Result<()> {
+        self.release().await?;
+        let end = Input::ProcessEnd {
+            process: self.session.process,
+            at: clock::now(),
+            how: EndHow::Exec,
+        };
+        self.judge.eat(vec![end]).await?;
+        let reason = "the target replaced its image (exec); watching the new one".to_owned();
+        self.sink.notice(&Notice::Degraded { reason });
+        let opened = open(&self.job.target, ProcId(self.next_process))
+            .context("the target replaced its image (exec), and the new one cannot be traced")?;
+        self.next_process += 1;
+        let (session, def) = Session::new(opened)?;
+        self.session = session;
+        self.pace = Pace::new(self.job.interval);
+        self.judge.eat(vec![def]).await?;
+        self.attach().await
+    }
+
+    /// Takes the probes off and feeds what they still told.
+    async fn release(&mut self) -> anyhow::Result<()> {
+        let (Some(tracer), Some(slot)) = (&mut self.tracer, self.session.slot.take()) else {
+            return Ok(());
+        };
+        tracer.detach(slot)?;
+        let inputs = tracer.take();
+        self.judge.eat(self.session.probing.take_defs()).await?;
+        self.judge.eat(inputs).await
+    }
+
+    async fn finish(mut self, ended: anyhow::Result<Ended>) -> anyhow::Result<SummaryView> {
+        let released = self.release().await;
+        let ended = ended?;
+        released?;
+        let process = self.session.process;
+        let at = clock::now();
+        if matches!(ended, Ended::Exited) {
+            let end = Input::ProcessEnd { process, at, how: EndHow::Exit };
+            self.judge.eat(vec![end]).await?;
+        } else {
+            self.judge.eat(vec![Input::Tick(at)]).await?;
+        }
+        let summary = self.judge.summary(process, ended.words()).await?;
+        while let Some(said) = self.judge.said_now() {
+            self.hear(said)?;
+        }
+        Ok(summary)
+    }
+}
+
+impl Session {
+    fn new(opened: Opened) -> anyhow::Result<(Self, Input)> {
+        let exit = readiness(opened.exit.as_fd())?;
+        let session = Self {
+            process: opened.def.process,
+            exit,
+            looker: Looker::start(opened.looks)?,
+            probing: opened.probing,
+            slot: None,
+            probes: 0,
+            first_look_told: false,
+            failed_looks: 0,
+            opened_at: opened.def.at,
+        };
+        Ok((session, Input::ProcessDef(Box::new(opened.def))))
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+async fn ring(tracer: Option<&Tracer>) -> anyhow::Result<()> {
+    match tracer {
+        Some(tracer) => tracer.wait().await,
+        None => std::future::pending().await,
+    }
+}

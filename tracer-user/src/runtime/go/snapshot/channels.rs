@@ -1,0 +1,147 @@
+//! What a parked goroutine waits on, from the list at `g.waiting`.
+//!
+//! Sources: `src/runtime/runtime2.go` (`sudog`), `chan.go` (`hchan`), `select.go` (all cases of a
+//! select are chained by `waitlink`), `sema.go` (from 1.26 on a semaphore's waiter is at
+//! `g.waiting` too, with no channel and the semaphore's address as element).
+
+use crate::runtime::go::bytes::{u32_at, u64_at};
+use crate::runtime::go::layout::Layout;
+use crate::stream::ChannelState;
+use crate::target::{ReadError, ReadMem};
+
+use super::batch::{Batch, Ticket};
+
+/// Most channels of one select that are told.
+pub(super) const MAX_CHANNELS: usize = 256;
+
+/// A goroutine that waits, by addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Waiter {
+    /// Address of the g.
+    pub(super) g: u64,
+    /// `g.waiting`; not zero.
+    pub(super) sudog: u64,
+}
+
+/// What it waits on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Object {
+    /// Channels, in the order of the runtime's list.
+    Channels(Box<[ChannelState]>),
+    /// A semaphore or notification list at this address.
+    Address(u64),
+    /// It could not be read, or changed meanwhile.
+    Unknown,
+}
+
+/// One list being followed.
+struct Chain {
+    g: u64,
+    next: u64,
+    channels: Vec<u64>,
+    address: Option<u64>,
+    broken: bool,
+}
+
+impl Chain {
+    /// Takes in one sudog; afterwards `next` is zero at the end of the list.
+    fn add(&mut self, layout: &Layout, sudog: Option<&[u8]>) {
+        let fields = sudog.and_then(|bytes| {
+            let at = |offset: u16| u64_at(bytes, usize::from(offset));
+            let o = &layout.sudog;
+            Some((at(o.g)?, at(o.c)?, at(o.elem)?, at(o.waitlink)?))
+        });
+        let first = self.channels.is_empty();
+        match fields {
+            Some((g, 0, element, _)) if g == self.g && first => {
+                self.address = Some(element);
+                self.next = 0;
+            }
+            Some((g, channel, _, next)) if g == self.g && channel != 0 => {
+                self.channels.push(channel);
+                self.next = if self.channels.len() < MAX_CHANNELS { next } else { 0 };
+            }
+            _ => {
+                self.broken = true;
+                self.next = 0;
+            }
+        }
+    }
+}
+
+/// Reads what each of `waiters` waits on, in their order.
+pub(super) fn read(
+    mem: &dyn ReadMem,
+    layout: &Layout,
+    waiters: &[Waiter],
+    bytes: &mut u64,
+) -> Result<Vec<Object>, ReadError> {
+    let mut chains: Vec<Chain> = waiters
+        .iter()
+        .map(|w| Chain {
+            g: w.g,
+            next: w.sudog,
+            channels: Vec::new(),
+            address: None,
+            broken: false,
+        })
+        .collect();
+    let mut batch = Batch::default();
+    // One round for each place in the lists; `next` becomes zero after at most MAX_CHANNELS.
+    while chains.iter().any(|chain| chain.next != 0) {
+        batch.clear();
+        let open = chains.iter_mut().filter(|chain| chain.next != 0);
+        let asked: Vec<(&mut Chain, Ticket)> = open
+            .map(|chain| {
+                let ticket = batch.add(chain.next, usize::from(layout.sudog.size));
+                (chain, ticket)
+            })
+            .collect();
+        *bytes = bytes.saturating_add(batch.run(mem)?);
+        for (chain, ticket) in asked {
+            chain.add(layout, batch.get(ticket));
+        }
+    }
+    states(mem, layout, chains, bytes)
+}
+
+/// Reads the channels themselves.
+fn states(
+    mem: &dyn ReadMem,
+    layout: &Layout,
+    chains: Vec<Chain>,
+    bytes: &mut u64,
+) -> Result<Vec<Object>, ReadError> {
+    let mut batch = Batch::default();
+    let mut asked: Vec<Vec<(u64, Ticket)>> = Vec::with_capacity(chains.len());
+    for chain in &chains {
+        let ask = |&address: &u64| (address, batch.add(address, usize::from(layout.hchan.size)));
+        asked.push(chain.channels.iter().map(ask).collect());
+    }
+    *bytes = bytes.saturating_add(batch.run(mem)?);
+    let objects = chains.iter().zip(asked).map(|(chain, tickets)| {
+        if let (Some(address), false) = (chain.address, chain.broken) {
+            return Object::Address(address);
+        }
+        let channels: Option<Box<[ChannelState]>> = tickets
+            .iter()
+            .map(|&(address, ticket)| state(layout, address, batch.get(ticket)?))
+            .collect();
+        channels.filter(|_| !chain.broken).map_or(Object::Unknown, Object::Channels)
+    });
+    Ok(objects.collect())
+}
+
+fn state(layout: &Layout, address: u64, hchan: &[u8]) -> Option<ChannelState> {
+    let at = |offset: u16| usize::from(offset);
+    let length = u64_at(hchan, at(layout.hchan.qcount))?;
+    let capacity = u64_at(hchan, at(layout.hchan.dataqsiz))?;
+    let closed = u32_at(hchan, at(layout.hchan.closed))?;
+    // A buffer never holds more than it can: other words mean that this is no channel.
+    (length <= capacity && closed <= 1).then_some(ChannelState {
+        address,
+        capacity,
+        length,
+        closed: closed != 0,
+    })
+}

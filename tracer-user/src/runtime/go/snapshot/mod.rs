@@ -1,0 +1,277 @@
+//! All goroutines of a process, read out of its memory while it runs: no pause, no ptrace.
+//!
+//! The list `allgs` is read at once, then the g's in groups of [`GROUP`]: the structures, their
+//! stacks, what hangs on them, and the structures again. A goroutine whose second reading shows
+//! that it went on meanwhile is read anew; after [`ATTEMPTS`] readings it is told without what
+//! could belong to two different moments. May use what runtime may use; no clock of its own.
+
+mod batch;
+mod channels;
+mod details;
+mod goroutine;
+mod labels;
+mod naming;
+mod semaphores;
+mod stacks;
+
+use std::collections::HashSet;
+
+use crate::base::{KTime, Nanos, ProcId, StackId, FrameId, ReasonId, TaskId, TaskState, WaitClass};
+use crate::stream::{ChannelState, Input, LookOutcome, LookSeq, TaskLook, WaitsOn};
+use crate::target::{ReadError, ReadMem, ThreadIds};
+
+use super::bytes::u64_at;
+use super::locate::Located;
+use super::tables::Shapes;
+use batch::{Batch, Ticket};
+use channels::Object;
+use details::{Details, Wanted};
+use goroutine::{Goroutine, Status};
+use labels::LabelForm;
+use naming::{Naming, StackInfo};
+use semaphores::{SemTable, SudogOf};
+use stacks::{Spent, StackReader};
+
+/// Goroutines read together: bounds the memory of a look (structures and stacks of a group are
+/// about 2.5 MB) and the interval in which each of them was read.
+const GROUP: usize = 1024;
+/// Most entries of `allgs` that are followed: 32 MB of pointers.
+pub const MAX_GOROUTINES: u64 = 4 << 20;
+/// How often a goroutine is read that does not stand still.
+const ATTEMPTS: usize = 3;
+/// How often the list itself is read if it moved meanwhile.
+const LIST_ATTEMPTS: usize = 4;
+
+/// Why a look failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The memory cannot be read any more.
+    #[error("the goroutines could not be read: {0}")]
+    Read(#[from] ReadError),
+    /// The list of goroutines is not where it was, or makes no sense.
+    #[error("the list of goroutines makes no sense ({0}): the process may have replaced its program; attach to it again")]
+    List(&'static str),
+}
+
+/// What a look needs besides the memory.
+pub struct LookContext<'a> {
+    /// Its number.
+    pub look: LookSeq,
+    /// CLOCK_MONOTONIC.
+    pub clock: &'a dyn Fn() -> KTime,
+    /// Names that are known already, and new ones.
+    pub interner: &'a mut Interner,
+    /// Takes what is found, in order.
+    pub sink: &'a mut dyn FnMut(Input),
+}
+
+/// Takes looks at one process. Made once, when it is attached to.
+#[derive(Debug)]
+pub struct Snapshotter {
+    process: ProcId,
+    located: Located,
+    threads: ThreadIds,
+    monotonic_offset: i64,
+    semaphores: SemTable,
+    naming: Naming,
+    stacks: StackReader,
+    batch: Batch,
+}
+
+/// A goroutine with all that was read of it.
+struct Reading {
+    goroutine: Goroutine,
+    stack: Option<StackInfo>,
+}
+
+/// One look under way.
+struct Look<'a, 'c> {
+    mem: &'a dyn ReadMem,
+    context: &'a mut LookContext<'c>,
+    outcome: LookOutcome,
+    spent: Spent,
+    /// Waiters of semaphores; read when the first is met that needs them.
+    semaphores: Option<SudogOf>,
+    /// Ids told already: a g that dies and comes back as another is two goroutines, but an id is
+    /// told once.
+    told: HashSet<u64>,
+}
+
+impl Snapshotter {
+    /// Reads all goroutines and passes on what is found: definitions of names before their first
+    /// use, [`Input::SnapshotBegin`], a [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`].
+    ///
+    /// # Errors
+    /// If the memory cannot be read any more. What was passed on until then is a snapshot without
+    /// its end.
+    pub fn look(&mut self, mem: &dyn ReadMem, context: &mut LookContext<'_>) -> Result<LookOutcome, SnapshotError> {
+        let began = (context.clock)();
+        let (list, left_out) = self.list(mem)?;
+        self.threads.refresh();
+        (context.sink)(Input::SnapshotBegin { process: self.process, look: context.look, t0: began });
+        let mut look = Look {
+            mem,
+            context,
+            outcome: LookOutcome { listed: left_out, truncated: left_out, ..LookOutcome::default() },
+            spent: Spent { bytes: (list.len() as u64).saturating_mul(8), deep_left: stacks::MAX_DEEP },
+            semaphores: None,
+            told: HashSet::with_capacity(list.len()),
+        };
+        for group in list.chunks(GROUP) {
+            self.group(&mut look, group)?;
+        }
+        let t1 = (look.context.clock)();
+        let outcome = LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
+        (context.sink)(Input::SnapshotEnd { process: self.process, look: context.look, t1, outcome });
+        Ok(outcome)
+    }
+
+    /// The addresses of all g's, and how many are left out because they are too many.
+    ///
+    /// `allgptr` is replaced before `allglen` grows (`src/runtime/proc.go`, `allgadd`), so the
+    /// length is read first, and the old array stays valid until the collector frees it: if the
+    /// pointer has not moved after the array was read, it was not freed.
+    fn list(&mut self, mem: &dyn ReadMem) -> Result<(Vec<u64>, u64), SnapshotError> {
+        let word = |address| -> Result<u64, ReadError> {
+            let mut raw = [0; 8];
+            mem.read(address, &mut raw)?;
+            Ok(u64::from_le_bytes(raw))
+        };
+        let variables = self.located.allgs;
+        for _ in 0..LIST_ATTEMPTS {
+            let len = word(variables.len)?;
+            let array = word(variables.array)?;
+            let taken = len.min(MAX_GOROUTINES);
+            let size = usize::try_from(taken).ok().and_then(|n| n.checked_mul(8));
+            let mut raw = vec![0; size.ok_or(SnapshotError::List("it is too long"))?];
+            match mem.read(array, &mut raw) {
+                Ok(()) => {}
+                Err(ReadError::Unmapped { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if word(variables.array)? == array {
+                let list = raw.chunks_exact(8).filter_map(|b| u64_at(b, 0)).filter(|&g| g != 0);
+                return Ok((list.collect(), len.saturating_sub(taken)));
+            }
+        }
+        Err(SnapshotError::List("it is not mapped, or moves with each reading"))
+    }
+
+    /// Reads one group and tells its goroutines.
+    fn group(&mut self, look: &mut Look<'_, '_>, group: &[u64]) -> Result<(), SnapshotError> {
+        let mut todo: Vec<u64> = group.to_vec();
+        for attempt in 1..=ATTEMPTS {
+            let t0 = (look.context.clock)();
+            let seen = self.goroutines(look, &todo, Count::Unreadable)?;
+            let stacks = self.stacks(look, &seen)?;
+            let details = self.details(look, &seen)?;
+            let addresses: Vec<u64> = seen.iter().map(|g| g.address).collect();
+            let later = self.goroutines(look, &addresses, Count::Nothing)?;
+            let t1 = (look.context.clock)();
+            let later: std::collections::HashMap<u64, Goroutine> =
+                later.into_iter().map(|g| (g.address, g)).collect();
+            todo.clear();
+            for (goroutine, stack) in seen.into_iter().zip(stacks) {
+                let now = later.get(&goroutine.address);
+                let reading = Reading { goroutine, stack };
+                match settle(&reading.goroutine, now) {
+                    Settled::Yes => self.tell(look, &reading, Some(&details), (t0, t1)),
+                    Settled::Ended => {}
+                    Settled::No if attempt < ATTEMPTS => {
+                        look.outcome.reread = look.outcome.reread.saturating_add(1);
+                        todo.push(reading.goroutine.address);
+                    }
+                    Settled::No => {
+                        look.outcome.unsettled = look.outcome.unsettled.saturating_add(1);
+                        let reading = Reading { stack: None, ..reading };
+                        self.tell(look, &reading, None, (t0, t1));
+                    }
+                }
+            }
+            if todo.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The g's at these addresses that are goroutines now.
+    fn goroutines(&mut self, look: &mut Look<'_, '_>, addresses: &[u64], count: Count) -> Result<Vec<Goroutine>, ReadError> {
+        self.batch.clear();
+        let size = usize::from(self.located.layout.g.read_size);
+        let asked: Vec<(u64, Ticket)> = addresses.iter().map(|&a| (a, self.batch.add(a, size))).collect();
+        look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
+        let mut found = Vec::with_capacity(asked.len());
+        for (address, ticket) in asked {
+            let decoded = self.batch.get(ticket).and_then(|b| Goroutine::decode(self.located.layout, address, b));
+            match decoded {
+                Some(g) if g.status.is_alive() => found.push(g),
+                Some(_) => {}
+                None if count == Count::Unreadable => {
+                    look.outcome.unreadable = look.outcome.unreadable.saturating_add(1);
+                    look.outcome.listed = look.outcome.listed.saturating_add(1);
+                }
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn stacks(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Vec<Option<StackInfo>>, ReadError> {
+        let pcs = {
+            let mut shapes = self.located.tables.shapes();
+            self.stacks.read(look.mem, &mut shapes, seen, &mut look.spent)?
+        };
+        let context = &mut *look.context;
+        let stacks = pcs.into_iter().map(|pcs| {
+            let pcs = pcs.filter(|pcs| !pcs.inner.is_empty())?;
+            Some(self.naming.stack(&self.located, pcs, context.interner, context.sink))
+        });
+        Ok(stacks.collect())
+    }
+
+    fn details(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Details, ReadError> {
+        let needs_semaphores = look.semaphores.is_none()
+            && seen.iter().any(|g| g.status.is_waiting() && g.waiting == 0 && self.is_at_semaphore(g));
+        if needs_semaphores {
+            let waiters = self.semaphores.waiters(look.mem, self.located.layout, &mut look.spent.bytes)?;
+            look.semaphores = Some(waiters);
+        }
+        let none = SudogOf::new();
+        let layout = self.located.layout;
+        let wanted = Wanted {
+            layout,
+            label_form: LabelForm::of(layout),
+            semaphores: look.semaphores.as_ref().unwrap_or(&none),
+            sleeps: &|g| g.status.is_waiting() && layout.wait_class(g.reason) == WaitClass::Sleep,
+        };
+        Details::read(look.mem, &wanted, seen, &mut look.spent.bytes)
+    }
+}
+
+/// Whether g's that cannot be read are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Unreadable,
+    Nothing,
+}
+
+/// Whether all that was read of a goroutine belongs to one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Settled {
+    Yes,
+    No,
+    Ended,
+}
+
+/// Compares the first reading of a g with the last; `now` is None if there is none any more.
+fn settle(then: &Goroutine, now: Option<&Goroutine>) -> Settled {
+    match now {
+        None => Settled::Ended,
+        Some(now) if now.id != then.id => Settled::No,
+        // Of a running goroutine nothing is told that could have changed.
+        Some(_) if then.status == Status::Running => Settled::Yes,
+        Some(now) if then.stood_still_until(now) => Settled::Yes,
+        Some(_) => Settled::No,
+    }
+}

@@ -1,0 +1,92 @@
+//! What is told while a process is watched, as it happens.
+
+use crate::base::Nanos;
+use crate::stream::{LossKind, Mode};
+
+use super::{FindingView, WallTime};
+
+/// Takes what a watch or diagnosis has to tell, in the order in which it happens. None of these may
+/// block for long: they run between two looks.
+pub trait WatchSink {
+    /// A finding is new.
+    ///
+    /// # Errors
+    /// If it cannot be told to anybody any more (the reader has gone); the watch then ends.
+    fn opened(&mut self, finding: &FindingView) -> std::io::Result<()>;
+
+    /// A finding that was told before has changed enough to be told again.
+    ///
+    /// # Errors
+    /// As [`WatchSink::opened`].
+    fn updated(&mut self, finding: &FindingView) -> std::io::Result<()>;
+
+    /// A finding that was told before is over; the view is the last that was known.
+    ///
+    /// # Errors
+    /// As [`WatchSink::opened`].
+    fn resolved(&mut self, finding: &FindingView) -> std::io::Result<()>;
+
+    /// Something about the tracing itself.
+    fn notice(&mut self, notice: &Notice);
+}
+
+/// Something about the tracing itself, for the person who watches.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Notice {
+    /// The first complete list of tasks is there.
+    Attached {
+        /// When.
+        at: WallTime,
+        /// PID.
+        pid: u32,
+        /// `go1.27.3`
+        runtime_version: String,
+        /// Which probes are attached.
+        mode: Mode,
+        /// How many.
+        probes: u32,
+        /// Tasks found, the runtime's own left out.
+        tasks: u64,
+        /// From the command to the first complete list.
+        took: Nanos,
+    },
+    /// One of a known number of looks was taken (`diagnose`).
+    Looked {
+        /// Its number, from 1.
+        number: u32,
+        /// Of how many.
+        of: u32,
+        /// Tasks found.
+        tasks: u64,
+        /// How long the look took.
+        took: Nanos,
+    },
+    /// Other probes are attached than before.
+    ModeChanged {
+        /// When.
+        at: WallTime,
+        /// Now.
+        mode: Mode,
+        /// Why, in words.
+        why: String,
+    },
+    /// Records were lost since the last notice of this kind.
+    Lost {
+        /// When it was noticed.
+        at: WallTime,
+        /// What sort.
+        kind: LossKind,
+        /// How many.
+        count: u64,
+    },
+    /// A snapshot has made good for lost records.
+    Healed {
+        /// When.
+        at: WallTime,
+    },
+    /// Less than everything will be told, and why.
+    Degraded {
+        /// In words.
+        reason: String,
+    },
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask bench`: what loiter costs and how fast it is. Every comparison is made in one run, round by round, with an A/A pair that
+//! shows the noise; medians and the middle half are printed.
+
+mod attach;
+mod dump;
+mod http;
+mod stats;
+mod tracer;
+
+use anyhow::{Result, bail};
+
+use crate::progress::seconds;
+use crate::setup::{self, Need, versions};
+use crate::{loiter, run};
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which; without it all of them
+    #[arg(value_enum)]
+    which: Vec<Which>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// How long and how often.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Options {
+    /// Rounds: each measures everything that is compared
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds of load for each measurement
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+/// A benchmark.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// (b) Requests a second of a web service that is watched
+    Http,
+    /// (c) Time and stall of a dump of 100 000 goroutines
+    Dump,
+    /// (d) Time to the first complete list of caddy
+    Attach,
+    /// (e) Memory of loiter with 100 000 goroutines
+    Memory,
+}
+
+const ALL: [Which; 4] = [Which::Http, Which::Dump, Which::Attach, Which::Memory];
+
+/// `cargo xtask bench`
+///
+/// # Errors
+/// If something is missing or fails. A figure that misses its aim is printed, not an error.
+pub fn run(args: &Args) -> Result<()> {
+    if !run::is_root() {
+        bail!("the benchmarks attach probes to programs: run them as root");
+    }
+    setup::ensure(&[
+        Need::Bpf,
+        Need::HttpLoad,
+        Need::Go(&[versions::GO_NEWEST]),
+        Need::RealPrograms,
+    ])?;
+    let loiter = loiter::build()?;
+    let chosen = if args.which.is_empty() { &ALL[..] } else { &args.which };
+    for which in chosen {
+        match which {
+            Which::Http => {
+                eprintln!("A round takes about {}.", seconds(http::round_time(&args.options)));
+                http::run(&loiter, &args.options)?;
+            }
+            Which::Dump => dump::run(&loiter, &args.options)?,
+            Which::Attach => attach::run(&loiter, &args.options)?,
+            Which::Memory => dump::memory(&loiter, &args.options)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Debian packages: what is missing is installed through apt-get, or named if that is not possible here.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::progress::step;
+use crate::run;
+
+/// Something a Debian package brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// How to tell that it is there.
+    there: There,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum There {
+    /// A program on `PATH`.
+    Program(&'static str),
+    /// A file or directory.
+    Path(&'static str),
+}
+
+/// The compiler that can target eBPF.
+pub const RUSTC_WEB: Package = Package {
+    name: "rustc-web",
+    purpose: "Rust compiler for the eBPF target",
+    there: There::Path("/usr/lib/rustlib"),
+};
+/// Its core library for eBPF, compiled.
+pub const CORE_BPF: Package = Package {
+    name: "libstd-rust-web-dev-bpf",
+    purpose: "Rust core library for the eBPF target",
+    there: There::Path("/usr/lib/rustlib/bpfel-unknown-none/lib"),
+};
+/// The oldest Go.
+pub const GO_1_19: Package = Package {
+    name: "golang-1.19-go",
+    purpose: "Go 1.19",
+    there: There::Path("/usr/lib/go-1.19/bin/go"),
+};
+/// A C compiler and linker, for Rust and for cgo.
+pub const GCC: Package =
+    Package { name: "gcc", purpose: "C compiler and linker", there: There::Program("cc") };
+/// Headers, for cgo.
+pub const LIBC_DEV: Package = Package {
+    name: "libc6-dev",
+    purpose: "C library headers, for cgo",
+    there: There::Path("/usr/include/stdio.h"),
+};
+/// The C++ compiler: libFuzzer is C++.
+pub const GXX: Package =
+    Package { name: "g++", purpose: "C++ compiler, for libFuzzer", there: There::Program("c++") };
+/// Python, which unpacks wheels.
+pub const PYTHON: Package =
+    Package { name: "python3", purpose: "unpacks wheels", there: There::Program("python3") };
+/// The load generator.
+pub const WRK: Package =
+    Package { name: "wrk", purpose: "HTTP load", there: There::Program("wrk") };
+
+impl Package {
+    /// Whether what it brings is there.
+    pub fn is_there(&self) -> bool {
+        match self.there {
+            There::Program(program) => run::find(program).is_some(),
+            There::Path(path) => Path::new(path).exists(),
+        }
+    }
+}
+
+/// Python's installer. It may be there as a module without a program, so nothing on disk tells.
+const PIP: &str = "python3-pip";
+
+/// Installs Python's installer.
+///
+/// # Errors
+/// If it cannot be installed.
+pub fn install_pip() -> Result<()> {
+    if run::find("apt-get").is_none() || !run::is_root() {
+        bail!(
+            "python3 has no pip, which fetches wheels: install it (Debian: apt-get install {PIP})"
+        );
+    }
+    step("Installing Debian packages: python3-pip (fetches wheels)", || with_lists(&[PIP]))
+}
+
+/// Installs those of the packages that are missing.
+///
+/// # Errors
+/// If something is missing and cannot be installed; names the packages.
+pub fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<_> = packages.iter().filter(|package| !package.is_there()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|package| package.name).collect();
+    let list = names.join(" ");
+    let purposes: Vec<_> =
+        missing.iter().map(|package| format!("{} ({})", package.name, package.purpose)).collect();
+    let told = purposes.join(", ");
+    if run::find("apt-get").is_none() {
+        bail!("missing: {told}. This is no Debian, so install what they bring another way");
+    }
+    if !run::is_root() {
+        bail!("missing: {told}. Run as root, or install them: apt-get install {list}");
+    }
+    step(&format!("Installing Debian packages: {told}"), || with_lists(&names))?;
+    match missing.iter().find(|package| !package.is_there()) {
+        None => Ok(()),
+        Some(package) => bail!(
+            "{} is installed, but what is needed of it ({}) is not there: an older version?",
+            package.name,
+            package.purpose
+        ),
+    }
+}
+
+/// Installs, with the package lists that are there or, if that fails, with fresh ones.
+fn with_lists(names: &[&str]) -> Result<()> {
+    if apt_get(names).is_ok() {
+        return Ok(());
+    }
+    run::quiet(run::command("apt-get").arg("update")).context("apt-get has no lists")?;
+    apt_get(names)
+}
+
+fn apt_get(names: &[&str]) -> Result<()> {
+    let mut command = run::command("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["install", "--yes", "--no-install-recommends"]).args(names);
+    run::quiet(&mut command).map(|_| ())
+}
+
+/// Unpacks a package below a directory without installing it: nothing is started.
+///
+/// # Errors
+/// If it cannot be fetched or unpacked.
+pub fn unpack(package: &str, into: &Path) -> Result<()> {
+    let temporary = tempfile::tempdir().context("cannot create a temporary directory")?;
+    // apt drops its rights for the download, and needs to write here all the same.
+    open_to_all(temporary.path())?;
+    let download =
+        || run::quiet(run::command("apt-get").args(["download", package]).current_dir(&temporary));
+    if download().is_err() {
+        run::quiet(run::command("apt-get").arg("update")).context("apt-get has no lists")?;
+        download()?;
+    }
+    let archive = super::only_file(temporary.path(), "deb")?;
+    run::quiet(run::command("dpkg").arg("-x").arg(archive).arg(into))?;
+    Ok(())
+}
+
+fn open_to_all(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
+        .with_context(|| format!("cannot change the rights of {}", dir.display()))
+}

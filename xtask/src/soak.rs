@@ -1,0 +1,119 @@
+//! `cargo xtask soak`: what takes longer than the ordinary tests. Every Go version and way to build, thousands of attach cycles, real programs,
+//! fuzzing. Ends with a table.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::progress::{AlreadyTold, seconds};
+use crate::setup::{self, Need, versions};
+use crate::{fuzz, go, run, test};
+
+/// Arguments of `cargo xtask soak`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Attach and detach cycles
+    #[arg(long, default_value_t = 2_000)]
+    cycles: u32,
+    /// Seconds for each fuzz target
+    #[arg(long, default_value_t = 60)]
+    fuzz: u64,
+    /// Only test programs and fuzz targets whose name contains this
+    filter: Option<String>,
+}
+
+/// One line of the table.
+struct Row {
+    what: String,
+    result: String,
+    took: Duration,
+    well: bool,
+}
+
+/// `cargo xtask soak`
+///
+/// # Errors
+/// If something is missing or anything fails; everything is run all the same.
+pub fn run(args: &Args) -> Result<()> {
+    setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(versions::GO_ALL), Need::RealPrograms])?;
+    let chosen = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
+    let mut rows = Vec::new();
+    for program in test_programs()?.into_iter().filter(|name| chosen(name)) {
+        rows.push(timed(&program, || test_program(&program, args.cycles)));
+    }
+    let targets: Vec<_> = fuzz::targets()?.into_iter().filter(|name| chosen(name)).collect();
+    if !targets.is_empty() {
+        fuzz::build()?;
+    }
+    for target in targets {
+        let what = format!("fuzz {target}");
+        rows.push(timed(&what, || Ok((fuzz::one(&target, args.fuzz)?, true))));
+    }
+    println!("\n{}", table(&rows));
+    if rows.iter().all(|row| row.well) { Ok(()) } else { Err(AlreadyTold.into()) }
+}
+
+/// The integration tests of tracer-user, and its unit tests as `lib`.
+fn test_programs() -> Result<Vec<String>> {
+    let dir = go::workspace().join("tracer-user/tests");
+    let entries =
+        std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names.insert(0, "lib".to_owned());
+    Ok(names)
+}
+
+fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
+    let mut cargo = run::cargo();
+    cargo.args(["test", "--no-fail-fast", "--package", "tracer-user"]);
+    if name == "lib" {
+        cargo.arg("--lib");
+    } else {
+        cargo.args(["--test", name]);
+    }
+    cargo.args(["--", "--include-ignored"]);
+    cargo.env("LOITER_MATRIX", "full").env("LOITER_CYCLES", cycles.to_string());
+    let tally = test::count(&mut cargo)?;
+    Ok((tally.line(), tally.is_well()))
+}
+
+fn timed(what: &str, work: impl FnOnce() -> Result<(String, bool)>) -> Row {
+    let start = Instant::now();
+    let (result, well) = work().unwrap_or_else(|error| (format!("{error:#}"), false));
+    Row { what: what.to_owned(), result, took: start.elapsed(), well }
+}
+
+fn table(rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.what.len()).max().unwrap_or(0);
+    let lines = rows.iter().map(|row| {
+        let verdict = if row.well { "ok    " } else { "FAILED" };
+        let took = seconds(row.took);
+        format!("{verdict}  {:width$}  {took:>14}  {}\n", row.what, row.result)
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_run() {
+        let row = |what: &str, well| Row {
+            what: what.to_owned(),
+            result: "3 passed, 0 failed, 0 skipped".to_owned(),
+            took: Duration::from_millis(1_500),
+            well,
+        };
+        assert_eq!(
+            table(&[row("lib", true), row("attach", false)]),
+            "ok      lib              1.5 s  3 passed, 0 failed, 0 skipped\n\
+             FAILED  attach           1.5 s  3 passed, 0 failed, 0 skipped\n"
+        );
+    }
+}
