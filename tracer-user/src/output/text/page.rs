@@ -176,7 +176,7 @@ impl Line {
 
     /// Adds spaces up to column `column`, at least one.
     #[must_use]
-    pub fn to_column(mut self, column: usize) -> Self {
+    pub fn pad_to(mut self, column: usize) -> Self {
         self.push(Tint::Plain, &" ".repeat(column.saturating_sub(self.width).max(1)));
         self
     }
@@ -308,7 +308,7 @@ impl<'a> Page<'a> {
 }
 
 fn label_line(label: &str) -> Line {
-    Line::new().add(Tint::Faint, &format!("  {label}")).to_column(LABEL)
+    Line::new().add(Tint::Faint, &format!("  {label}")).pad_to(LABEL)
 }
 
 /// Breaks words into rows of at most `room` columns; a longer word stands alone and is cut later.
