@@ -7,7 +7,11 @@ mod ingest;
 mod judge;
 mod looker;
 mod losses;
+mod pace;
+mod ready;
 pub mod settings;
+mod signals;
+mod tracer;
 
 use crate::view::doctor::DoctorView;
 use crate::view::ps::PsView;
