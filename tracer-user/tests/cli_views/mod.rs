@@ -1,6 +1,8 @@
 //! Fixed views for golden tests: an order service whose consumer is gone, as it might be at three
 //! in the morning.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::sync::Arc;
 
 use loiter::base::{Frame, FrameKind, KTime, Nanos, TaskKind, TaskState, Visibility, WaitClass};
