@@ -8,7 +8,7 @@ use crate::base::{Frame, TaskState};
 use crate::stream::WaitsOn;
 use crate::view::{TaskView, Waited};
 
-use super::frames;
+use super::{frames, wait_reason};
 
 /// What makes two tasks the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,12 +79,13 @@ pub fn group<'a>(tasks: impl IntoIterator<Item = &'a TaskView>, by: GroupBy) -> 
     let mut groups: Vec<Group<'a>> = Vec::new();
     for task in tasks {
         let stack = match by {
-            GroupBy::Stack => {
-                *by_address.entry(task.frames.as_ptr()).or_insert_with(|| stacks.of(frames::shown(&task.frames)))
-            }
+            GroupBy::Stack => *by_address
+                .entry(task.frames.as_ptr())
+                .or_insert_with(|| stacks.of(frames::shown(&task.frames))),
             GroupBy::Site => stacks.of(task.wait_site.as_deref().into_iter().collect()),
         };
-        let key = (task.state, &*task.wait_reason, stack, task.created_by.as_deref());
+        let key =
+            (task.state, wait_reason(task).unwrap_or_default(), stack, task.created_by.as_deref());
         let index = *keys.entry(key).or_insert(groups.len());
         match groups.get_mut(index) {
             Some(group) => group.tasks.push(task),

@@ -1,9 +1,8 @@
 //! The kernel part as the pipeline uses it: one ring for all targets, drained into [`Ingest`].
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::Context as _;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId};
@@ -15,19 +14,11 @@ use tracer_common::config::{SlotCounters, TargetConfig};
 
 use super::clock;
 use super::ingest::Ingest;
+use super::ready::readiness;
 use super::settings::RingSize;
 
 /// Records taken in one go: bounds a batch to some 10 MB.
 const MOST: usize = 100_000;
-
-/// The ring's descriptor, for readiness only; the kernel part owns it.
-struct RingFd(RawFd);
-
-impl AsRawFd for RingFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
 
 /// Which kinds of site a mode needs.
 pub const fn kinds(mode: Mode) -> Kinds {
@@ -40,8 +31,7 @@ pub const fn kinds(mode: Mode) -> Kinds {
 
 /// The kernel part and what is made of its records.
 pub struct Tracer {
-    // Before `kernel`: it must leave the reactor before its descriptor is closed.
-    ready: AsyncFd<RingFd>,
+    ready: AsyncFd<OwnedFd>,
     kernel: Kernel,
     ingest: Ingest,
     last_settled: KTime,
@@ -72,9 +62,7 @@ impl Tracer {
             parked_capacity: parked,
             ..LoadSettings::default()
         })?;
-        let fd = RingFd(kernel.as_raw_fd());
-        let ready = AsyncFd::with_interest(fd, Interest::READABLE)
-            .context("cannot wait for the ring buffer")?;
+        let ready = readiness(kernel.as_fd())?;
         let last_settled = clock::now();
         Ok(Self { ready, kernel, ingest: Ingest::default(), last_settled, missed: 0 })
     }

@@ -1,6 +1,7 @@
 //! `watch` and `diagnose`: one loop that drains the ring, orders looks, feeds the model and tells
 //! the sink, until something ends it.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::detect;
 use crate::stream::{Command, EndHow, Input, LossKind, Mode};
-use crate::target::PidFd;
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{SummaryView, WallTime};
 
@@ -19,6 +19,7 @@ use super::judge::{Judge, Said};
 use super::looker::{Looker, Taken};
 use super::open::{Opened, Probing, open};
 use super::pace::Pace;
+use super::ready::readiness;
 use super::settings::{DiagnoseSettings, RingSize, TargetSettings, Thresholds, WatchSettings};
 use super::signals::EndSignals;
 use super::tracer::{Tracee, Tracer};
@@ -131,7 +132,7 @@ impl Ended {
 /// The incarnation that is watched now.
 struct Session {
     process: ProcId,
-    exit: AsyncFd<PidFd>,
+    exit: AsyncFd<OwnedFd>,
     looker: Looker,
     probing: Probing,
     slot: Option<u16>,
@@ -487,7 +488,7 @@ impl<'a> Watch<'a> {
 
 impl Session {
     fn new(opened: Opened) -> anyhow::Result<(Self, Input)> {
-        let exit = AsyncFd::new(opened.exit).context("cannot wait for the target's end")?;
+        let exit = readiness(opened.exit.as_fd())?;
         let session = Self {
             process: opened.def.process,
             exit,

@@ -11,7 +11,8 @@ use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode};
 
 use super::{
-    DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, WakerView,
+    DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait,
+    WakerView,
     WallTime,
 };
 
@@ -77,6 +78,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         wait_reason: reason.map_or_else(|| Arc::from(""), |r| r.word.clone()),
         wait_class: reason.map(|r| r.class),
         tasks: finding.tasks.iter().map(|t| t.number).collect(),
+        waits: waits(model, whose, finding),
         count: finding.count,
         oldest_wait: finding.oldest_wait,
         youngest_wait: finding.youngest_wait,
@@ -90,6 +92,19 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         first_seen: wall(model, finding.first_seen),
         as_of: wall(model, finding.at),
     })
+}
+
+fn waits(model: &Model, whose: &Process, finding: &Finding) -> Vec<TaskWait> {
+    let tasks = finding.tasks.iter().filter_map(|&id| whose.task(id));
+    let waiting = tasks.filter_map(|task| Some((task, whose.wait(task, finding.at)?)));
+    waiting
+        .map(|(task, wait)| TaskWait {
+            id: task.id().number,
+            since: wall(model, wait.since),
+            since_monotonic: wait.since,
+            waited: wait.waited(),
+        })
+        .collect()
 }
 
 /// The end of a watch: `ended` says why it ended. None if the process was never known.

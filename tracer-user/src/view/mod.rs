@@ -8,7 +8,7 @@ pub mod build;
 
 use std::sync::Arc;
 
-use crate::base::{Frame, Nanos, TaskKind, TaskState, WaitClass};
+use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
 use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
 
 pub use crate::detect::{Confidence, FindingKind};
@@ -112,6 +112,8 @@ pub struct FindingView {
     pub wait_class: Option<WaitClass>,
     /// Ids, at most [`FindingView::MAX_TASKS`] of `count`, oldest wait first.
     pub tasks: Vec<u64>,
+    /// The waits of these tasks, as far as they still wait.
+    pub waits: Vec<TaskWait>,
     /// How many there are.
     pub count: u64,
     /// The longest wait.
@@ -141,6 +143,19 @@ pub struct FindingView {
 impl FindingView {
     /// Most task ids a finding lists.
     pub const MAX_TASKS: usize = crate::detect::MAX_FINDING_TASKS;
+}
+
+/// The wait of one task of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskWait {
+    /// The task's id.
+    pub id: u64,
+    /// When the wait began; where it is not exact, since when it is known.
+    pub since: WallTime,
+    /// The same on CLOCK_MONOTONIC.
+    pub since_monotonic: KTime,
+    /// How long it has lasted.
+    pub waited: Waited,
 }
 
 /// Who last woke the tasks of a finding.

@@ -131,8 +131,17 @@ impl Loiter {
 
     /// Waits for a JSON line that fits.
     pub fn wait_line(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.wait_line_after(0, what, fits)
+    }
+
+    /// Waits for a JSON line that fits, beyond those that were read already.
+    pub fn wait_line_after(
+        &mut self,
+        mut at: usize,
+        what: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Value {
         let end = Instant::now() + TIMEOUT;
-        let mut at = 0;
         loop {
             while let Some(line) = self.lines.get(at) {
                 if fits(line) {

@@ -181,3 +181,12 @@ pub fn http_get(address: &str, path: &str) -> Result<String, String> {
         Err(format!("the server says {status}"))
     }
 }
+
+/// CLOCK_MONOTONIC in ns: the clock the workloads print and loiter measures by.
+pub fn monotonic() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    assert_eq!(done, 0);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}

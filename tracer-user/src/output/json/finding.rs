@@ -6,7 +6,7 @@ use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact,
 use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice};
-use crate::view::FindingView;
+use crate::view::{FindingView, TaskWait};
 use crate::view::watch::{Notice, WatchSink};
 
 #[derive(serde::Serialize)]
@@ -35,6 +35,7 @@ struct Evidence<'a> {
     oldest_wait_exact: bool,
     youngest_wait_ns: Option<u64>,
     youngest_wait_exact: bool,
+    waits: Vec<TaskWaits>,
     unchanged_looks: u32,
     objects: Vec<Waiters<'a>>,
     object_count: u64,
@@ -42,6 +43,29 @@ struct Evidence<'a> {
     site: Option<BirthsDeaths>,
     stack_bytes: u64,
     stack: Stack<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct TaskWaits {
+    id: u64,
+    since: Moment,
+    since_monotonic_ns: u64,
+    exact: bool,
+    waited_ns: Option<u64>,
+    waited_at_least_ns: Option<u64>,
+}
+
+impl TaskWaits {
+    fn new(w: &TaskWait) -> Self {
+        Self {
+            id: w.id,
+            since: Moment(w.since),
+            since_monotonic_ns: w.since_monotonic.0,
+            exact: exact(w.waited).is_some(),
+            waited_ns: exact(w.waited),
+            waited_at_least_ns: at_least(w.waited),
+        }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -70,8 +94,13 @@ impl<'a> Evidence<'a> {
             oldest_wait_exact: exact(f.oldest_wait).is_some(),
             youngest_wait_ns: at_least(f.youngest_wait),
             youngest_wait_exact: exact(f.youngest_wait).is_some(),
+            waits: f.waits.iter().map(TaskWaits::new).collect(),
             unchanged_looks: f.unchanged_looks,
-            objects: f.objects.iter().map(|(on, n)| Waiters { object: Object(on), waiters: *n }).collect(),
+            objects: f
+                .objects
+                .iter()
+                .map(|(on, n)| Waiters { object: Object(on), waiters: *n })
+                .collect(),
             object_count: f.object_count,
             last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
             site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),

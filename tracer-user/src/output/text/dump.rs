@@ -7,8 +7,8 @@ use super::process::{noun, write_head};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, moment, object, wait_range};
 use crate::base::TaskState;
-use crate::output::frames;
 use crate::output::group::{Group, GroupBy, group};
+use crate::output::{frames, wait_reason};
 use crate::stream::LookOutcome;
 use crate::view::{DumpView, TaskView};
 
@@ -37,12 +37,8 @@ pub fn write_dump(
         counted(tasks.len() as u64, noun(&dump.process)),
         counted(groups.len() as u64, "group")
     );
-    page.line(
-        &Line::new()
-            .add(Tint::Plain, &format!("{}  ", moment(dump.taken_at, &options.zone)))
-            .add(Tint::Strong, &what)
-            .add(Tint::Faint, &format!(", read in {}", dump.outcome.took)),
-    )?;
+    let when = moment(dump.taken_at, &options.zone);
+    page.words(0, Tint::Strong, &format!("{what} at {when}, read in {}", dump.outcome.took))?;
     write_left_out(&mut page, dump, tasks)?;
     write_outcome(&mut page, &dump.outcome)?;
     for group in &groups {
@@ -59,9 +55,14 @@ fn write_left_out(page: &mut Page, dump: &DumpView, tasks: &[&TaskView]) -> io::
         let n = counted((system - system_shown) as u64, noun(&dump.process));
         page.words(2, Tint::Faint, &format!("{n} of the runtime left out (--system shows them)"))?;
     }
-    let filtered = dump.tasks.len().saturating_sub(system).saturating_sub(tasks.len() - system_shown);
+    let filtered =
+        dump.tasks.len().saturating_sub(system).saturating_sub(tasks.len() - system_shown);
     if filtered > 0 {
-        page.words(2, Tint::Faint, &format!("{} did not match", counted(filtered as u64, noun(&dump.process))))?;
+        page.words(
+            2,
+            Tint::Faint,
+            &format!("{} did not match", counted(filtered as u64, noun(&dump.process))),
+        )?;
     }
     Ok(())
 }
@@ -80,28 +81,29 @@ fn write_outcome(page: &mut Page, outcome: &LookOutcome) -> io::Result<()> {
     Ok(())
 }
 
-/// What a task does, in the runtime's own words where it has any.
-pub fn doing_now(task: &TaskView) -> &str {
-    if task.wait_reason.is_empty() { task.state.word() } else { &task.wait_reason }
-}
-
 fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
     let first = group.first;
     let n = group.tasks.len() as u64;
+    let doing = wait_reason(first).unwrap_or_else(|| first.state.word());
+    let tint = if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good };
     let mut head = Line::new()
-        .add(Tint::Strong, &count(n))
-        .add(Tint::Plain, "  ")
-        .add(if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good }, doing_now(first));
+        .add(Tint::Strong, &counted(n, first.kind.word()))
+        .add(Tint::Plain, ": ")
+        .add(tint, doing);
     let (shortest, longest) = group.waits();
     if longest.known().is_some() {
-        head.push(Tint::Plain, &format!("  {}", wait_range(shortest, longest)));
+        head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));
     }
     page.line(&head)?;
     write_objects(page, group)?;
     match (by, &first.wait_site) {
         (GroupBy::Site, Some(site)) => frame_field(page, "at", site)?,
         _ => {
-            stack_field(page, "stack", &frames::shown_or_all(&first.frames), usize::MAX)?;
+            let frames = frames::shown_or_all(&first.frames);
+            stack_field(page, "stack", &frames, usize::MAX)?;
+            if frames.is_empty() {
+                page.field_words("stack", Tint::Faint, "not read: it was moving")?;
+            }
         }
     }
     if let Some(site) = &first.created_by {
@@ -110,7 +112,11 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
     write_labels(page, group)?;
     let locked = group.tasks.iter().filter(|t| t.locked_to_thread).count();
     if locked > 0 {
-        let words = if locked as u64 == n { "locked to it".to_owned() } else { format!("{locked} locked to one") };
+        let words = if locked as u64 == n {
+            "locked to it".to_owned()
+        } else {
+            format!("{locked} locked to one")
+        };
         page.field_words("thread", Tint::Plain, &words)?;
     }
     let mut ids: Vec<String> = group.tasks.iter().take(IDS).map(|t| t.id.to_string()).collect();
@@ -131,7 +137,11 @@ fn write_objects(page: &mut Page, group: &Group) -> io::Result<()> {
         page.field_words(if i == 0 { "on" } else { "" }, Tint::Plain, &text)?;
     }
     if objects.len() > OBJECTS {
-        page.field_words("", Tint::Faint, &format!("and {} more", count((objects.len() - OBJECTS) as u64)))?;
+        page.field_words(
+            "",
+            Tint::Faint,
+            &format!("and {} more", count((objects.len() - OBJECTS) as u64)),
+        )?;
     }
     Ok(())
 }

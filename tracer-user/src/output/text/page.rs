@@ -70,25 +70,23 @@ pub fn columns(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
+/// The start of a text, as long as it fits into `width` columns.
+fn prefix(text: &str, width: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > width
+    });
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
 /// The start of a text that fits into `width` columns, an ellipsis at its end if it was cut.
 pub fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
-    let mut out = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        let w = c.width().unwrap_or(0);
-        if used + w + 1 > width {
-            break;
-        }
-        used += w;
-        out.push(c);
-    }
-    if width > 0 {
-        out.push('…');
-    }
-    out
+    let ellipsis = if width > 0 { "…" } else { "" };
+    format!("{}{ellipsis}", prefix(text, width.saturating_sub(1)))
 }
 
 /// The text cut in its middle, so that its end (the method, the file) stays.
@@ -121,7 +119,8 @@ pub fn cut_path(path: &str, width: usize) -> String {
     let (Some(file), Some(first)) = (parts.last(), parts.iter().find(|p| !p.is_empty())) else {
         return cut_middle(path, width);
     };
-    let lead = if path.starts_with('/') { format!("/{first}/…/") } else { format!("{first}/…/") };
+    let lead =
+        if path.starts_with('/') { format!("/{first}/…/") } else { format!("{first}/…/") };
     let tail_within = |room: usize| {
         let mut tail = (*file).to_owned();
         for part in parts.iter().rev().skip(1) {
@@ -133,7 +132,9 @@ pub fn cut_path(path: &str, width: usize) -> String {
         (columns(&tail) <= room).then_some(tail)
     };
     // The first directory is worth its place only while the file's own directory is there too.
-    if let Some(tail) = tail_within(width.saturating_sub(columns(&lead))).filter(|t| t.contains('/')) {
+    if let Some(tail) =
+        tail_within(width.saturating_sub(columns(&lead))).filter(|t| t.contains('/'))
+    {
         return lead + &tail;
     }
     match tail_within(width.saturating_sub(2)) {
@@ -216,28 +217,31 @@ impl<'a> Page<'a> {
     /// # Errors
     /// The writer's.
     pub fn line(&mut self, line: &Line) -> io::Result<()> {
-        let mut left = self.width.filter(|&w| line.width > w);
+        let edge = self.width.filter(|&w| line.width > w);
+        let mut room = edge.map_or(usize::MAX, |w| w.saturating_sub(1));
         // Spaces at the end of a line are left out.
-        let end = line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty()).map_or(0, |i| i + 1);
-        for (i, (tint, text)) in line.pieces.iter().take(end).enumerate() {
-            let mut text = std::borrow::Cow::Borrowed(text.as_str());
-            if let Some(room) = left {
-                text = cut(&text, room).into();
-                left = Some(room.saturating_sub(columns(&text)));
-            }
-            let text = if i + 1 == end { text.trim_end() } else { &text };
-            match (self.color, *tint) {
-                (Color::Plain, _) | (_, Tint::Plain) => self.out.write_all(text.as_bytes())?,
-                (Color::Ansi, tint) => {
-                    let style = tint.style();
-                    write!(self.out, "{style}{text}{style:#}")?;
-                }
-            }
-            if left == Some(0) {
+        let last = line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty());
+        for (i, (tint, text)) in line.pieces.iter().enumerate().take(last.map_or(0, |i| i + 1)) {
+            let kept = prefix(text, room);
+            let text = if Some(i) == last { kept.trim_end() } else { kept };
+            self.piece(*tint, text)?;
+            if kept.len() < line.pieces.get(i).map_or(0, |(_, t)| t.len()) {
                 break;
             }
+            room = room.saturating_sub(columns(kept));
         }
-        self.out.write_all(b"\n")
+        self.out.write_all(if edge.is_some() { "…\n" } else { "\n" }.as_bytes())
+    }
+
+    fn piece(&mut self, tint: Tint, text: &str) -> io::Result<()> {
+        match (self.color, tint) {
+            _ if text.is_empty() => Ok(()),
+            (Color::Plain, _) | (_, Tint::Plain) => self.out.write_all(text.as_bytes()),
+            (Color::Ansi, tint) => {
+                let style = tint.style();
+                write!(self.out, "{style}{text}{style:#}")
+            }
+        }
     }
 
     /// Writes an empty line.
@@ -265,6 +269,28 @@ impl<'a> Page<'a> {
         for (i, row) in wrap(&words, self.room(LABEL)).into_iter().enumerate() {
             let label = if i == 0 { label } else { "" };
             self.field(label, Line::new().add(tint, &row))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a label and, beside it, a list: each item wrapped behind a dash.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn field_items<'t>(
+        &mut self,
+        label: &str,
+        tint: Tint,
+        items: impl IntoIterator<Item = &'t str>,
+    ) -> io::Result<()> {
+        let mut label = label;
+        for item in items {
+            let item = clean(item);
+            for (i, row) in wrap(&item, self.room(LABEL + 2)).into_iter().enumerate() {
+                let dash = if i == 0 { "- " } else { "  " };
+                self.field(label, Line::new().add(Tint::Faint, dash).add(tint, &row))?;
+                label = "";
+            }
         }
         Ok(())
     }
@@ -312,7 +338,11 @@ mod tests {
         TextOptions { width, color, zone: jiff::tz::TimeZone::UTC }
     }
 
-    fn written(width: Option<usize>, color: Color, write: impl FnOnce(&mut Page) -> io::Result<()>) -> String {
+    fn written(
+        width: Option<usize>,
+        color: Color,
+        write: impl FnOnce(&mut Page) -> io::Result<()>,
+    ) -> String {
         let mut out = Vec::new();
         write(&mut Page::new(&mut out, &options(width, color))).unwrap();
         String::from_utf8(out).unwrap()
@@ -330,7 +360,8 @@ mod tests {
 
     #[test]
     fn nothing_that_is_cut_is_wider_than_asked() {
-        for text in ["/a/b/c.go:1", "日本語/日本語/日本語.go:12", "nopath", "/", "////", "", "a/"] {
+        for text in ["/a/b/c.go:1", "日本語/日本語/日本語.go:12", "nopath", "/", "////", "", "a/"]
+        {
             for width in 0..12 {
                 for cut in [cut(text, width), cut_middle(text, width), cut_path(text, width)] {
                     assert!(columns(&cut) <= width, "{text} {width} {cut}");
@@ -359,7 +390,11 @@ mod tests {
     #[test]
     fn words_wrap_under_their_label() {
         let shown = written(Some(40), Color::Plain, |p| {
-            p.field_words("because", Tint::Plain, "the channel is full and nobody has received for a while")
+            p.field_words(
+                "because",
+                Tint::Plain,
+                "the channel is full and nobody has received for a while",
+            )
         });
         assert_eq!(
             shown,

@@ -63,15 +63,17 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
     let at = |t| time_of_day(t, &options.zone);
     match notice {
         Notice::Attached { pid, runtime_version, mode, probes, tasks, took, .. } => format!(
-            "attached to pid {pid} ({runtime_version}) in {took}: {}, {}, events {}",
+            "watching pid {pid} ({runtime_version}), events {}: {}, {}, attached in {took}",
+            mode.word(),
             counted(*tasks, "task"),
             counted(u64::from(*probes), "probe"),
-            mode.word()
         ),
         Notice::Looked { number, of, tasks, took } => {
             format!("look {number} of {of}: {} in {took}", counted(*tasks, "task"))
         }
-        Notice::ModeChanged { at: t, mode, why } => format!("{}: events {} from now on: {why}", at(*t), mode.word()),
+        Notice::ModeChanged { at: t, mode, why } => {
+            format!("{}: events {} from now on: {why}", at(*t), mode.word())
+        }
         Notice::Lost { at: t, kind, count } => {
             format!("{}: {} lost: {}", at(*t), counted(*count, "record"), loss(*kind))
         }

@@ -1,0 +1,126 @@
+//! What this kernel and these rights allow, as a list of checks.
+
+use crate::kernel::{Features, Lockdown, MultiSupport, Obstacle, Sandbox};
+use crate::view::doctor::{CheckState, CheckView};
+
+/// Where loiter runs, where it matters.
+pub fn surroundings(features: &Features) -> Vec<String> {
+    let all = [
+        (features.sandbox == Some(Sandbox::GVisor), "gVisor sandbox"),
+        (!features.initial_pid_namespace, "PID namespace of a container"),
+        (!features.initial_user_namespace, "user namespace"),
+        (features.seccomp, "seccomp filter"),
+        (features.lockdown == Lockdown::Integrity, "lockdown: integrity"),
+        (features.lockdown == Lockdown::Confidentiality, "lockdown: confidentiality"),
+    ];
+    all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()).collect()
+}
+
+fn check(name: &str, needed_for: &str, state: CheckState) -> CheckView {
+    CheckView { name: name.to_owned(), needed_for: needed_for.to_owned(), state }
+}
+
+fn ok(detail: impl Into<String>) -> CheckState {
+    CheckState::Ok { detail: detail.into() }
+}
+
+fn without(instead: &str, remedy: &str) -> CheckState {
+    CheckState::Without { instead: instead.to_owned(), remedy: remedy.to_owned() }
+}
+
+/// An obstacle's message is "cause; remedy" (or "cause: remedy").
+fn missing(obstacle: &Obstacle) -> CheckState {
+    let text = obstacle.to_string();
+    let (cause, remedy) = text.split_once("; ").or_else(|| text.split_once(": ")).unwrap_or((&text, ""));
+    CheckState::Missing { cause: cause.to_owned(), remedy: remedy.to_owned() }
+}
+
+/// The first obstacle that fits, as a state; else `fine`.
+fn unless(
+    obstacles: &[Obstacle],
+    fits: impl Fn(&Obstacle) -> bool,
+    fine: impl FnOnce() -> CheckState,
+) -> CheckState {
+    obstacles.iter().find(|o| fits(o)).map_or_else(fine, missing)
+}
+
+/// Kernel features.
+pub fn features(f: &Features) -> Vec<CheckView> {
+    let obstacles = f.obstacles();
+    let release = unless(
+        &obstacles,
+        |o| matches!(o, Obstacle::TooOld { .. } | Obstacle::GVisor),
+        || ok(format!("Linux {}, 5.15 is the floor", f.kernel.text)),
+    );
+    let ring = unless(
+        &obstacles,
+        |o| {
+            matches!(
+                o,
+                Obstacle::NoRing { .. } | Obstacle::Refused { .. } | Obstacle::Memlock { .. }
+            )
+        },
+        || match f.ring_error {
+            None => ok("made one"),
+            Some(_) => without("nothing with probes works", "see the rights below"),
+        },
+    );
+    let uprobes = unless(
+        &obstacles,
+        |o| matches!(o, Obstacle::NoUprobes),
+        || ok(if f.uprobes { "perf-event uprobes are there too" } else { "" }),
+    );
+    let multi = match f.multi {
+        MultiSupport::Expected => ok("attaches and detaches in milliseconds"),
+        MultiSupport::ToBeTried => ok("its filter for one process is tried before it is used"),
+        MultiSupport::Absent => without(
+            "perf-event uprobes: attaching and detaching take up to a second, and CAP_SYS_ADMIN is needed",
+            "Linux 6.6 or later",
+        ),
+    };
+    let btf = if f.btf {
+        ok("/sys/kernel/btf/vmlinux")
+    } else {
+        without("execs, exits and forks are noticed late, by looking", "CONFIG_DEBUG_INFO_BTF")
+    };
+    vec![
+        check("kernel", "attach cookies", release),
+        check("BPF ring buffer", "events", ring),
+        check("uprobes", "events", uprobes),
+        check("uprobe_multi", "fast attach, fewer rights", multi),
+        check("BTF", "exec and exit events", btf),
+    ]
+}
+
+/// Rights.
+pub fn rights(f: &Features) -> Vec<CheckView> {
+    let one = |has: bool, name: &str, needed_for: &str| {
+        let state = if has {
+            ok("effective")
+        } else {
+            CheckState::Missing {
+                cause: format!("{name} is not among the effective capabilities"),
+                remedy: format!("run as root, or add {name}"),
+            }
+        };
+        check(name, needed_for, state)
+    };
+    let c = f.capabilities;
+    let admin = if c.sys_admin() {
+        ok("effective")
+    } else if f.multi == MultiSupport::Absent {
+        missing(&Obstacle::PerfEventNeedsAdmin)
+    } else {
+        without("uprobe_multi, which does not need it", "")
+    };
+    let mut all = vec![
+        one(c.bpf(), "CAP_BPF", "loading the kernel part"),
+        one(c.perfmon(), "CAP_PERFMON", "attaching it"),
+        one(c.sys_ptrace(), "CAP_SYS_PTRACE", "reading the target's memory"),
+        check("CAP_SYS_ADMIN", "perf-event uprobes only", admin),
+    ];
+    if !f.initial_user_namespace {
+        all.push(check("user namespace", "eBPF", missing(&Obstacle::UserNamespace)));
+    }
+    all
+}

@@ -1,0 +1,158 @@
+//! Births, deaths, waits and losses, told by the real `loiter` about real programs.
+
+mod common;
+
+use common::loiter::{Loiter, run_json};
+use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use serde_json::Value;
+
+/// The newest toolchain.
+fn newest() -> &'static str {
+    GO_VERSIONS[GO_VERSIONS.len() - 1]
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+fn lost(summary: &Value) -> u64 {
+    summary["lost"].as_object().expect("lost is an object").values().map(number).sum()
+}
+
+/// Births and deaths at the spawn site in this function.
+fn births_and_deaths(summary: &Value, function: &str) -> (u64, u64) {
+    let sites = summary["spawn_sites"].as_array().expect("spawn sites are listed");
+    let at = |site: &&Value| site["function"] == function;
+    sites.iter().filter(at).fold((0, 0), |(births, deaths), site| {
+        (births + number(&site["births"]), deaths + number(&site["deaths"]))
+    })
+}
+
+#[test]
+fn a_million_goroutines_are_born_and_die_or_are_counted_as_lost() {
+    or_skip!(need_bpf());
+    for version in ["1.19", newest()] {
+        let exe = or_skip!(go_build(version, "million", Variant::Stripped));
+        let (mut target, _) = GoProc::start_ready(&exe, &["-n", "1000000"]);
+        let loiter = Loiter::watch(target.pid(), &["--events", "lifecycle"]);
+        target.ask("run", "done");
+        let (_, summary, _) = loiter.interrupt();
+        let (births, deaths) = births_and_deaths(&summary, "main.run");
+        let lost = lost(&summary);
+        println!("go {version}: births {births}, deaths {deaths}, lost {lost}");
+        assert!(births <= 1_000_000 && deaths <= 1_000_000, "{summary}");
+        assert_eq!(2_000_000 - births - deaths, lost, "{summary}");
+        target.finish();
+    }
+}
+
+#[test]
+fn with_a_ring_of_one_page_every_loss_is_counted_and_a_look_heals_the_model() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let (mut target, _) = GoProc::start_ready(&exe, &["-n", "1000000"]);
+    let args = ["--events", "lifecycle", "--ring-size", "4KiB", "--interval", "1s"];
+    let loiter = Loiter::watch(target.pid(), &args);
+    target.ask("run", "done");
+    // The next looks come after the load: what they find is what the model must then hold.
+    let mut loiter = loiter;
+    loiter.wait_message("good");
+    let (code, summary, lines) = loiter.interrupt();
+    let (births, deaths) = births_and_deaths(&summary, "main.run");
+    let lost = lost(&summary);
+    println!("births {births}, deaths {deaths}, lost {lost}");
+    assert!(lost > 0, "a page should be too small: {summary}");
+    assert_eq!(2_000_000 - births - deaths, lost, "{summary}");
+    let pid = target.pid().to_string();
+    let dump = run_json(&["dump", &pid, "--format", "json"]);
+    let alive = dump["tasks"].as_array().map_or(0, Vec::len);
+    assert_eq!(number(&summary["alive"]), alive as u64, "{summary}");
+    let findings = lines.iter().filter(|l| l["schema"] == "loiter.finding/1").count();
+    assert_eq!((code, findings), (0, 0), "no finding may come from lost events: {lines:?}");
+    target.finish();
+}
+
+/// One wait as the workload tells it: goid, kind, start.
+struct Told {
+    goid: u64,
+    kind: String,
+    start: i64,
+}
+
+fn told(lines: &[String]) -> Vec<Told> {
+    let blocking = lines.iter().filter_map(|line| line.strip_prefix("blocking "));
+    blocking
+        .map(|rest| {
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            Told {
+                goid: words[0].parse().expect("a goid"),
+                kind: words[1].to_owned(),
+                start: words[3].parse().expect("ns"),
+            }
+        })
+        .collect()
+}
+
+/// Start of a task's wait on CLOCK_MONOTONIC and whether it is exact, from the findings.
+fn wait_of(lines: &[Value], goid: u64) -> Option<(i64, bool)> {
+    let findings = lines.iter().filter(|l| l["schema"] == "loiter.finding/1");
+    let waits = findings.flat_map(|l| l["evidence"]["waits"].as_array().cloned().unwrap_or_default());
+    let of_task = waits.filter(|w| w["id"] == goid);
+    let last = of_task.last()?;
+    Some((last["since_monotonic_ns"].as_i64()?, last["exact"].as_bool()?))
+}
+
+const KINDS: [&str; 7] =
+    ["chan-receive", "chan-send", "select", "mutex", "rwmutex", "waitgroup", "cond"];
+
+/// What the project promises for exact waits.
+const PRECISION_NS: i64 = 2_000_000;
+
+fn waits_are_exact_or_at_least(mode: &[&str]) {
+    let exe = or_skip!(go_build(newest(), "waits", Variant::Stripped));
+    let (mut target, _) = GoProc::start_ready(&exe, &["-old", "4"]);
+    let mut args = vec!["--events", "all", "--stuck-after", "1s", "--interval", "500ms"];
+    args.extend(mode);
+    let mut loiter = Loiter::watch(target.pid(), &args);
+    let watched_from = common::process::monotonic();
+    for kind in KINDS {
+        target.ask(&format!("block {kind} 4"), "blocked");
+    }
+    let all = told(target.seen());
+    let wanted: Vec<&Told> = all.iter().filter(|t| t.kind != "sleep").collect();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while wanted.iter().any(|t| wait_of(&loiter.lines, t.goid).is_none()) {
+        assert!(std::time::Instant::now() < end, "not all waits are told: {:?}", loiter.lines);
+        let seen = loiter.lines.len();
+        loiter.wait_line_after(seen, "a further finding", |l| l["schema"] == "loiter.finding/1");
+    }
+    let mut worst = 0;
+    for t in &wanted {
+        let (since, exact) = wait_of(&loiter.lines, t.goid).expect("just checked");
+        let off = since - t.start;
+        if t.start > watched_from {
+            assert!(exact, "goroutine {} ({}) was seen to park", t.goid, t.kind);
+            assert!(off.abs() <= PRECISION_NS, "goroutine {} ({}): {off} ns off", t.goid, t.kind);
+            worst = worst.max(off.abs());
+        } else {
+            assert!(!exact, "goroutine {} ({}) parked before the watch", t.goid, t.kind);
+            assert!(off >= 0, "at least means no more than the truth: {off} ns");
+        }
+    }
+    println!("{} waits, exact ones at most {} µs off", wanted.len(), worst / 1000);
+    target.ask("release", "released");
+    loiter.interrupt();
+    target.finish();
+}
+
+#[test]
+fn waits_that_began_before_the_watch_are_at_least_and_later_ones_are_exact() {
+    or_skip!(need_bpf());
+    waits_are_exact_or_at_least(&[]);
+}
+
+#[test]
+fn with_a_min_wait_in_the_kernel_waits_that_go_on_are_exact_all_the_same() {
+    or_skip!(need_bpf());
+    waits_are_exact_or_at_least(&["--min-wait", "100ms"]);
+}
