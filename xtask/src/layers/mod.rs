@@ -109,7 +109,9 @@ mod tests {
     fn a_file_is_too_long_only_if_a_person_wrote_it() {
         let long = "x\n".repeat(TOO_LONG_FILE + 1);
         assert!(check_length("a.rs", &long).is_some());
-        assert!(check_length("a.rs", &format!("//! Made by a tool; do not edit.\n{long}")).is_none());
+        assert!(
+            check_length("a.rs", &format!("//! Made by a tool; do not edit.\n{long}")).is_none()
+        );
         assert!(check_length("a.rs", &"x\n".repeat(LONG_FILE)).is_none());
     }
 }
