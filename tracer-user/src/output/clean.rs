@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn plain_names_stay_as_they_are() {
-        for name in ["main.(*Server).handle[...]", "pfad/größe.go", "main.glob..func1", "日本語.go"] {
+        for name in ["main.(*Server).handle[...]", "pfad/größe.go", "main.glob..func1", "日本語.go"]
+        {
             assert!(matches!(clean(name), Cow::Borrowed(n) if n == name));
         }
     }

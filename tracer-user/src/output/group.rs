@@ -79,9 +79,9 @@ pub fn group<'a>(tasks: impl IntoIterator<Item = &'a TaskView>, by: GroupBy) -> 
     let mut groups: Vec<Group<'a>> = Vec::new();
     for task in tasks {
         let stack = match by {
-            GroupBy::Stack => {
-                *by_address.entry(task.frames.as_ptr()).or_insert_with(|| stacks.of(frames::shown(&task.frames)))
-            }
+            GroupBy::Stack => *by_address
+                .entry(task.frames.as_ptr())
+                .or_insert_with(|| stacks.of(frames::shown(&task.frames))),
             GroupBy::Site => stacks.of(task.wait_site.as_deref().into_iter().collect()),
         };
         let key = (task.state, &*task.wait_reason, stack, task.created_by.as_deref());

@@ -49,7 +49,9 @@ impl<'a> Check<'a> {
         };
         match &c.state {
             CheckState::Ok { detail } => check.detail = detail,
-            CheckState::Without { instead, remedy } => (check.instead, check.remedy) = (instead, remedy),
+            CheckState::Without { instead, remedy } => {
+                (check.instead, check.remedy) = (instead, remedy)
+            }
             CheckState::Missing { cause, remedy } => (check.cause, check.remedy) = (cause, remedy),
         }
         check

@@ -6,8 +6,8 @@ use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact,
 use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice};
-use crate::view::{FindingView, TaskWait};
 use crate::view::watch::{Notice, WatchSink};
+use crate::view::{FindingView, TaskWait};
 
 #[derive(serde::Serialize)]
 struct Finding<'a> {
@@ -96,7 +96,11 @@ impl<'a> Evidence<'a> {
             youngest_wait_exact: exact(f.youngest_wait).is_some(),
             waits: f.waits.iter().map(TaskWaits::new).collect(),
             unchanged_looks: f.unchanged_looks,
-            objects: f.objects.iter().map(|(on, n)| Waiters { object: Object(on), waiters: *n }).collect(),
+            objects: f
+                .objects
+                .iter()
+                .map(|(on, n)| Waiters { object: Object(on), waiters: *n })
+                .collect(),
             object_count: f.object_count,
             last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
             site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::base::{Frame, FrameKind, WaitClass};
 use crate::output::frames;
 use crate::stream::{BuildInfo, ChannelState, LockKind, WaitsOn};
-use crate::view::{ProcessView, WallTime, Waited};
+use crate::view::{ProcessView, Waited, WallTime};
 
 /// An address: `"0xc000123450"`. A string, since JSON numbers are exact only up to 2^53.
 pub struct Address(pub u64);
@@ -168,7 +168,10 @@ impl Serialize for Object<'_> {
             WaitsOn::Unknown => {}
             WaitsOn::Channels(channels) => {
                 map.serialize_entry("kind", "channels")?;
-                map.serialize_entry("channels", &channels.iter().map(Channel::from).collect::<Vec<_>>())?;
+                map.serialize_entry(
+                    "channels",
+                    &channels.iter().map(Channel::from).collect::<Vec<_>>(),
+                )?;
             }
             WaitsOn::Lock { kind, address } => {
                 map.serialize_entry("kind", "lock")?;

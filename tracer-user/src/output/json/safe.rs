@@ -11,7 +11,11 @@ use crate::output::clean::is_hazardous;
 struct Safe;
 
 impl Formatter for Safe {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         let mut plain = 0;
         for (at, c) in fragment.char_indices().filter(|(_, c)| is_hazardous(*c)) {
             writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;
@@ -24,7 +28,11 @@ impl Formatter for Safe {
         writer.write_all(fragment.get(plain..).unwrap_or_default().as_bytes())
     }
 
-    fn write_char_escape<W: ?Sized + Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
+    fn write_char_escape<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
         CompactFormatter.write_char_escape(writer, escape)
     }
 }

@@ -34,7 +34,11 @@ impl Serialize for Lost<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(Some(LossKind::ALL.len()))?;
         for kind in LossKind::ALL {
-            let n = self.0.iter().filter(|(k, _)| *k == kind).fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
+            let n = self
+                .0
+                .iter()
+                .filter(|(k, _)| *k == kind)
+                .fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
             map.serialize_entry(kind.word(), &n)?;
         }
         map.end()
@@ -79,7 +83,12 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
         spawn_sites: s
             .spawn_sites
             .iter()
-            .map(|x| SpawnSite { site: Site::new(&x.site), births: x.births, deaths: x.deaths, alive: x.alive })
+            .map(|x| SpawnSite {
+                site: Site::new(&x.site),
+                births: x.births,
+                deaths: x.deaths,
+                alive: x.alive,
+            })
             .collect(),
     };
     write_line(out, &summary)

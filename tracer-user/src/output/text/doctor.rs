@@ -17,7 +17,11 @@ const NAME: usize = 34;
 ///
 /// # Errors
 /// The writer's.
-pub fn write_doctor(out: &mut dyn Write, options: &TextOptions, view: &DoctorView) -> io::Result<()> {
+pub fn write_doctor(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    view: &DoctorView,
+) -> io::Result<()> {
     let mut page = Page::new(out, options);
     let mut host = format!("kernel {} {}", view.kernel, view.machine);
     if !view.surroundings.is_empty() {
@@ -50,9 +54,15 @@ fn write_checks(page: &mut Page, title: &str, checks: &[CheckView]) -> io::Resul
             CheckState::Without { .. } => (Tint::Warn, "without"),
             CheckState::Missing { .. } => (Tint::Bad, "missing"),
         };
-        let line = Line::new().add(Tint::Plain, "  ").add(tint, word).to_column(STATE).add(Tint::Strong, &check.name);
+        let line = Line::new()
+            .add(Tint::Plain, "  ")
+            .add(tint, word)
+            .to_column(STATE)
+            .add(Tint::Strong, &check.name);
         let line = match &check.state {
-            CheckState::Ok { detail } if !detail.is_empty() => line.to_column(NAME).add(Tint::Faint, detail),
+            CheckState::Ok { detail } if !detail.is_empty() => {
+                line.to_column(NAME).add(Tint::Faint, detail)
+            }
             CheckState::Ok { .. } => line,
             _ => line.to_column(NAME).add(Tint::Plain, &check.needed_for),
         };
@@ -73,7 +83,11 @@ fn write_checks(page: &mut Page, title: &str, checks: &[CheckView]) -> io::Resul
 }
 
 fn write_note(page: &mut Page, label: &str, text: &str) -> io::Result<()> {
-    if text.is_empty() { Ok(()) } else { page.words(STATE, Tint::Plain, &format!("{label}: {text}")) }
+    if text.is_empty() {
+        Ok(())
+    } else {
+        page.words(STATE, Tint::Plain, &format!("{label}: {text}"))
+    }
 }
 
 fn write_target(page: &mut Page, target: &TargetPlanView) -> io::Result<()> {
@@ -86,7 +100,10 @@ fn write_target(page: &mut Page, target: &TargetPlanView) -> io::Result<()> {
         page.field_words("tasks", Tint::Plain, &text)?;
     }
     page.blank()?;
-    page.line(&Line::new().add(Tint::Strong, &format!("probe plan: {}", counted(target.sites.len() as u64, "site"))))?;
+    page.line(&Line::new().add(
+        Tint::Strong,
+        &format!("probe plan: {}", counted(target.sites.len() as u64, "site")),
+    ))?;
     for site in &target.sites {
         write_site(page, site, target.measured_for)?;
     }
@@ -97,7 +114,9 @@ fn write_target(page: &mut Page, target: &TargetPlanView) -> io::Result<()> {
 }
 
 fn write_site(page: &mut Page, site: &SiteView, measured: Option<Nanos>) -> io::Result<()> {
-    let offset = site.function_offset.map_or_else(|| format!(" at {:#x}", site.address), |o| format!("+{o:#x}"));
+    let offset = site
+        .function_offset
+        .map_or_else(|| format!(" at {:#x}", site.address), |o| format!("+{o:#x}"));
     let place = Line::new().add(Tint::Name, &site.function).add(Tint::Plain, &offset);
     page.field(&site.kind, place)?;
     let what = format!("{}; the goroutine is in {}", site.instruction, site.location);
@@ -106,7 +125,11 @@ fn write_site(page: &mut Page, site: &SiteView, measured: Option<Nanos>) -> io::
     if let Some(over) = measured
         && let (Some(rate), Some(cpus)) = (site.hits_per_second(over), site.cpus(over))
     {
-        page.field_words("", Tint::Plain, &format!("{} hits/s: {}", rounded(rate), cpu_share(cpus)))?;
+        page.field_words(
+            "",
+            Tint::Plain,
+            &format!("{} hits/s: {}", rounded(rate), cpu_share(cpus)),
+        )?;
     }
     Ok(())
 }

@@ -59,9 +59,14 @@ fn write_left_out(page: &mut Page, dump: &DumpView, tasks: &[&TaskView]) -> io::
         let n = counted((system - system_shown) as u64, noun(&dump.process));
         page.words(2, Tint::Faint, &format!("{n} of the runtime left out (--system shows them)"))?;
     }
-    let filtered = dump.tasks.len().saturating_sub(system).saturating_sub(tasks.len() - system_shown);
+    let filtered =
+        dump.tasks.len().saturating_sub(system).saturating_sub(tasks.len() - system_shown);
     if filtered > 0 {
-        page.words(2, Tint::Faint, &format!("{} did not match", counted(filtered as u64, noun(&dump.process))))?;
+        page.words(
+            2,
+            Tint::Faint,
+            &format!("{} did not match", counted(filtered as u64, noun(&dump.process))),
+        )?;
     }
     Ok(())
 }
@@ -88,10 +93,10 @@ pub fn doing_now(task: &TaskView) -> &str {
 fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
     let first = group.first;
     let n = group.tasks.len() as u64;
-    let mut head = Line::new()
-        .add(Tint::Strong, &count(n))
-        .add(Tint::Plain, "  ")
-        .add(if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good }, doing_now(first));
+    let mut head = Line::new().add(Tint::Strong, &count(n)).add(Tint::Plain, "  ").add(
+        if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good },
+        doing_now(first),
+    );
     let (shortest, longest) = group.waits();
     if longest.known().is_some() {
         head.push(Tint::Plain, &format!("  {}", wait_range(shortest, longest)));
@@ -110,7 +115,11 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
     write_labels(page, group)?;
     let locked = group.tasks.iter().filter(|t| t.locked_to_thread).count();
     if locked > 0 {
-        let words = if locked as u64 == n { "locked to it".to_owned() } else { format!("{locked} locked to one") };
+        let words = if locked as u64 == n {
+            "locked to it".to_owned()
+        } else {
+            format!("{locked} locked to one")
+        };
         page.field_words("thread", Tint::Plain, &words)?;
     }
     let mut ids: Vec<String> = group.tasks.iter().take(IDS).map(|t| t.id.to_string()).collect();
@@ -131,7 +140,11 @@ fn write_objects(page: &mut Page, group: &Group) -> io::Result<()> {
         page.field_words(if i == 0 { "on" } else { "" }, Tint::Plain, &text)?;
     }
     if objects.len() > OBJECTS {
-        page.field_words("", Tint::Faint, &format!("and {} more", count((objects.len() - OBJECTS) as u64)))?;
+        page.field_words(
+            "",
+            Tint::Faint,
+            &format!("and {} more", count((objects.len() - OBJECTS) as u64)),
+        )?;
     }
     Ok(())
 }

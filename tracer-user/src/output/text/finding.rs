@@ -79,16 +79,26 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
 }
 
 fn was_doing(finding: &FindingView) -> String {
-    if finding.wait_reason.is_empty() { "waited".to_owned() } else { format!("were in {}", finding.wait_reason) }
+    if finding.wait_reason.is_empty() {
+        "waited".to_owned()
+    } else {
+        format!("were in {}", finding.wait_reason)
+    }
 }
 
 fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) -> io::Result<()> {
-    let reason = if finding.wait_reason.is_empty() { "reason not known" } else { &finding.wait_reason };
+    let reason =
+        if finding.wait_reason.is_empty() { "reason not known" } else { &finding.wait_reason };
     let mut text = format!("{reason}, {}", wait_range(finding.youngest_wait, finding.oldest_wait));
     if let Some(oldest) = finding.oldest_wait.known() {
         let since = finding.as_of.0.saturating_sub(i64::try_from(oldest.0).unwrap_or(i64::MAX));
-        let edge = if matches!(finding.oldest_wait, crate::view::Waited::AtLeast(_)) { "or earlier" } else { "exactly" };
-        text = format!("{text}; the oldest since {} {edge}", moment(WallTime(since), &options.zone));
+        let edge = if matches!(finding.oldest_wait, crate::view::Waited::AtLeast(_)) {
+            "or earlier"
+        } else {
+            "exactly"
+        };
+        text =
+            format!("{text}; the oldest since {} {edge}", moment(WallTime(since), &options.zone));
     }
     page.field_words("waiting", Tint::Plain, &text)
 }
@@ -115,11 +125,16 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         page.field_words("last woken", Tint::Plain, &format!("by {noun} {}; {fate}", waker.id))?;
     }
     if let Some((births, deaths)) = finding.site_births_deaths {
-        let text = format!("{} born there while watched, {} of them ended", count(births), count(deaths));
+        let text =
+            format!("{} born there while watched, {} of them ended", count(births), count(deaths));
         page.field_words("site", Tint::Plain, &text)?;
     }
     if finding.stack_bytes > 0 {
-        page.field_words("holds", Tint::Plain, &format!("{} of stacks", size(finding.stack_bytes)))?;
+        page.field_words(
+            "holds",
+            Tint::Plain,
+            &format!("{} of stacks", size(finding.stack_bytes)),
+        )?;
     }
     Ok(())
 }
@@ -130,8 +145,13 @@ fn write_sureness(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         page.field_words(if i == 0 { "because" } else { "" }, Tint::Plain, reason)?;
     }
     if finding.unchanged_looks > 0 {
-        let text = format!("none of them ran between {}", counted(finding.unchanged_looks.into(), "look"));
-        page.field_words(if finding.reasons.is_empty() { "because" } else { "" }, Tint::Plain, &text)?;
+        let text =
+            format!("none of them ran between {}", counted(finding.unchanged_looks.into(), "look"));
+        page.field_words(
+            if finding.reasons.is_empty() { "because" } else { "" },
+            Tint::Plain,
+            &text,
+        )?;
     }
     for reason in &finding.process.degraded {
         page.field_words("but", Tint::Warn, reason)?;

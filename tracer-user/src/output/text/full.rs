@@ -20,7 +20,10 @@ const MAIN_GOROUTINE: u64 = 1;
 ///
 /// # Errors
 /// The writer's.
-pub fn write_full<'a>(out: &mut dyn Write, tasks: impl IntoIterator<Item = &'a TaskView>) -> io::Result<()> {
+pub fn write_full<'a>(
+    out: &mut dyn Write,
+    tasks: impl IntoIterator<Item = &'a TaskView>,
+) -> io::Result<()> {
     for (i, task) in tasks.into_iter().enumerate() {
         if i > 0 {
             out.write_all(b"\n")?;

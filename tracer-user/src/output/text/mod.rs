@@ -1,8 +1,8 @@
 //! Text for people: at a terminal, cut to its width and tinted; in a pipe, whole and plain.
 //! May use: view, base, stream's plain words.
 
-mod dump;
 mod doctor;
+mod dump;
 mod finding;
 mod full;
 mod page;

@@ -121,7 +121,8 @@ pub fn cut_path(path: &str, width: usize) -> String {
     let (Some(file), Some(first)) = (parts.last(), parts.iter().find(|p| !p.is_empty())) else {
         return cut_middle(path, width);
     };
-    let lead = if path.starts_with('/') { format!("/{first}/…/") } else { format!("{first}/…/") };
+    let lead =
+        if path.starts_with('/') { format!("/{first}/…/") } else { format!("{first}/…/") };
     let tail_within = |room: usize| {
         let mut tail = (*file).to_owned();
         for part in parts.iter().rev().skip(1) {
@@ -133,7 +134,9 @@ pub fn cut_path(path: &str, width: usize) -> String {
         (columns(&tail) <= room).then_some(tail)
     };
     // The first directory is worth its place only while the file's own directory is there too.
-    if let Some(tail) = tail_within(width.saturating_sub(columns(&lead))).filter(|t| t.contains('/')) {
+    if let Some(tail) =
+        tail_within(width.saturating_sub(columns(&lead))).filter(|t| t.contains('/'))
+    {
         return lead + &tail;
     }
     match tail_within(width.saturating_sub(2)) {
@@ -218,7 +221,8 @@ impl<'a> Page<'a> {
     pub fn line(&mut self, line: &Line) -> io::Result<()> {
         let mut left = self.width.filter(|&w| line.width > w);
         // Spaces at the end of a line are left out.
-        let end = line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty()).map_or(0, |i| i + 1);
+        let end =
+            line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty()).map_or(0, |i| i + 1);
         for (i, (tint, text)) in line.pieces.iter().take(end).enumerate() {
             let mut text = std::borrow::Cow::Borrowed(text.as_str());
             if let Some(room) = left {
@@ -312,7 +316,11 @@ mod tests {
         TextOptions { width, color, zone: jiff::tz::TimeZone::UTC }
     }
 
-    fn written(width: Option<usize>, color: Color, write: impl FnOnce(&mut Page) -> io::Result<()>) -> String {
+    fn written(
+        width: Option<usize>,
+        color: Color,
+        write: impl FnOnce(&mut Page) -> io::Result<()>,
+    ) -> String {
         let mut out = Vec::new();
         write(&mut Page::new(&mut out, &options(width, color))).unwrap();
         String::from_utf8(out).unwrap()
@@ -330,7 +338,8 @@ mod tests {
 
     #[test]
     fn nothing_that_is_cut_is_wider_than_asked() {
-        for text in ["/a/b/c.go:1", "日本語/日本語/日本語.go:12", "nopath", "/", "////", "", "a/"] {
+        for text in ["/a/b/c.go:1", "日本語/日本語/日本語.go:12", "nopath", "/", "////", "", "a/"]
+        {
             for width in 0..12 {
                 for cut in [cut(text, width), cut_middle(text, width), cut_path(text, width)] {
                     assert!(columns(&cut) <= width, "{text} {width} {cut}");
@@ -359,7 +368,11 @@ mod tests {
     #[test]
     fn words_wrap_under_their_label() {
         let shown = written(Some(40), Color::Plain, |p| {
-            p.field_words("because", Tint::Plain, "the channel is full and nobody has received for a while")
+            p.field_words(
+                "because",
+                Tint::Plain,
+                "the channel is full and nobody has received for a while",
+            )
         });
         assert_eq!(
             shown,

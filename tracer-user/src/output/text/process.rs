@@ -56,7 +56,9 @@ pub fn build(build: &BuildInfo) -> Option<String> {
 pub fn write_head(page: &mut Page, process: &ProcessView) -> io::Result<()> {
     let lead = format!("{}  pid {}  {}  ", name(&process.exe), process.pid, version(process));
     let room = page.room(lead.chars().count()).unwrap_or(usize::MAX);
-    page.line(&Line::new().add(Tint::Strong, &lead).add(Tint::Faint, &cut_path(&process.exe, room)))?;
+    page.line(
+        &Line::new().add(Tint::Strong, &lead).add(Tint::Faint, &cut_path(&process.exe, room)),
+    )?;
     if let Some(build) = build(&process.build) {
         page.field_words("build", Tint::Plain, &build)?;
     }

@@ -20,7 +20,8 @@ pub fn write_ps(out: &mut dyn Write, options: &TextOptions, view: &PsView) -> io
     // A column that would be empty from top to bottom is left out.
     let widths: Vec<usize> = (0..HEADS.len())
         .map(|c| {
-            let widest = rows.iter().filter_map(|r| r.get(c)).map(|(_, t)| columns(t)).max().unwrap_or(0);
+            let widest =
+                rows.iter().filter_map(|r| r.get(c)).map(|(_, t)| columns(t)).max().unwrap_or(0);
             if widest == 0 { 0 } else { widest.max(HEADS.get(c).map_or(0, |h| columns(h))) }
         })
         .collect();
@@ -47,7 +48,11 @@ fn row(cells: &[(Tint, String)], widths: &[usize]) -> Line {
         }
         let pad = " ".repeat(width.saturating_sub(columns(text)));
         let (before, after) = if right { (pad.as_str(), "") } else { ("", pad.as_str()) };
-        line = line.add(Tint::Plain, before).add(*tint, text).add(Tint::Plain, after).add(Tint::Plain, "  ");
+        line = line
+            .add(Tint::Plain, before)
+            .add(*tint, text)
+            .add(Tint::Plain, after)
+            .add(Tint::Plain, "  ");
     }
     line
 }

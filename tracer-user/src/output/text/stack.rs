@@ -18,7 +18,11 @@ pub fn frame_lines(frame: &Frame, room: Option<usize>) -> Vec<Line> {
     let name = |text: &str| Line::new().add(Tint::Name, text);
     let Some(room) = room else {
         let line = name(&function);
-        return vec![if place.is_empty() { line } else { line.add(Tint::Faint, &format!("  {place}")) }];
+        return vec![if place.is_empty() {
+            line
+        } else {
+            line.add(Tint::Faint, &format!("  {place}"))
+        }];
     };
     let left = room.saturating_sub(columns(&function) + 2);
     if place.is_empty() {
@@ -27,7 +31,8 @@ pub fn frame_lines(frame: &Frame, room: Option<usize>) -> Vec<Line> {
     if columns(&place) <= left || left >= MIN_PLACE {
         return vec![name(&function).add(Tint::Faint, &format!("  {}", cut_path(&place, left)))];
     }
-    let below = Line::new().add(Tint::Faint, &format!("  {}", cut_path(&place, room.saturating_sub(2))));
+    let below =
+        Line::new().add(Tint::Faint, &format!("  {}", cut_path(&place, room.saturating_sub(2))));
     vec![name(&cut_middle(&function, room)), below]
 }
 
@@ -47,7 +52,12 @@ pub fn frame_field(page: &mut Page, label: &str, frame: &Frame) -> io::Result<()
 ///
 /// # Errors
 /// The writer's.
-pub fn stack_field(page: &mut Page, label: &str, frames: &[&Frame], limit: usize) -> io::Result<()> {
+pub fn stack_field(
+    page: &mut Page,
+    label: &str,
+    frames: &[&Frame],
+    limit: usize,
+) -> io::Result<()> {
     for (i, frame) in frames.iter().take(limit).enumerate() {
         frame_field(page, if i == 0 { label } else { "" }, frame)?;
     }

@@ -17,14 +17,22 @@ const SITES: usize = 8;
 ///
 /// # Errors
 /// The writer's.
-pub fn write_summary(out: &mut dyn Write, options: &TextOptions, summary: &SummaryView) -> io::Result<()> {
+pub fn write_summary(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    summary: &SummaryView,
+) -> io::Result<()> {
     let mut page = Page::new(out, options);
     let noun = noun(&summary.process);
     let (tint, verdict) = match summary.findings {
         0 => (Tint::Good, "nothing stuck was found".to_owned()),
         n => (Tint::Bad, counted(n, "finding")),
     };
-    page.line(&Line::new().add(tint, &verdict).add(Tint::Plain, &format!(" in {}", short(&summary.process))))?;
+    page.line(
+        &Line::new()
+            .add(tint, &verdict)
+            .add(Tint::Plain, &format!(" in {}", short(&summary.process))),
+    )?;
     let watched = format!(
         "for {}, until {}: {}",
         summary.watched,
@@ -32,10 +40,19 @@ pub fn write_summary(out: &mut dyn Write, options: &TextOptions, summary: &Summa
         summary.ended
     );
     page.field_words("watched", Tint::Plain, &watched)?;
-    page.field_words("by", Tint::Plain, &format!("{}; {}", mode(summary.mode), counted(summary.looks.into(), "look")))?;
+    page.field_words(
+        "by",
+        Tint::Plain,
+        &format!("{}; {}", mode(summary.mode), counted(summary.looks.into(), "look")),
+    )?;
     let lives = match (summary.births, summary.deaths) {
         (Some(b), Some(d)) => {
-            format!("{} alive; {} born, {} ended while watched", counted(summary.alive, noun), count(b), count(d))
+            format!(
+                "{} alive; {} born, {} ended while watched",
+                counted(summary.alive, noun),
+                count(b),
+                count(d)
+            )
         }
         _ => format!("{} alive", counted(summary.alive, noun)),
     };
@@ -84,7 +101,11 @@ fn write_sites(page: &mut Page, sites: &[SpawnSiteView]) -> io::Result<()> {
         return Ok(());
     }
     let numbers = |a: &str, b: &str, c: &str| format!("{a:>10} {b:>10} {c:>10}  ");
-    page.line(&Line::new().add(Tint::Faint, &numbers("born", "ended", "alive")).add(Tint::Faint, "spawn site"))?;
+    page.line(
+        &Line::new()
+            .add(Tint::Faint, &numbers("born", "ended", "alive"))
+            .add(Tint::Faint, "spawn site"),
+    )?;
     for site in sites.iter().take(SITES) {
         let lead = numbers(&count(site.births), &count(site.deaths), &count(site.alive));
         for (i, line) in frame_lines(&site.site, page.room(lead.len())).into_iter().enumerate() {

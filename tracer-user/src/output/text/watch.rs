@@ -71,7 +71,9 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
         Notice::Looked { number, of, tasks, took } => {
             format!("look {number} of {of}: {} in {took}", counted(*tasks, "task"))
         }
-        Notice::ModeChanged { at: t, mode, why } => format!("{}: events {} from now on: {why}", at(*t), mode.word()),
+        Notice::ModeChanged { at: t, mode, why } => {
+            format!("{}: events {} from now on: {why}", at(*t), mode.word())
+        }
         Notice::Lost { at: t, kind, count } => {
             format!("{}: {} lost: {}", at(*t), counted(*count, "record"), loss(*kind))
         }

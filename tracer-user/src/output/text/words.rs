@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::base::{Frame, WaitClass};
 use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
-use crate::view::{WallTime, Waited};
+use crate::view::{Waited, WallTime};
 
 /// A number in groups of three: `23 000`.
 pub fn count(n: u64) -> String {
@@ -41,7 +41,11 @@ pub fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if value < 10.0 && value.fract() >= 0.05 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    if value < 10.0 && value.fract() >= 0.05 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
 }
 
 /// A wait: `4.2 s`, `at least 4.2 s`, `unknown`.
@@ -57,7 +61,11 @@ pub fn waited(waited: Waited) -> String {
 pub fn wait_range(shortest: Waited, longest: Waited) -> String {
     match (shortest.known(), longest.known()) {
         (Some(a), Some(b)) if a.to_string() != b.to_string() => {
-            let least = if matches!((shortest, longest), (Waited::Exact(_), Waited::Exact(_))) { "" } else { "at least " };
+            let least = if matches!((shortest, longest), (Waited::Exact(_), Waited::Exact(_))) {
+                ""
+            } else {
+                "at least "
+            };
             format!("{least}{a} to {b}")
         }
         (_, Some(_)) => self::waited(longest),
@@ -117,7 +125,8 @@ pub fn object(on: &WaitsOn) -> Option<String> {
             [] => None,
             [one] => Some(channel(one)),
             many => {
-                let mut named: Vec<String> = many.iter().take(CHANNELS_NAMED).map(channel).collect();
+                let mut named: Vec<String> =
+                    many.iter().take(CHANNELS_NAMED).map(channel).collect();
                 if many.len() > CHANNELS_NAMED {
                     named.push(format!("{} more", count((many.len() - CHANNELS_NAMED) as u64)));
                 }
@@ -174,7 +183,10 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_and_sizes_rounded() {
-        assert_eq!([0, 999, 1000, 23_000, 1_000_000].map(count), ["0", "999", "1 000", "23 000", "1 000 000"]);
+        assert_eq!(
+            [0, 999, 1000, 23_000, 1_000_000].map(count),
+            ["0", "999", "1 000", "23 000", "1 000 000"]
+        );
         assert_eq!(
             [0, 1023, 1024, 9_856_614, 65_536, u64::MAX].map(size),
             ["0 B", "1023 B", "1 KiB", "9.4 MiB", "64 KiB", "16777216 TiB"]
@@ -193,7 +205,10 @@ mod tests {
 
     #[test]
     fn a_moment_has_its_zone() {
-        assert_eq!(moment(WallTime(1_795_261_182_000_000_000), &TimeZone::UTC), "2026-11-21 11:39:42 UTC");
+        assert_eq!(
+            moment(WallTime(1_795_261_182_000_000_000), &TimeZone::UTC),
+            "2026-11-21 11:39:42 UTC"
+        );
         assert_eq!(moment(WallTime(i64::MIN), &TimeZone::UTC), "1677-09-21 00:12:43 UTC");
     }
 }
