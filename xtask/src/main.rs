@@ -10,6 +10,7 @@ mod fuzz;
 #[path = "../../tracer-user/tests/common/go.rs"]
 mod go;
 mod layers;
+mod layouts;
 mod loiter;
 mod program;
 mod progress;
@@ -45,6 +46,8 @@ enum Command {
     Bench(bench::Args),
     /// Check that no layer uses a higher one, and the other rules of ARCHITECTURE.md
     Layers,
+    /// Write the table of the Go runtime's layouts from the toolchains
+    Layouts(layouts::Args),
     /// Feed the parsers with hostile input
     Fuzz(fuzz::Args),
     /// What continuous integration runs: fmt, clippy, layers, test
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
 
         Command::Bench(args) => bench::run(&args),
         Command::Layers => layers::run(),
+        Command::Layouts(args) => layouts::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Ci => ci::run(),
     };

@@ -1,11 +1,13 @@
 //! Words that every layer speaks: ids, times, wait classes, frames. May use: nothing of ours.
 
+mod definition;
 mod frame;
 mod idle;
 mod ids;
 mod time;
 mod wait;
 
+pub use definition::Definition;
 pub use frame::{Frame, FrameKind, Visibility};
 pub use idle::{FunctionAt, IdlePattern, Place};
 pub use ids::{FrameId, Pid, ProcId, ReasonId, RunSeq, StackId, TaskId, TaskKind, Tid};

@@ -15,8 +15,6 @@ mod process;
 mod sites;
 mod table;
 mod task;
-#[cfg(test)]
-mod tests;
 mod tombs;
 
 use std::collections::BTreeMap;

@@ -360,9 +360,9 @@ impl Task {
     pub fn still_looks(&self) -> u32 {
         if self.look_rules() { self.still_looks } else { 0 }
     }
-    /// For how long looks found it as it is: from the end of the first to the end of the last.
+    /// For how long looks found it as it is: from the end of the first to the begin of the last.
     pub fn still_for(&self) -> Nanos {
-        if self.still_looks() == 0 { Nanos(0) } else { self.look.t1.since(self.still_since) }
+        if self.still_looks() == 0 { Nanos(0) } else { self.look.t0.since(self.still_since) }
     }
     /// How many independent marks say that it did not run: equal looks, and the park where it was
     /// seen. The chance that a busy task passes for a still one is 1/256 for each after the first.
@@ -525,8 +525,8 @@ impl Task {
         } else {
             return None;
         };
-        let seen = if rules { self.look.t1 } else { NEVER };
-        let until = flow.holds_until(self.sure_at(), now).max(seen).max(since);
+        // A look proves a wait from no later than its end to no earlier than its begin.
+        let until = flow.holds_until(self.sure_at(), now).max(since);
         Some(Wait { since, until, exactness })
     }
 }

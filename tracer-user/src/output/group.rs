@@ -8,7 +8,7 @@ use crate::base::{Frame, TaskState};
 use crate::stream::WaitsOn;
 use crate::view::{TaskView, Waited};
 
-use super::frames;
+use super::{frames, wait_reason};
 
 /// What makes two tasks the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +84,8 @@ pub fn group<'a>(tasks: impl IntoIterator<Item = &'a TaskView>, by: GroupBy) -> 
                 .or_insert_with(|| stacks.of(frames::shown(&task.frames))),
             GroupBy::Site => stacks.of(task.wait_site.as_deref().into_iter().collect()),
         };
-        let key = (task.state, &*task.wait_reason, stack, task.created_by.as_deref());
+        let key =
+            (task.state, wait_reason(task).unwrap_or_default(), stack, task.created_by.as_deref());
         let index = *keys.entry(key).or_insert(groups.len());
         match groups.get_mut(index) {
             Some(group) => group.tasks.push(task),

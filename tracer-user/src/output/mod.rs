@@ -2,7 +2,7 @@
 //! opens a file, asks the terminal or reads a clock. May use: view, base, and stream's plain words.
 
 mod change;
-mod clean;
+pub mod clean;
 mod frames;
 mod group;
 pub mod json;
@@ -10,3 +10,10 @@ pub mod text;
 
 pub use change::Change;
 pub use group::GroupBy;
+
+/// The runtime's word for what a task waits for. Runtimes leave the last one in place when the task
+/// runs again, so it counts only while the task waits.
+fn wait_reason(task: &crate::view::TaskView) -> Option<&str> {
+    let waits = task.state == crate::base::TaskState::Waiting && !task.wait_reason.is_empty();
+    waits.then_some(&task.wait_reason)
+}

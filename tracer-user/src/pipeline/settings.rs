@@ -30,7 +30,7 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { stuck_after: Nanos::from_secs(60), crowd_min: 100 }
+        Self { stuck_after: Nanos::from_secs(30), crowd_min: 100 }
     }
 }
 

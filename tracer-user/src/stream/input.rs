@@ -1,6 +1,6 @@
 //! The one language of the model. The recorder writes exactly these; replay reads them back.
 
-use crate::base::{Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
+use crate::base::{Definition, Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
 
 use super::{Event, LookOutcome, LookSeq, TaskLook};
 
@@ -87,6 +87,16 @@ pub enum Input {
     },
     /// Time passes, also for a process from which nothing comes.
     Tick(KTime),
+}
+
+impl From<Definition> for Input {
+    fn from(definition: Definition) -> Self {
+        match definition {
+            Definition::Frame { id, frame } => Input::NameDef { id, frame },
+            Definition::Stack { id, frames } => Input::StackDef { id, frames },
+            Definition::Reason { id, class, word } => Input::ReasonDef { id, class, word },
+        }
+    }
 }
 
 /// A process incarnation.

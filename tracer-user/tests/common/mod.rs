@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod go;
+pub mod loiter;
 pub mod process;
 pub mod skip;
 

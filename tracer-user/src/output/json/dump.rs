@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, Serializer};
 
-use super::parts::{Moment, Object, Pairs, Process, Site, Stack, at_least, class, exact, word};
+use super::parts::{Moment, Object, Pairs, Process, Site, Stack, at_least, class, exact};
 use super::safe::write_line;
 use crate::base::Frame;
+use crate::output::wait_reason;
 use crate::stream::LookOutcome;
 use crate::view::{DumpView, TaskView};
 
@@ -96,8 +97,8 @@ impl<'a> Task<'a> {
             kind: t.kind.word(),
             id: t.id,
             state: t.state.word(),
-            wait_reason: word(&t.wait_reason),
-            wait_class: class(t.wait_class),
+            wait_reason: wait_reason(t),
+            wait_class: class(wait_reason(t).and(t.wait_class)),
             waited_ns: exact(t.waited),
             waited_at_least_ns: at_least(t.waited),
             parent: t.parent,

@@ -121,7 +121,7 @@ fn write_site(page: &mut Page, site: &SiteView, measured: Option<Nanos>) -> io::
     page.field(&site.kind, place)?;
     let what = format!("{}; the goroutine is in {}", site.instruction, site.location);
     page.field_words("", Tint::Plain, &what)?;
-    page.field_words("", Tint::Faint, &format!("because {}", site.why))?;
+    page.field_words("", Tint::Faint, &format!("why: {}", site.why))?;
     if let Some(over) = measured
         && let (Some(rate), Some(cpus)) = (site.hits_per_second(over), site.cpus(over))
     {
@@ -147,7 +147,7 @@ fn write_cost(page: &mut Page, target: &TargetPlanView) -> io::Result<()> {
             (_, Some((rate, cpus))) => format!("{} hits/s: {}", rounded(rate), cpu_share(cpus)),
             (_, None) => continue,
         };
-        let line = Line::new().add(Tint::Plain, &format!("  --events {:<10}", m.word()));
+        let line = Line::new().add(Tint::Plain, &format!("  --events {:<11}", m.word()));
         page.line(&line.add(Tint::Strong, &cost).add(Tint::Faint, &format!(" ({})", mode(m))))?;
     }
     Ok(())

@@ -7,8 +7,8 @@ use super::process::{noun, write_head};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, moment, object, wait_range};
 use crate::base::TaskState;
-use crate::output::frames;
 use crate::output::group::{Group, GroupBy, group};
+use crate::output::{frames, wait_reason};
 use crate::stream::LookOutcome;
 use crate::view::{DumpView, TaskView};
 
@@ -37,12 +37,8 @@ pub fn write_dump(
         counted(tasks.len() as u64, noun(&dump.process)),
         counted(groups.len() as u64, "group")
     );
-    page.line(
-        &Line::new()
-            .add(Tint::Plain, &format!("{}  ", moment(dump.taken_at, &options.zone)))
-            .add(Tint::Strong, &what)
-            .add(Tint::Faint, &format!(", read in {}", dump.outcome.took)),
-    )?;
+    let when = moment(dump.taken_at, &options.zone);
+    page.words(0, Tint::Strong, &format!("{what} at {when}, read in {}", dump.outcome.took))?;
     write_left_out(&mut page, dump, tasks)?;
     write_outcome(&mut page, &dump.outcome)?;
     for group in &groups {
@@ -85,28 +81,36 @@ fn write_outcome(page: &mut Page, outcome: &LookOutcome) -> io::Result<()> {
     Ok(())
 }
 
-/// What a task does, in the runtime's own words where it has any.
-pub fn doing_now(task: &TaskView) -> &str {
-    if task.wait_reason.is_empty() { task.state.word() } else { &task.wait_reason }
-}
-
 fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
     let first = group.first;
     let n = group.tasks.len() as u64;
+<<<<<<< HEAD
     let mut head = Line::new().add(Tint::Strong, &count(n)).add(Tint::Plain, "  ").add(
         if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good },
         doing_now(first),
     );
+=======
+    let doing = wait_reason(first).unwrap_or_else(|| first.state.word());
+    let tint = if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good };
+    let mut head = Line::new()
+        .add(Tint::Strong, &counted(n, first.kind.word()))
+        .add(Tint::Plain, ": ")
+        .add(tint, doing);
+>>>>>>> main
     let (shortest, longest) = group.waits();
     if longest.known().is_some() {
-        head.push(Tint::Plain, &format!("  {}", wait_range(shortest, longest)));
+        head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));
     }
     page.line(&head)?;
     write_objects(page, group)?;
     match (by, &first.wait_site) {
         (GroupBy::Site, Some(site)) => frame_field(page, "at", site)?,
         _ => {
-            stack_field(page, "stack", &frames::shown_or_all(&first.frames), usize::MAX)?;
+            let frames = frames::shown_or_all(&first.frames);
+            stack_field(page, "stack", &frames, usize::MAX)?;
+            if frames.is_empty() {
+                page.field_words("stack", Tint::Faint, "not read: it was moving")?;
+            }
         }
     }
     if let Some(site) = &first.created_by {

@@ -9,7 +9,7 @@ use super::process::{container, noun, short};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, doing, moment, object, size, wait_range};
 use crate::output::{Change, frames};
-use crate::view::{Confidence, FindingKind, FindingView, WallTime};
+use crate::view::{Confidence, FindingKind, FindingView, Waited, WallTime};
 
 /// Most ids, objects and frames that a finding lists.
 const IDS: usize = 10;
@@ -49,7 +49,7 @@ pub fn write_finding(
     }
     write_objects(&mut page, finding)?;
     write_past(&mut page, finding)?;
-    write_sureness(&mut page, finding)?;
+    page.field_items("because", Tint::Plain, finding.reasons.iter().map(String::as_str))?;
     write_tasks(&mut page, finding)?;
     stack_field(&mut page, "one stack", &frames::shown_or_all(&finding.stack), FRAMES)?;
     page.blank()
@@ -65,24 +65,32 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
         FindingKind::Stuck => "STUCK",
         FindingKind::Crowd => "CROWD",
     };
-    let lead = match change {
-        Change::Opened => kind.to_owned(),
-        Change::Updated => format!("{kind} (update)"),
-        Change::Resolved => format!("{kind} (over)"),
+    let noun = noun(&finding.process);
+    let tasks = counted(finding.count, noun);
+    let sure = finding.confidence.word();
+    let (lead, text) = match change {
+        Change::Opened => {
+            (format!("{kind}, {sure}: "), format!("{tasks} {}", doing(finding.wait_class)))
+        }
+        Change::Updated => {
+            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", doing(finding.wait_class)))
+        }
+        Change::Resolved => (format!("{kind}, over: "), format!("{tasks} {}", was_doing(finding))),
     };
-    let mut text = counted(finding.count, noun(&finding.process));
-    text = match change {
-        Change::Resolved => format!("no longer: {text} that {}", was_doing(finding)),
-        _ => format!("{text} {}", doing(finding.wait_class)),
-    };
-    page.line(&Line::new().add(tint, &lead).add(Tint::Plain, "  ").add(Tint::Strong, &text))
+    page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
 }
 
 fn was_doing(finding: &FindingView) -> String {
+<<<<<<< HEAD
     if finding.wait_reason.is_empty() {
         "waited".to_owned()
     } else {
         format!("were in {}", finding.wait_reason)
+=======
+    match &*finding.wait_reason {
+        "" => "no longer wait here".to_owned(),
+        reason => format!("no longer wait here in {reason}"),
+>>>>>>> main
     }
 }
 
@@ -92,6 +100,7 @@ fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) ->
     let mut text = format!("{reason}, {}", wait_range(finding.youngest_wait, finding.oldest_wait));
     if let Some(oldest) = finding.oldest_wait.known() {
         let since = finding.as_of.0.saturating_sub(i64::try_from(oldest.0).unwrap_or(i64::MAX));
+<<<<<<< HEAD
         let edge = if matches!(finding.oldest_wait, crate::view::Waited::AtLeast(_)) {
             "or earlier"
         } else {
@@ -99,6 +108,11 @@ fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) ->
         };
         text =
             format!("{text}; the oldest since {} {edge}", moment(WallTime(since), &options.zone));
+=======
+        let edge =
+            if matches!(finding.oldest_wait, Waited::AtLeast(_)) { " or earlier" } else { "" };
+        text = format!("{text}; the oldest since {}{edge}", moment(WallTime(since), &options.zone));
+>>>>>>> main
     }
     page.field_words("waiting", Tint::Plain, &text)
 }
@@ -112,7 +126,7 @@ fn write_objects(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     }
     let told = known.len().min(OBJECTS) as u64;
     if told > 0 && finding.object_count > told {
-        let more = format!("and {} more objects", count(finding.object_count - told));
+        let more = format!("and {}", counted(finding.object_count - told, "more object"));
         page.field_words("", Tint::Faint, &more)?;
     }
     Ok(())
@@ -135,6 +149,7 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
             Tint::Plain,
             &format!("{} of stacks", size(finding.stack_bytes)),
         )?;
+<<<<<<< HEAD
     }
     Ok(())
 }
@@ -155,6 +170,8 @@ fn write_sureness(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     }
     for reason in &finding.process.degraded {
         page.field_words("but", Tint::Warn, reason)?;
+=======
+>>>>>>> main
     }
     Ok(())
 }

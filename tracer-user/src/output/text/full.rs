@@ -7,10 +7,9 @@
 
 use std::io::{self, Write};
 
-use super::dump::doing_now;
 use crate::base::{Frame, TaskState, Visibility};
 use crate::output::clean::clean;
-use crate::output::frames;
+use crate::output::{frames, wait_reason};
 use crate::view::TaskView;
 
 /// The goroutine that runs `main.main`; Go does not say who created it.
@@ -34,7 +33,13 @@ pub fn write_full<'a>(
 }
 
 fn write_task(out: &mut dyn Write, task: &TaskView) -> io::Result<()> {
-    write!(out, "{} {} [{}", task.kind.word(), task.id, clean(doing_now(task)))?;
+    write!(
+        out,
+        "{} {} [{}",
+        task.kind.word(),
+        task.id,
+        clean(wait_reason(task).unwrap_or_else(|| task.state.word()))
+    )?;
     if matches!(task.state, TaskState::Waiting | TaskState::Syscall) {
         match task.waited.known().map_or(0, |n| n.0 / 60_000_000_000) {
             0 => {}

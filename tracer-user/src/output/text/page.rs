@@ -70,25 +70,23 @@ pub fn columns(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
+/// The start of a text, as long as it fits into `width` columns.
+fn prefix(text: &str, width: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > width
+    });
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
 /// The start of a text that fits into `width` columns, an ellipsis at its end if it was cut.
 pub fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
-    let mut out = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        let w = c.width().unwrap_or(0);
-        if used + w + 1 > width {
-            break;
-        }
-        used += w;
-        out.push(c);
-    }
-    if width > 0 {
-        out.push('…');
-    }
-    out
+    let ellipsis = if width > 0 { "…" } else { "" };
+    format!("{}{ellipsis}", prefix(text, width.saturating_sub(1)))
 }
 
 /// The text cut in its middle, so that its end (the method, the file) stays.
@@ -219,8 +217,10 @@ impl<'a> Page<'a> {
     /// # Errors
     /// The writer's.
     pub fn line(&mut self, line: &Line) -> io::Result<()> {
-        let mut left = self.width.filter(|&w| line.width > w);
+        let edge = self.width.filter(|&w| line.width > w);
+        let mut room = edge.map_or(usize::MAX, |w| w.saturating_sub(1));
         // Spaces at the end of a line are left out.
+<<<<<<< HEAD
         let end =
             line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty()).map_or(0, |i| i + 1);
         for (i, (tint, text)) in line.pieces.iter().take(end).enumerate() {
@@ -238,10 +238,30 @@ impl<'a> Page<'a> {
                 }
             }
             if left == Some(0) {
+=======
+        let last = line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty());
+        for (i, (tint, text)) in line.pieces.iter().enumerate().take(last.map_or(0, |i| i + 1)) {
+            let kept = prefix(text, room);
+            let text = if Some(i) == last { kept.trim_end() } else { kept };
+            self.piece(*tint, text)?;
+            if kept.len() < line.pieces.get(i).map_or(0, |(_, t)| t.len()) {
+>>>>>>> main
                 break;
             }
+            room = room.saturating_sub(columns(kept));
         }
-        self.out.write_all(b"\n")
+        self.out.write_all(if edge.is_some() { "…\n" } else { "\n" }.as_bytes())
+    }
+
+    fn piece(&mut self, tint: Tint, text: &str) -> io::Result<()> {
+        match (self.color, tint) {
+            _ if text.is_empty() => Ok(()),
+            (Color::Plain, _) | (_, Tint::Plain) => self.out.write_all(text.as_bytes()),
+            (Color::Ansi, tint) => {
+                let style = tint.style();
+                write!(self.out, "{style}{text}{style:#}")
+            }
+        }
     }
 
     /// Writes an empty line.
@@ -269,6 +289,28 @@ impl<'a> Page<'a> {
         for (i, row) in wrap(&words, self.room(LABEL)).into_iter().enumerate() {
             let label = if i == 0 { label } else { "" };
             self.field(label, Line::new().add(tint, &row))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a label and, beside it, a list: each item wrapped behind a dash.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn field_items<'t>(
+        &mut self,
+        label: &str,
+        tint: Tint,
+        items: impl IntoIterator<Item = &'t str>,
+    ) -> io::Result<()> {
+        let mut label = label;
+        for item in items {
+            let item = clean(item);
+            for (i, row) in wrap(&item, self.room(LABEL + 2)).into_iter().enumerate() {
+                let dash = if i == 0 { "- " } else { "  " };
+                self.field(label, Line::new().add(Tint::Faint, dash).add(tint, &row))?;
+                label = "";
+            }
         }
         Ok(())
     }

@@ -10,6 +10,11 @@ use crate::view::ps::{PsRow, PsView, Support};
 const HEADS: [&str; 6] = ["PID", "RUNTIME", "TASKS", "TRACEABLE", "STARTED", "CONTAINER"];
 const RIGHT: [bool; 6] = [true, false, true, false, false, false];
 
+/// Columns that are left out on a narrow page, in this order: when it started, its container.
+const MAY_GO: [usize; 2] = [4, 5];
+/// A command cut to less than this says too little.
+const MIN_COMMAND: usize = 24;
+
 /// Writes the table.
 ///
 /// # Errors
@@ -25,6 +30,7 @@ pub fn write_ps(out: &mut dyn Write, options: &TextOptions, view: &PsView) -> io
             if widest == 0 { 0 } else { widest.max(HEADS.get(c).map_or(0, |h| columns(h))) }
         })
         .collect();
+    let widths = fitting(widths, page.room(0));
     let head: Vec<(Tint, String)> = HEADS.iter().map(|h| (Tint::Faint, (*h).to_owned())).collect();
     if !rows.is_empty() {
         page.line(&row(&head, &widths).add(Tint::Faint, "COMMAND"))?;
@@ -38,6 +44,20 @@ pub fn write_ps(out: &mut dyn Write, options: &TextOptions, view: &PsView) -> io
         }
     }
     Ok(())
+}
+
+/// Leaves columns out where the command would have no place.
+fn fitting(mut widths: Vec<usize>, page: Option<usize>) -> Vec<usize> {
+    let Some(page) = page else { return widths };
+    for column in MAY_GO {
+        let used: usize = widths.iter().filter(|w| **w > 0).map(|w| w + 2).sum();
+        if used + MIN_COMMAND > page
+            && let Some(width) = widths.get_mut(column)
+        {
+            *width = 0;
+        }
+    }
+    widths
 }
 
 fn row(cells: &[(Tint, String)], widths: &[usize]) -> Line {

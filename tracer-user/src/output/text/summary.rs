@@ -43,7 +43,11 @@ pub fn write_summary(
     page.field_words(
         "by",
         Tint::Plain,
+<<<<<<< HEAD
         &format!("{}; {}", mode(summary.mode), counted(summary.looks.into(), "look")),
+=======
+        &format!("{}, {}", counted(summary.looks.into(), "look"), mode(summary.mode)),
+>>>>>>> main
     )?;
     let lives = match (summary.births, summary.deaths) {
         (Some(b), Some(d)) => {
@@ -90,8 +94,13 @@ fn write_losses(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
 
 fn write_idle(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
     for (i, idle) in summary.idle.iter().enumerate() {
-        let text = format!("{} {}: {}", count(idle.count), idle.name, idle.why);
-        page.field_words(if i == 0 { "idle" } else { "" }, Tint::Plain, &text)?;
+        let text = format!(
+            "{}: {} ({})",
+            idle.name,
+            counted(idle.count, noun(&summary.process)),
+            idle.why
+        );
+        page.field_words(if i == 0 { "known idle" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
 }

@@ -63,10 +63,10 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
     let at = |t| time_of_day(t, &options.zone);
     match notice {
         Notice::Attached { pid, runtime_version, mode, probes, tasks, took, .. } => format!(
-            "attached to pid {pid} ({runtime_version}) in {took}: {}, {}, events {}",
+            "watching pid {pid} ({runtime_version}), events {}: {}, {}, attached in {took}",
+            mode.word(),
             counted(*tasks, "task"),
             counted(u64::from(*probes), "probe"),
-            mode.word()
         ),
         Notice::Looked { number, of, tasks, took } => {
             format!("look {number} of {of}: {} in {took}", counted(*tasks, "task"))

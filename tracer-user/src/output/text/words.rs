@@ -66,10 +66,10 @@ pub fn wait_range(shortest: Waited, longest: Waited) -> String {
             } else {
                 "at least "
             };
-            format!("{least}{a} to {b}")
+            format!("for {least}{a} to {b}")
         }
-        (_, Some(_)) => self::waited(longest),
-        (Some(_), None) => self::waited(shortest),
+        (_, Some(_)) => format!("for {}", self::waited(longest)),
+        (Some(_), None) => format!("for {}", self::waited(shortest)),
         (None, None) => "for an unknown time".to_owned(),
     }
 }
@@ -167,12 +167,12 @@ pub fn doing(class: Option<WaitClass>) -> &'static str {
     }
 }
 
-/// What a mode traces.
+/// What a mode follows, beside the looks.
 pub fn mode(mode: Mode) -> &'static str {
     match mode {
-        Mode::None => "snapshots only, no probe",
-        Mode::Lifecycle => "snapshots, births and deaths",
-        Mode::All => "snapshots and all events",
+        Mode::None => "no events",
+        Mode::Lifecycle => "births and deaths",
+        Mode::All => "every wait and wake-up",
     }
 }
 
@@ -197,9 +197,9 @@ mod tests {
     fn a_range_of_waits_says_at_least_once_and_equal_ends_once() {
         let s = |n| Nanos::from_secs(n);
         let least = |n| Waited::AtLeast(s(n));
-        assert_eq!(wait_range(least(2), least(120)), "at least 2.0 s to 2 min 0 s");
-        assert_eq!(wait_range(Waited::Exact(s(2)), Waited::Exact(s(2))), "2.0 s");
-        assert_eq!(wait_range(least(2), least(2)), "at least 2.0 s");
+        assert_eq!(wait_range(least(2), least(120)), "for at least 2.0 s to 2 min 0 s");
+        assert_eq!(wait_range(Waited::Exact(s(2)), Waited::Exact(s(2))), "for 2.0 s");
+        assert_eq!(wait_range(least(2), least(2)), "for at least 2.0 s");
         assert_eq!(wait_range(Waited::Unknown, Waited::Unknown), "for an unknown time");
     }
 

@@ -21,6 +21,8 @@ const LOG_FLUSH: &str = "flushes the log now and then";
 const GRPC: &str = "an open gRPC connection waits for work";
 const WATCH: &str = "waits for changes to be told of";
 const ANY: &[WaitClass] = &[];
+/// What a loop does that waits for work: not a lock, not a send.
+const WORK: &[WaitClass] = &[ChanReceive, Select, Io, Sleep];
 
 /// Special before general: the first that fits names the task.
 const TABLE: &[Row] = &[
@@ -60,25 +62,31 @@ const TABLE: &[Row] = &[
         &[Io],
         &[(Stack, "net/http.(*connReader).backgroundRead")],
     ),
-    // net/http/h2_bundle.go, golang.org/x/net/http2/server.go and transport.go
-    ("HTTP/2 connection", HTTP2, ANY, &[(Stack, "net/http.(*http2serverConn).serve")]),
-    ("HTTP/2 connection", HTTP2, ANY, &[(Stack, "net/http.(*http2serverConn).readFrames")]),
-    ("HTTP/2 connection", HTTP2, ANY, &[(Stack, "net/http.(*http2ClientConn).readLoop")]),
-    ("HTTP/2 connection", HTTP2, ANY, &[(Stack, "net/http.(*http2clientConnReadLoop).run")]),
-    ("HTTP/2 connection", HTTP2, ANY, &[(Stack, "golang.org/x/net/http2.(*serverConn).serve")]),
+    // net/http/h2_bundle.go up to 1.26, net/http/internal/http2 from 1.27, golang.org/x/net/http2
+    ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "net/http.(*http2serverConn).serve")]),
+    ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "net/http.(*http2serverConn).readFrames")]),
+    ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "net/http.(*http2ClientConn).readLoop")]),
+    ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "net/http/internal/http2.(*serverConn).serve")]),
     (
         "HTTP/2 connection",
         HTTP2,
-        ANY,
+        WORK,
+        &[(Stack, "net/http/internal/http2.(*serverConn).readFrames")],
+    ),
+    (
+        "HTTP/2 connection",
+        HTTP2,
+        WORK,
+        &[(Stack, "net/http/internal/http2.(*ClientConn).readLoop")],
+    ),
+    ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "golang.org/x/net/http2.(*serverConn).serve")]),
+    (
+        "HTTP/2 connection",
+        HTTP2,
+        WORK,
         &[(Stack, "golang.org/x/net/http2.(*serverConn).readFrames")],
     ),
-    ("HTTP/2 connection", HTTP2, ANY, &[(Stack, "golang.org/x/net/http2.(*ClientConn).readLoop")]),
-    (
-        "HTTP/2 connection",
-        HTTP2,
-        ANY,
-        &[(Stack, "golang.org/x/net/http2.(*clientConnReadLoop).run")],
-    ),
+    ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "golang.org/x/net/http2.(*ClientConn).readLoop")]),
     // net/http/transport.go
     (
         "HTTP client connection",
@@ -102,11 +110,11 @@ const TABLE: &[Row] = &[
         &[(Stack, "database/sql.(*DB).connectionResetter")],
     ),
     // github.com/golang/glog, k8s.io/klog, k8s.io/klog/v2
-    ("log flusher", LOG_FLUSH, ANY, &[(Stack, "github.com/golang/glog.(*loggingT).flushDaemon")]),
-    ("log flusher", LOG_FLUSH, ANY, &[(Stack, "github.com/golang/glog.(*fileSink).flushDaemon")]),
-    ("log flusher", LOG_FLUSH, ANY, &[(Stack, "k8s.io/klog.(*loggingT).flushDaemon")]),
-    ("log flusher", LOG_FLUSH, ANY, &[(Stack, "k8s.io/klog/v2.(*loggingT).flushDaemon")]),
-    ("log flusher", LOG_FLUSH, ANY, &[(Stack, "k8s.io/klog/v2.(*flushDaemon).run*")]),
+    ("log flusher", LOG_FLUSH, WORK, &[(Stack, "github.com/golang/glog.(*loggingT).flushDaemon")]),
+    ("log flusher", LOG_FLUSH, WORK, &[(Stack, "github.com/golang/glog.(*fileSink).flushDaemon")]),
+    ("log flusher", LOG_FLUSH, WORK, &[(Stack, "k8s.io/klog.(*loggingT).flushDaemon")]),
+    ("log flusher", LOG_FLUSH, WORK, &[(Stack, "k8s.io/klog/v2.(*loggingT).flushDaemon")]),
+    ("log flusher", LOG_FLUSH, WORK, &[(Stack, "k8s.io/klog/v2.(*flushDaemon).run*")]),
     // gopkg.in/natefinch/lumberjack.v2; the linker writes the last dot of a path as %2e.
     (
         "log rotation",
@@ -131,13 +139,13 @@ const TABLE: &[Row] = &[
     (
         "gRPC transport",
         GRPC,
-        ANY,
+        WORK,
         &[(Stack, "google.golang.org/grpc/internal/transport.(*loopyWriter).run")],
     ),
     (
         "gRPC transport",
         GRPC,
-        ANY,
+        WORK,
         &[(Stack, "google.golang.org/grpc/internal/transport.(*controlBuffer).get")],
     ),
     (
@@ -155,25 +163,30 @@ const TABLE: &[Row] = &[
     (
         "gRPC transport",
         GRPC,
-        ANY,
+        WORK,
         &[(Stack, "google.golang.org/grpc/internal/transport.(*http2Client).keepalive")],
     ),
     (
         "gRPC transport",
         GRPC,
-        ANY,
+        WORK,
         &[(Stack, "google.golang.org/grpc/internal/transport.(*http2Server).keepalive")],
     ),
     (
         "gRPC serializer",
         GRPC,
-        ANY,
+        WORK,
         &[(Stack, "google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run")],
     ),
-    ("gRPC balancer", GRPC, ANY, &[(Stack, "google.golang.org/grpc.(*ccBalancerWrapper).watcher")]),
+    (
+        "gRPC balancer",
+        GRPC,
+        WORK,
+        &[(Stack, "google.golang.org/grpc.(*ccBalancerWrapper).watcher")],
+    ),
     // github.com/fsnotify/fsnotify/backend_inotify.go
-    ("file watcher", WATCH, ANY, &[(Stack, "github.com/fsnotify/fsnotify.(*inotify).readEvents")]),
-    ("file watcher", WATCH, ANY, &[(Stack, "github.com/fsnotify/fsnotify.(*Watcher).readEvents")]),
+    ("file watcher", WATCH, WORK, &[(Stack, "github.com/fsnotify/fsnotify.(*inotify).readEvents")]),
+    ("file watcher", WATCH, WORK, &[(Stack, "github.com/fsnotify/fsnotify.(*Watcher).readEvents")]),
     // General, by what they wait for.
     ("timer", "sleeps until a time it has set itself", &[Sleep], &[]),
     ("network or file input", "waits for input; how long is up to the other side", &[Io], &[]),

@@ -1,0 +1,122 @@
+//! Arguments that several commands share. May use: pipeline::settings, cli::values.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::values;
+use crate::base::{Nanos, Pid};
+use crate::pipeline::settings::{GoMinor, TargetSettings, Thresholds};
+
+/// When to use colours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ColorWhen {
+    /// At a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Arguments of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// When to use colours
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", global = true)]
+    pub color: ColorWhen,
+
+    /// Say more about what loiter does; twice or three times for still more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+
+    /// No progress and no warnings on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// Where the answer goes.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
+    /// Write to FILE instead of stdout; what it held is replaced only once the answer is there
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// The form of an answer that is one value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: one object, documented in docs/json.md
+    Json,
+}
+
+/// The form of an answer that is a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum StreamFormat {
+    /// For people
+    Text,
+    /// For programs: one object a line, documented in docs/json.md
+    #[value(alias = "json")]
+    Jsonl,
+}
+
+/// The process, given in one of two ways.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct OnePid {
+    /// Process to look at
+    #[arg(value_name = "PID", value_parser = values::pid)]
+    positional: Option<Pid>,
+
+    /// Process to look at
+    #[arg(short = 'p', long = "pid", value_name = "PID", value_parser = values::pid)]
+    option: Option<Pid>,
+}
+
+/// The process to look at.
+#[derive(Args, Debug)]
+pub struct TargetArgs {
+    #[command(flatten)]
+    pid: OnePid,
+
+    #[command(flatten)]
+    go: GoArgs,
+}
+
+/// What to take for granted about the runtime.
+#[derive(Args, Debug)]
+pub struct GoArgs {
+    /// Use the layouts of Go 1.N for a version that loiter does not know; the answer is marked degraded
+    #[arg(long, value_name = "1.N", value_parser = values::go_minor)]
+    pub assume_go: Option<GoMinor>,
+}
+
+impl TargetArgs {
+    /// The settings; clap has seen to it that there is a PID.
+    ///
+    /// # Errors
+    /// If there is none all the same.
+    pub fn settings(&self) -> anyhow::Result<TargetSettings> {
+        let pid = self.pid.positional.or(self.pid.option);
+        let pid = pid.ok_or_else(|| super::exit::usage("which process? give its PID"))?;
+        Ok(TargetSettings { pid, assume_go: self.go.assume_go })
+    }
+}
+
+/// How many tasks make a crowd.
+#[derive(Args, Debug)]
+pub struct CrowdArgs {
+    /// This many goroutines from one place that wait at one place, none of which runs, are a crowd
+    #[arg(long, value_name = "N", default_value_t = Thresholds::default().crowd_min, value_parser = clap::value_parser!(u64).range(2..))]
+    pub crowd_min: u64,
+}
+
+impl CrowdArgs {
+    /// The thresholds, with this one for waits.
+    pub fn thresholds(&self, stuck_after: Nanos) -> Thresholds {
+        Thresholds { stuck_after, crowd_min: self.crowd_min }
+    }
+}

@@ -1,0 +1,105 @@
+//! `loiter watch`: stay, and tell findings as they arise.
+
+use clap::{Args, ValueEnum};
+
+use super::Context;
+use super::args::{CrowdArgs, OutputArgs, StreamFormat, TargetArgs};
+use super::destination::{Destination, Touch};
+use super::exit::{self, Outcome};
+use super::sink;
+use super::values;
+use crate::base::Nanos;
+use crate::pipeline::{self, settings::RingSize, settings::WatchSettings};
+use crate::stream::Mode;
+
+/// Watch a process, and tell findings as they arise
+///
+/// Ends when the process does, after --for, or on Ctrl-C; then no probe is left behind and a
+/// summary tells what was seen and what was lost. The exit code is 1 if something is stuck at the end.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  loiter watch 4242                            births and deaths, and looks every few seconds
+  loiter watch 4242 --events none              look only: no probe, no cost to the process
+  loiter watch 4242 --events all --min-wait 1ms --for 1m
+  loiter watch 4242 --format jsonl -o findings.jsonl
+
+`loiter doctor PID` tells what each of --events costs this process.")]
+pub struct WatchArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// What to follow with probes
+    #[arg(long, value_enum, default_value = "lifecycle", value_name = "WHAT")]
+    events: Events,
+
+    /// Follow only waits of at least this length: shorter ones leave no record (with --events all)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    min_wait: Option<Nanos>,
+
+    /// End after this time
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::positive_duration)]
+    time_limit: Option<Nanos>,
+
+    /// Tell of goroutines that wait for this long at least
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_duration)]
+    stuck_after: Nanos,
+
+    #[command(flatten)]
+    crowd: CrowdArgs,
+
+    /// Time between two looks at all goroutines
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::interval)]
+    interval: Nanos,
+
+    /// Size of the ring buffer between the kernel and loiter
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::ring_size)]
+    ring_size: RingSize,
+
+    /// The form of the answer
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: StreamFormat,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Events {
+    /// No probe: looks alone
+    None,
+    /// Births and deaths
+    Lifecycle,
+    /// Births, deaths, every wait and wake-up
+    All,
+}
+
+fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
+    let mode = match args.events {
+        Events::None => Mode::None,
+        Events::Lifecycle => Mode::Lifecycle,
+        Events::All => Mode::All,
+    };
+    if args.min_wait.is_some() && mode != Mode::All {
+        return Err(exit::usage("--min-wait says which waits to follow: it needs --events all"));
+    }
+    Ok(WatchSettings {
+        target: args.target.settings()?,
+        mode,
+        min_wait: args.min_wait.unwrap_or_default(),
+        time_limit: args.time_limit,
+        thresholds: args.crowd.thresholds(args.stuck_after),
+        ring: args.ring_size,
+        interval: args.interval,
+    })
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If the process cannot be traced or the findings cannot be written.
+pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
+    let settings = settings(args)?;
+    sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))
+}

@@ -1,0 +1,491 @@
+//! Fixed views for golden tests: an order service whose consumer is gone, as it might be at three
+//! in the morning.
+
+use std::sync::Arc;
+
+use loiter::base::{Frame, FrameKind, KTime, Nanos, TaskKind, TaskState, Visibility, WaitClass};
+use loiter::stream::{BuildInfo, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn};
+use loiter::view::doctor::{
+    CheckState, CheckView, DoctorView, PlanGapView, SiteView, TargetPlanView,
+};
+use loiter::view::ps::{PsRow, PsView, Support};
+use loiter::view::*;
+
+/// 2026-11-21 03:12:42 UTC.
+pub const NOW: WallTime = WallTime(1_795_230_762_000_000_000);
+
+pub fn frame(function: &str, file: &str, line: u32) -> Arc<Frame> {
+    Arc::new(Frame {
+        function: function.into(),
+        file: file.into(),
+        line,
+        kind: FrameKind::Call,
+        visibility: Visibility::Shown,
+    })
+}
+
+pub fn hidden(function: &str, file: &str, line: u32) -> Arc<Frame> {
+    Arc::new(Frame { visibility: Visibility::Hidden, ..(*frame(function, file, line)).clone() })
+}
+
+pub fn inlined(function: &str, file: &str, line: u32) -> Arc<Frame> {
+    Arc::new(Frame { kind: FrameKind::Inlined, ..(*frame(function, file, line)).clone() })
+}
+
+pub fn process() -> ProcessView {
+    ProcessView {
+        pid: 4242,
+        exe: "/srv/orders/bin/orders".into(),
+        runtime: "go".into(),
+        runtime_version: "go1.27.3".into(),
+        build: BuildInfo {
+            path: Some("example.com/shop/orders/cmd/orders".into()),
+            module: Some("example.com/shop/orders".into()),
+            version: Some("v1.4.2".into()),
+            build_id: Some("5e1f0c8a".into()),
+            settings: vec![
+                ("-buildmode".into(), "exe".into()),
+                ("vcs.revision".into(), "3f2a9c1d77e04b5a9c".into()),
+                ("vcs.modified".into(), "true".into()),
+            ],
+        },
+        container: Some("3f2a9c1d77e04b5a9c3f2a9c1d77e04b5a9c3f2a9c1d77e04b5a9c3f2a9c1d77".into()),
+        degraded: vec![],
+    }
+}
+
+fn publish_stack() -> Arc<[Arc<Frame>]> {
+    vec![
+        hidden("runtime.gopark", "/usr/local/go/src/runtime/proc.go", 461),
+        hidden("runtime.chansend", "/usr/local/go/src/runtime/chan.go", 283),
+        inlined(
+            "example.com/shop/orders/internal/bus.(*Bus).send",
+            "/build/orders/internal/bus/bus.go",
+            88,
+        ),
+        frame(
+            "example.com/shop/orders/internal/bus.(*Bus).Publish",
+            "/build/orders/internal/bus/bus.go",
+            61,
+        ),
+        frame("main.(*Service).handle.func1", "/build/orders/cmd/orders/service.go", 133),
+    ]
+    .into()
+}
+
+fn spawn_site() -> Arc<Frame> {
+    frame("main.(*Service).handle", "/build/orders/cmd/orders/service.go", 131)
+}
+
+fn full_channel() -> WaitsOn {
+    WaitsOn::Channels(
+        [ChannelState { address: 0xc000_0a80_60, capacity: 100, length: 100, closed: false }]
+            .into(),
+    )
+}
+
+fn task(id: u64) -> TaskView {
+    TaskView {
+        kind: TaskKind::Goroutine,
+        id,
+        state: TaskState::Waiting,
+        wait_reason: "chan send".into(),
+        wait_class: Some(WaitClass::ChanSend),
+        waited: Waited::AtLeast(Nanos::from_secs(200 + id)),
+        parent: Some(1),
+        system: false,
+        created_by: Some(spawn_site()),
+        start: Some(frame(
+            "main.(*Service).handle.func1",
+            "/build/orders/cmd/orders/service.go",
+            131,
+        )),
+        frames: publish_stack(),
+        wait_site: Some(publish_stack()[2].clone()),
+        waits_on: full_channel(),
+        labels: vec![("endpoint".into(), "/order".into())],
+        stack_bytes: 8192,
+        thread: None,
+        locked_to_thread: false,
+    }
+}
+
+fn main_task() -> TaskView {
+    let accept = frame("net.(*netFD).accept", "/usr/local/go/src/net/fd_unix.go", 172);
+    TaskView {
+        id: 1,
+        wait_reason: "IO wait".into(),
+        wait_class: Some(WaitClass::Io),
+        waited: Waited::Unknown,
+        parent: None,
+        created_by: None,
+        start: Some(frame("runtime.main", "/usr/local/go/src/runtime/proc.go", 147)),
+        frames: vec![
+            accept.clone(),
+            frame("net/http.(*Server).Serve", "/usr/local/go/src/net/http/server.go", 3424),
+            frame("main.main", "/build/orders/cmd/orders/main.go", 40),
+        ]
+        .into(),
+        wait_site: Some(accept),
+        waits_on: WaitsOn::Unknown,
+        labels: vec![],
+        ..task(1)
+    }
+}
+
+/// A name that a tenant has chosen to move the cursor and turn the reading order.
+pub const HOSTILE: &str = "main.\x1b[2J\u{202e}evil\n\tfunc";
+
+pub fn dump() -> DumpView {
+    let mut tasks: Vec<TaskView> = vec![main_task()];
+    tasks.push(TaskView {
+        state: TaskState::Waiting,
+        wait_reason: "force gc (idle)".into(),
+        wait_class: Some(WaitClass::Runtime),
+        system: true,
+        waited: Waited::Unknown,
+        created_by: Some(hidden("runtime.init.7", "/usr/local/go/src/runtime/proc.go", 361)),
+        frames: vec![hidden("runtime.forcegchelper", "/usr/local/go/src/runtime/proc.go", 373)]
+            .into(),
+        wait_site: None,
+        waits_on: WaitsOn::Unknown,
+        labels: vec![],
+        ..task(2)
+    });
+    tasks.extend((17..29).map(task));
+    tasks.extend((40..42).map(|id| {
+        TaskView {
+            wait_reason: "sync.Mutex.Lock".into(),
+            wait_class: Some(WaitClass::Lock),
+            waited: Waited::Exact(Nanos::from_millis(1500)),
+            frames: vec![
+                hidden(
+                    "internal/sync.runtime_SemacquireMutex",
+                    "/usr/local/go/src/runtime/sema.go",
+                    95,
+                ),
+                frame("sync.(*Mutex).Lock", "/usr/local/go/src/sync/mutex.go", 46),
+                frame("main.(*Store).Get", "/build/orders/cmd/orders/store.go", 22),
+            ]
+            .into(),
+            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc000_1234_50 },
+            labels: vec![],
+            ..task(id)
+        }
+    }));
+    tasks.push(TaskView {
+        wait_reason: "select".into(),
+        wait_class: Some(WaitClass::Select),
+        frames: vec![frame(HOSTILE, "/build/orders/\x07evil.go", 7)].into(),
+        waits_on: WaitsOn::Channels(
+            [
+                ChannelState { address: 0xc000_0000_10, capacity: 0, length: 0, closed: false },
+                ChannelState { address: 0xc000_0000_20, capacity: 4, length: 1, closed: true },
+                ChannelState { address: 0, capacity: 0, length: 0, closed: false },
+            ]
+            .into(),
+        ),
+        labels: vec![("user".into(), "\u{202e}gnp.exe".into())],
+        locked_to_thread: true,
+        thread: Some(4250),
+        ..task(50)
+    });
+    tasks.push(TaskView {
+        state: TaskState::Running,
+        waited: Waited::Unknown,
+        frames: vec![].into(),
+        wait_site: None,
+        waits_on: WaitsOn::Unknown,
+        labels: vec![],
+        thread: Some(4251),
+        ..task(51)
+    });
+    tasks.push(TaskView {
+        state: TaskState::Syscall,
+        waited: Waited::AtLeast(Nanos::from_secs(125)),
+        frames: vec![
+            frame("syscall.Syscall", "/usr/local/go/src/syscall/syscall_linux.go", 73),
+            frame("0x4a1b2c", "", 0),
+        ]
+        .into(),
+        wait_site: None,
+        waits_on: WaitsOn::Timer { until: KTime(1) },
+        labels: vec![],
+        ..task(52)
+    });
+    DumpView {
+        process: process(),
+        taken_at: NOW,
+        outcome: LookOutcome {
+            listed: 20,
+            read: 19,
+            unreadable: 1,
+            reread: 2,
+            unsettled: 0,
+            truncated: 0,
+            took: Nanos::from_millis(12),
+            bytes: 65_536,
+        },
+        tasks,
+    }
+}
+
+pub fn stuck() -> FindingView {
+    FindingView {
+        id: "5a1e0f3c9b7d2468".into(),
+        kind: FindingKind::Stuck,
+        confidence: Confidence::Likely,
+        reasons: vec![
+            "1204 senders have waited up to 3 min 20 s: nobody receives".into(),
+            "4000 others from the same spawn site have ended, nine of ten within 3 ms; these have not".into(),
+        ],
+        process: process(),
+        spawn_site: Some(spawn_site()),
+        wait_site: Some(publish_stack()[2].clone()),
+        wait_reason: "chan send".into(),
+        wait_class: Some(WaitClass::ChanSend),
+        tasks: (17..117).collect(),
+        count: 1204,
+        oldest_wait: Waited::Exact(Nanos::from_secs(200)),
+        youngest_wait: Waited::Exact(Nanos::from_secs(31)),
+        objects: vec![(full_channel(), 1204)],
+        object_count: 1,
+        last_waker: Some(WakerView { id: 41, alive: false }),
+        site_births_deaths: Some((5204, 4000)),
+        unchanged_looks: 3,
+        stack_bytes: 1204 * 8192,
+        stack: publish_stack(),
+        first_seen: NOW,
+        as_of: NOW,
+    }
+}
+
+pub fn crowd() -> FindingView {
+    let lock = frame("sync.(*RWMutex).RLock", "/usr/local/go/src/sync/rwmutex.go", 74);
+    let get = frame(
+        "example.com/shop/orders/internal/store.(*Store[...]).Get",
+        "/build/orders/internal/store/store.go",
+        22,
+    );
+    FindingView {
+        id: "00ff00ff00ff00ff".into(),
+        kind: FindingKind::Crowd,
+        confidence: Confidence::Suspect,
+        reasons: vec![
+            "23000 tasks wait for a lock at one place and none gets it".into(),
+            "4 looks in a row found each of them as it was; the chance that a busy task looks so is one in 16777216".into(),
+        ],
+        process: ProcessView {
+            degraded: vec!["go1.28 is not known: the layouts of go1.27 are assumed".into()],
+            ..process()
+        },
+        spawn_site: Some(frame(
+            "net/http.(*Server).Serve",
+            "/usr/local/go/src/net/http/server.go",
+            3454,
+        )),
+        wait_site: Some(get.clone()),
+        wait_reason: "sync.RWMutex.RLock".into(),
+        wait_class: Some(WaitClass::Lock),
+        tasks: (1000..1100).collect(),
+        count: 23_000,
+        oldest_wait: Waited::AtLeast(Nanos::from_secs(5)),
+        youngest_wait: Waited::AtLeast(Nanos::from_secs(5)),
+        objects: vec![
+            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc000_1234_50 }, 22_990),
+            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc000_1234_90 }, 8),
+            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc000_1234_d0 }, 1),
+        ],
+        object_count: 4,
+        last_waker: None,
+        site_births_deaths: None,
+        unchanged_looks: 4,
+        stack_bytes: 23_000 * 8192,
+        stack: vec![lock, get].into(),
+        first_seen: NOW,
+        as_of: NOW,
+    }
+}
+
+pub fn summary() -> SummaryView {
+    SummaryView {
+        process: process(),
+        mode: Mode::Lifecycle,
+        ended: "time is up".into(),
+        ended_at: NOW,
+        watched: Nanos::from_secs(60),
+        births: Some(10_204),
+        deaths: Some(9_000),
+        alive: 1_204,
+        looks: 30,
+        lost: vec![(LossKind::RingFull, 1_312), (LossKind::Recursion, 1)],
+        findings: 1,
+        idle: vec![
+            IdleView { name: "accept loop".into(), why: "waits for the next connection".into(), count: 2 },
+            IdleView {
+                name: "keep-alive connection".into(),
+                why: "an HTTP connection between two requests waits for its client to send the next one".into(),
+                count: 311,
+            },
+        ],
+        spawn_sites: vec![
+            SpawnSiteView { site: spawn_site(), births: 5204, deaths: 4000, alive: 1204 },
+            SpawnSiteView {
+                site: frame("net/http.(*Server).Serve", "/usr/local/go/src/net/http/server.go", 3454),
+                births: 5000,
+                deaths: 5000,
+                alive: 0,
+            },
+        ],
+    }
+}
+
+pub fn quiet_summary() -> SummaryView {
+    SummaryView {
+        mode: Mode::None,
+        births: None,
+        deaths: None,
+        lost: vec![],
+        findings: 0,
+        idle: vec![],
+        spawn_sites: vec![],
+        ended: "4 looks were taken".into(),
+        watched: Nanos::from_secs(5),
+        looks: 4,
+        ..summary()
+    }
+}
+
+pub fn ps() -> PsView {
+    let row = |pid, version: &str, support, tasks, exe: &str| PsRow {
+        pid,
+        runtime: "go".into(),
+        runtime_version: version.into(),
+        support,
+        tasks,
+        started: Some(WallTime(NOW.0 - 86_400_000_000_000)),
+        container: None,
+        exe: exe.into(),
+        package: None,
+        traits: vec!["stripped".into()],
+    };
+    PsView {
+        rows: vec![
+            row(811, "go1.24.11", Support::Full, Some(31), "/usr/bin/etcd"),
+            PsRow {
+                container: process().container,
+                ..row(4242, "go1.27.3", Support::Full, Some(23_041), "/srv/orders/bin/orders")
+            },
+            row(
+                52_011,
+                "go1.28",
+                Support::None(
+                    "Go 1.28 is not known; --assume-go 1.27 reads it as if it were 1.27".into(),
+                ),
+                None,
+                "/opt/a/very/long/path/to/some/program/that/does/not/fit/bin/gateway",
+            ),
+        ],
+        denied: 3,
+        examined: 214,
+    }
+}
+
+fn check(name: &str, needed_for: &str, state: CheckState) -> CheckView {
+    CheckView { name: name.into(), needed_for: needed_for.into(), state }
+}
+
+pub fn doctor() -> DoctorView {
+    let ok = |detail: &str| CheckState::Ok { detail: detail.into() };
+    let site = |kind: &str,
+                mode,
+                function: &str,
+                offset,
+                instruction: &str,
+                location: &str,
+                why: &str,
+                hits| SiteView {
+        kind: kind.into(),
+        mode,
+        function: function.into(),
+        address: 0x46_1000 + offset,
+        file_offset: 0x6_1000 + offset,
+        function_offset: Some(offset),
+        instruction: instruction.into(),
+        location: location.into(),
+        why: why.into(),
+        hits: Some(hits),
+        cost_per_hit: Nanos(2_400),
+    };
+    DoctorView {
+        kernel: "5.15.0-113-generic".into(),
+        machine: "x86_64".into(),
+        surroundings: vec!["a container".into()],
+        features: vec![
+            check("BTF", "types of this kernel", ok("/sys/kernel/btf/vmlinux")),
+            check("ring buffer", "events", ok("")),
+            check(
+                "uprobe_multi",
+                "attaching many probes at once",
+                CheckState::Without {
+                    instead: "perf-event uprobes: attaching takes longer".into(),
+                    remedy: "Linux 6.6 or later".into(),
+                },
+            ),
+        ],
+        rights: vec![
+            check("CAP_BPF", "loading the kernel part", ok("effective")),
+            check(
+                "CAP_SYS_PTRACE",
+                "reading the target's memory",
+                CheckState::Missing {
+                    cause: "not in the effective set".into(),
+                    remedy: "run as root, or add SYS_PTRACE to the container's capabilities".into(),
+                },
+            ),
+        ],
+        target: Some(TargetPlanView {
+            process: process(),
+            tasks: Some(1_250),
+            look_took: Some(Nanos::from_millis(12)),
+            sites: vec![
+                site(
+                    "birth",
+                    Mode::Lifecycle,
+                    "runtime.newproc.func1",
+                    0x36,
+                    "call runtime.runqput",
+                    "rbx",
+                    "it has the new g in a register, and the kernel emulates calls",
+                    2_400,
+                ),
+                site(
+                    "death",
+                    Mode::Lifecycle,
+                    "runtime.gdestroy",
+                    0xa,
+                    "push rbp",
+                    "rax",
+                    "the first instruction on every path that the kernel emulates",
+                    2_399,
+                ),
+                site(
+                    "park",
+                    Mode::All,
+                    "runtime.park_m",
+                    0xa,
+                    "push rbp",
+                    "rax",
+                    "the first instruction on every path that the kernel emulates",
+                    90_000,
+                ),
+            ],
+            degraded: vec![PlanGapView {
+                kind: "park".into(),
+                reason: "runtime.gopark is inlined into 3 functions: parks there are not seen"
+                    .into(),
+            }],
+            measured_for: Some(Nanos::from_secs(2)),
+        }),
+    }
+}

@@ -1,0 +1,120 @@
+//! What `diagnose` and `watch` say of programs that are stuck, and of those that only look like it.
+
+mod common;
+
+use std::time::Instant;
+
+use common::loiter::{Loiter, run};
+use common::{GO_VERSIONS, GoProc, Variant, go_build, need_root, or_skip};
+use serde_json::Value;
+
+fn newest() -> &'static str {
+    GO_VERSIONS[GO_VERSIONS.len() - 1]
+}
+
+fn diagnose(pid: u32) -> (i32, Vec<Value>) {
+    let pid = pid.to_string();
+    let output = run(&["diagnose", &pid, "--format", "jsonl"]);
+    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    let lines = text.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).collect();
+    let code = output.status.code().unwrap_or(-1);
+    assert!(code == 0 || code == 1, "{code}: {}", String::from_utf8_lossy(&output.stderr));
+    (code, lines)
+}
+
+fn findings(lines: &[Value]) -> Vec<&Value> {
+    lines.iter().filter(|l| l["schema"] == "loiter.finding/1").collect()
+}
+
+#[test]
+fn a_crowd_on_one_mutex_is_named_with_its_lock_and_site_within_ten_seconds() {
+    or_skip!(need_root());
+    for version in ["1.19", newest()] {
+        let exe = or_skip!(go_build(version, "mutexcrowd", Variant::Stripped));
+        let (target, ready) = GoProc::start_ready(&exe, &["-n", "23000"]);
+        let lock = ready.split_whitespace().nth(1).expect("the lock's address").to_owned();
+        let began = Instant::now();
+        let (code, lines) = diagnose(target.pid());
+        let took = began.elapsed();
+        let found = findings(&lines);
+        let crowd = found
+            .iter()
+            .find(|f| f["kind"] == "crowd")
+            .unwrap_or_else(|| panic!("no crowd: {lines:?}"));
+        println!(
+            "go {version}: {} tasks, {}, at {}, in {:.1} s",
+            crowd["count"],
+            crowd["confidence"],
+            crowd["wait_site"]["function"],
+            took.as_secs_f64()
+        );
+        assert!(took.as_secs() < 10, "it took {took:?}");
+        assert_eq!(code, 1);
+        assert_eq!(crowd["count"], 23_000);
+        assert_eq!(crowd["confidence"], "likely");
+        assert_eq!(crowd["wait_site"]["function"], "main.(*ledger).add");
+        assert_eq!(crowd["spawn_site"]["function"], "main.main");
+        let object = &crowd["evidence"]["objects"][0];
+        assert_eq!(object["object"]["kind"], "mutex", "{object}");
+        assert_eq!(object["object"]["address"], Value::String(lock), "{object}");
+        assert_eq!(object["waiters"], 23_000);
+        drop(target);
+    }
+}
+
+#[test]
+fn idle_pool_workers_are_at_most_suspect() {
+    or_skip!(need_root());
+    for on in ["chan", "select", "cond"] {
+        let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+        let (target, _) = GoProc::start_ready(&exe, &["-n", "1000", "-on", on]);
+        let (_, lines) = diagnose(target.pid());
+        for finding in findings(&lines) {
+            println!("pool on {on}: {} {}", finding["kind"], finding["confidence"]);
+            assert_eq!(finding["confidence"], "suspect", "pool on {on}: {finding}");
+        }
+        target.finish();
+    }
+}
+
+#[test]
+fn a_leaking_service_is_found_while_it_leaks_and_its_fixed_twin_is_not() {
+    or_skip!(need_root());
+    let exe = or_skip!(go_build(newest(), "orders", Variant::Stripped));
+    for (twin, args) in [("leaky", &["-quota", "50"][..]), ("fixed", &["-quota", "50", "-fixed"][..])] {
+        let (service, address) = GoProc::start_ready(&exe, args);
+        let (customers, _) = GoProc::start_ready(&exe, &["-drive", &address, "-rate", "100"]);
+        let watch = ["--events", "lifecycle", "--stuck-after", "3s", "--for", "15s"];
+        let mut loiter = Loiter::watch(service.pid(), &watch);
+        if twin == "leaky" {
+            let finding =
+                loiter.wait_line("the leak", |l| l["schema"] == "loiter.finding/1" && l["confidence"] != "suspect");
+            println!("{twin}: {} {} at {}", finding["kind"], finding["count"], finding["wait_site"]);
+            assert_eq!(finding["wait_reason"], "chan send");
+            assert!(finding["spawn_site"]["file"].as_str().is_some_and(|f| f.ends_with("main.go")));
+            let (code, _, _) = loiter.interrupt();
+            assert_eq!(code, 1);
+        } else {
+            let (code, summary, lines) = loiter.end();
+            assert_eq!((code, findings(&lines).len()), (0, 0), "{lines:?}");
+            assert_eq!(summary["findings"], 0);
+        }
+        drop(customers);
+        drop(service);
+    }
+}
+
+#[test]
+fn a_finding_has_the_same_id_in_every_run() {
+    or_skip!(need_root());
+    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let ids: Vec<String> = (0..2)
+        .map(|_| {
+            let (target, _) = GoProc::start_ready(&exe, &["-n", "500"]);
+            let (_, lines) = diagnose(target.pid());
+            let found = findings(&lines);
+            found.first().expect("a finding")["finding_id"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    assert_eq!(ids[0], ids[1]);
+}

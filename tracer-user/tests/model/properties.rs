@@ -1,0 +1,237 @@
+//! Whatever the schedule: what the model says is true, and all of it is known that can be.
+
+use std::collections::BTreeSet;
+
+use loiter::base::*;
+use loiter::detect::{Change, Engine, Settings};
+use loiter::model::{Process, Waited};
+use loiter::stream::*;
+use proptest::prelude::*;
+
+use crate::sim::{Doing, Op, Traced, Truth, simulate};
+use crate::world::{P, SPAWN, len};
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec((any::<u8>(), any::<u8>(), 0u16..2_000), 1..400)
+}
+
+fn traced(mode: Mode, min_wait: Option<Nanos>, loss: bool) -> impl Strategy<Value = Traced> {
+    let loss = if loss { 2u64..20 } else { 0u64..1 };
+    (loss, 1usize..9, 0u64..5, any::<u64>()).prop_map(move |(loss, shuffle, before, seed)| Traced {
+        mode,
+        min_wait,
+        loss,
+        shuffle,
+        before,
+        seed,
+    })
+}
+
+fn any_tracing() -> impl Strategy<Value = Traced> {
+    prop_oneof![
+        traced(Mode::All, None, true),
+        traced(Mode::All, None, false),
+        traced(Mode::All, Some(len(3)), true),
+        traced(Mode::Lifecycle, None, true),
+        traced(Mode::None, None, false),
+    ]
+}
+
+/// Detectors that are quick to speak, since a simulated life is short.
+fn settings() -> Settings {
+    Settings {
+        stuck_after: len(20),
+        crowd_at_least: 3,
+        crowd_span: len(10),
+        idle: loiter::runtime::go::idle::patterns(),
+        ..Settings::default()
+    }
+}
+
+fn run(inputs: &[Input], mut after: impl FnMut(&Engine, &Input, &[Change])) -> Vec<String> {
+    let mut engine = Engine::new(settings());
+    let mut told = Vec::new();
+    for input in inputs {
+        let (mut changes, mut commands) = (Vec::new(), Vec::new());
+        engine.feed(input.clone(), &mut changes, &mut commands);
+        after(&engine, input, &changes);
+        told.extend(changes.iter().map(|c| format!("{c:?}")));
+        told.extend(commands.iter().map(|c| format!("{c:?}")));
+    }
+    told
+}
+
+fn alive(process: &Process) -> BTreeSet<u64> {
+    process.tasks().iter().map(|t| t.id().number).collect()
+}
+
+fn truly_alive(truth: &Truth, at: KTime) -> BTreeSet<u64> {
+    truth.alive_at(at).into_iter().collect()
+}
+
+fn assert_counts_add_up(process: &Process) {
+    let c = process.counts();
+    let came = c.births + c.before + c.appeared;
+    let went = c.deaths - c.unknown_deaths + c.vanished;
+    assert_eq!(came - went, process.tasks().len() as u64, "{c:?}");
+    let by_site: u64 = process.spawn_sites().map(|(_, s)| s.alive).sum();
+    assert_eq!(by_site, process.tasks().len() as u64);
+    let by_state: u64 = TaskState::ALL.iter().map(|&s| process.in_state(s)).sum();
+    assert_eq!(by_state, process.tasks().len() as u64);
+    let blocked = process.in_state(TaskState::Waiting) + process.in_state(TaskState::Syscall);
+    assert_eq!(process.groups().map(|g| g.len() as u64).sum::<u64>(), blocked);
+    for group in process.groups() {
+        for task in process.members(group) {
+            assert_eq!((task.spawn_site(), task.reason()), (group.key().spawn_site, group.key().reason));
+            assert_eq!((task.wait_site(), task.state()), (group.key().wait_site, group.key().state));
+        }
+    }
+}
+
+/// Every wait the model tells lies within one true wait of that task.
+fn assert_waits_are_true(engine: &Engine, truth: &Truth) {
+    let process = engine.model().process(P).unwrap();
+    let now = engine.model().now();
+    for task in process.tasks() {
+        let Some(wait) = process.wait(task, now) else { continue };
+        let n = task.id().number;
+        // A wait of no length, after a single look, claims nothing.
+        assert!(
+            wait.length() == Nanos(0) || truth.waited(n, wait.since, wait.until),
+            "{wait:?} of {task:#?}, now {now:?}, truly {:#?}",
+            truth.lives[&n]
+        );
+    }
+}
+
+/// Nobody is called stuck who truly ran within the threshold, or who does not wait.
+fn assert_findings_are_true(engine: &Engine, truth: &Truth, changes: &[Change]) {
+    let now = engine.model().now();
+    let process = engine.model().process(P).unwrap();
+    for change in changes {
+        let (Change::Opened(f) | Change::Grown(f)) = change else { continue };
+        for id in &f.tasks {
+            let until = process.wait(process.task(*id).unwrap(), now).unwrap().until;
+            let m = truth.at(id.number, until).unwrap();
+            assert_eq!(m.doing, Doing::Waiting, "{f:?}");
+            assert!(until.since(m.at) >= len(10), "{f:?} but it waits only since {:?}", m.at);
+        }
+    }
+}
+
+/// A few hundred schedules; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    let cases = if asked { default.cases } else { 300 };
+    ProptestConfig { cases, failure_persistence: None, ..default }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn without_loss_births_deaths_states_and_waits_equal_the_truth(
+        ops in ops(), traced in traced(Mode::All, None, false)
+    ) {
+        let (truth, inputs) = simulate(&ops, &traced);
+        let mut engine = Engine::new(settings());
+        for input in inputs {
+            engine.feed(input, &mut Vec::new(), &mut Vec::new());
+        }
+        let process = engine.model().process(P).unwrap();
+        let now = engine.model().now();
+        let counts = process.counts();
+        prop_assert_eq!((counts.births, counts.deaths), (truth.births, truth.deaths));
+        prop_assert_eq!((counts.vanished, counts.gaps), (0, 0));
+        prop_assert_eq!(alive(process), truly_alive(&truth, now));
+        prop_assert_eq!(process.spawn_site(SPAWN).map_or(0, |s| s.births), truth.births);
+        assert_counts_add_up(process);
+        for task in process.tasks() {
+            let m = truth.at(task.id().number, now).unwrap();
+            let state = match m.doing {
+                Doing::Waiting => TaskState::Waiting,
+                Doing::Running => TaskState::Running,
+                Doing::Runnable | Doing::Gone => TaskState::Runnable,
+            };
+            if process.tells_every_run() {
+                prop_assert_eq!(task.state(), state);
+            }
+            if m.doing == Doing::Waiting && m.at > KTime(1) {
+                let waited = process.wait(task, now).unwrap().waited();
+                prop_assert_eq!(waited, Waited::Exact(now.since(m.at)));
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_lost_no_wait_and_no_finding_is_told_that_is_not_true(
+        ops in ops(), traced in any_tracing()
+    ) {
+        let (truth, inputs) = simulate(&ops, &traced);
+        run(&inputs, |engine, input, changes| {
+            if matches!(input, Input::Tick(_) | Input::SnapshotEnd { .. }) {
+                assert_waits_are_true(engine, &truth);
+                assert_findings_are_true(engine, &truth, changes);
+                assert_counts_add_up(engine.model().process(P).unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn after_a_complete_look_the_tasks_alive_equal_the_truth_whatever_was_lost(
+        ops in ops(), traced in any_tracing()
+    ) {
+        let (truth, inputs) = simulate(&ops, &traced);
+        let mut engine = Engine::new(settings());
+        for input in inputs {
+            engine.feed(input, &mut Vec::new(), &mut Vec::new());
+        }
+        // The last look comes after the last operation.
+        let process = engine.model().process(P).unwrap();
+        let now = engine.model().now();
+        prop_assert_eq!(alive(process), truly_alive(&truth, now));
+        for task in process.tasks() {
+            let m = truth.at(task.id().number, now).unwrap();
+            prop_assert_eq!(task.state() == TaskState::Waiting, m.doing == Doing::Waiting);
+            prop_assert_eq!(task.state() == TaskState::Running, m.doing == Doing::Running);
+        }
+    }
+
+    #[test]
+    fn lifecycle_counts_and_losses_add_up(ops in ops(), traced in traced(Mode::Lifecycle, None, true)) {
+        let (truth, inputs) = simulate(&ops, &traced);
+        let mut engine = Engine::new(settings());
+        for input in inputs {
+            engine.feed(input, &mut Vec::new(), &mut Vec::new());
+        }
+        let process = engine.model().process(P).unwrap();
+        let counts = process.counts();
+        let told = counts.births + counts.deaths + process.lost(LossKind::RingFull);
+        prop_assert_eq!(told, truth.births + truth.deaths);
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_findings_and_commands(ops in ops(), traced in any_tracing()) {
+        let (_, inputs) = simulate(&ops, &traced);
+        prop_assert_eq!(run(&inputs, |_, _, _| ()), run(&inputs, |_, _, _| ()));
+    }
+}
+
+#[test]
+fn the_simulated_lives_give_findings_to_judge() {
+    let mut opened = 0;
+    for seed in 0..40u64 {
+        let mut dice = crate::sim::Dice(seed);
+        let ops: Vec<Op> = (0..300)
+            .map(|_| (dice.roll(256) as u8, dice.roll(256) as u8, dice.roll(2_000) as u16))
+            .collect();
+        let traced =
+            Traced { mode: Mode::All, min_wait: None, loss: 5, shuffle: 4, before: 3, seed };
+        let (_, inputs) = simulate(&ops, &traced);
+        run(&inputs, |_, _, changes| {
+            opened += changes.iter().filter(|c| matches!(c, Change::Opened(_))).count();
+        });
+    }
+    assert!(opened > 40, "only {opened} findings: the properties above would claim little");
+}
