@@ -84,19 +84,12 @@ fn write_outcome(page: &mut Page, outcome: &LookOutcome) -> io::Result<()> {
 fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
     let first = group.first;
     let n = group.tasks.len() as u64;
-<<<<<<< HEAD
-    let mut head = Line::new().add(Tint::Strong, &count(n)).add(Tint::Plain, "  ").add(
-        if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good },
-        doing_now(first),
-    );
-=======
     let doing = wait_reason(first).unwrap_or_else(|| first.state.word());
     let tint = if first.state == TaskState::Waiting { Tint::Warn } else { Tint::Good };
     let mut head = Line::new()
         .add(Tint::Strong, &counted(n, first.kind.word()))
         .add(Tint::Plain, ": ")
         .add(tint, doing);
->>>>>>> main
     let (shortest, longest) = group.waits();
     if longest.known().is_some() {
         head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));

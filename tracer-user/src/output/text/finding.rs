@@ -81,16 +81,9 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
 }
 
 fn was_doing(finding: &FindingView) -> String {
-<<<<<<< HEAD
-    if finding.wait_reason.is_empty() {
-        "waited".to_owned()
-    } else {
-        format!("were in {}", finding.wait_reason)
-=======
     match &*finding.wait_reason {
         "" => "no longer wait here".to_owned(),
         reason => format!("no longer wait here in {reason}"),
->>>>>>> main
     }
 }
 
@@ -100,19 +93,9 @@ fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) ->
     let mut text = format!("{reason}, {}", wait_range(finding.youngest_wait, finding.oldest_wait));
     if let Some(oldest) = finding.oldest_wait.known() {
         let since = finding.as_of.0.saturating_sub(i64::try_from(oldest.0).unwrap_or(i64::MAX));
-<<<<<<< HEAD
-        let edge = if matches!(finding.oldest_wait, crate::view::Waited::AtLeast(_)) {
-            "or earlier"
-        } else {
-            "exactly"
-        };
-        text =
-            format!("{text}; the oldest since {} {edge}", moment(WallTime(since), &options.zone));
-=======
         let edge =
             if matches!(finding.oldest_wait, Waited::AtLeast(_)) { " or earlier" } else { "" };
         text = format!("{text}; the oldest since {}{edge}", moment(WallTime(since), &options.zone));
->>>>>>> main
     }
     page.field_words("waiting", Tint::Plain, &text)
 }
@@ -149,29 +132,6 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
             Tint::Plain,
             &format!("{} of stacks", size(finding.stack_bytes)),
         )?;
-<<<<<<< HEAD
-    }
-    Ok(())
-}
-
-fn write_sureness(page: &mut Page, finding: &FindingView) -> io::Result<()> {
-    page.field("sure", Line::new().add(Tint::Strong, finding.confidence.word()))?;
-    for (i, reason) in finding.reasons.iter().enumerate() {
-        page.field_words(if i == 0 { "because" } else { "" }, Tint::Plain, reason)?;
-    }
-    if finding.unchanged_looks > 0 {
-        let text =
-            format!("none of them ran between {}", counted(finding.unchanged_looks.into(), "look"));
-        page.field_words(
-            if finding.reasons.is_empty() { "because" } else { "" },
-            Tint::Plain,
-            &text,
-        )?;
-    }
-    for reason in &finding.process.degraded {
-        page.field_words("but", Tint::Warn, reason)?;
-=======
->>>>>>> main
     }
     Ok(())
 }

@@ -219,32 +219,12 @@ impl<'a> Page<'a> {
         let edge = self.width.filter(|&w| line.width > w);
         let mut room = edge.map_or(usize::MAX, |w| w.saturating_sub(1));
         // Spaces at the end of a line are left out.
-<<<<<<< HEAD
-        let end =
-            line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty()).map_or(0, |i| i + 1);
-        for (i, (tint, text)) in line.pieces.iter().take(end).enumerate() {
-            let mut text = std::borrow::Cow::Borrowed(text.as_str());
-            if let Some(room) = left {
-                text = cut(&text, room).into();
-                left = Some(room.saturating_sub(columns(&text)));
-            }
-            let text = if i + 1 == end { text.trim_end() } else { &text };
-            match (self.color, *tint) {
-                (Color::Plain, _) | (_, Tint::Plain) => self.out.write_all(text.as_bytes())?,
-                (Color::Ansi, tint) => {
-                    let style = tint.style();
-                    write!(self.out, "{style}{text}{style:#}")?;
-                }
-            }
-            if left == Some(0) {
-=======
         let last = line.pieces.iter().rposition(|(_, t)| !t.trim_end().is_empty());
         for (i, (tint, text)) in line.pieces.iter().enumerate().take(last.map_or(0, |i| i + 1)) {
             let kept = prefix(text, room);
             let text = if Some(i) == last { kept.trim_end() } else { kept };
             self.piece(*tint, text)?;
             if kept.len() < line.pieces.get(i).map_or(0, |(_, t)| t.len()) {
->>>>>>> main
                 break;
             }
             room = room.saturating_sub(columns(kept));

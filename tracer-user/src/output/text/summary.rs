@@ -43,11 +43,7 @@ pub fn write_summary(
     page.field_words(
         "by",
         Tint::Plain,
-<<<<<<< HEAD
-        &format!("{}; {}", mode(summary.mode), counted(summary.looks.into(), "look")),
-=======
         &format!("{}, {}", counted(summary.looks.into(), "look"), mode(summary.mode)),
->>>>>>> main
     )?;
     let lives = match (summary.births, summary.deaths) {
         (Some(b), Some(d)) => {
