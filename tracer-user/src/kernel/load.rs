@@ -423,3 +423,14 @@ fn whole(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_part_can_be_handed_to_another_thread() {
+        fn sent<T: Send>() {}
+        sent::<Kernel>();
+    }
+}

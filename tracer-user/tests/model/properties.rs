@@ -82,8 +82,14 @@ fn assert_counts_add_up(process: &Process) {
     assert_eq!(process.groups().map(|g| g.len() as u64).sum::<u64>(), blocked);
     for group in process.groups() {
         for task in process.members(group) {
-            assert_eq!((task.spawn_site(), task.reason()), (group.key().spawn_site, group.key().reason));
-            assert_eq!((task.wait_site(), task.state()), (group.key().wait_site, group.key().state));
+            assert_eq!(
+                (task.spawn_site(), task.reason()),
+                (group.key().spawn_site, group.key().reason)
+            );
+            assert_eq!(
+                (task.wait_site(), task.state()),
+                (group.key().wait_site, group.key().state)
+            );
         }
     }
 }

@@ -173,8 +173,10 @@ impl<'a> Sim<'a> {
     fn goes(&mut self, n: u64, doing: Doing, reason: ReasonId) {
         let life = self.truth.lives.get_mut(&n).unwrap();
         let before = *life.last().unwrap();
-        let parked = (before.doing == Doing::Runnable && life.len() > 1).then(|| life[life.len() - 2]);
-        let seq = if before.doing == Doing::Running { before.seq.wrapping_add(1) } else { before.seq };
+        let parked =
+            (before.doing == Doing::Runnable && life.len() > 1).then(|| life[life.len() - 2]);
+        let seq =
+            if before.doing == Doing::Running { before.seq.wrapping_add(1) } else { before.seq };
         life.push(Moment { at: self.now, doing, seq, reason });
         let task = g(n);
         match doing {
@@ -186,14 +188,16 @@ impl<'a> Sim<'a> {
             }
             Doing::Running => match (self.traced.min_wait, parked) {
                 (None, _) => self.emit(EventKind::Run { task }),
-                (Some(min), Some(p)) if self.now.since(p.at) >= min => self.emit(EventKind::Waited {
-                    task,
-                    parked: p.at,
-                    ready: Some(before.at),
-                    waker: Waker::Unknown,
-                    reason: p.reason,
-                    run_seq: RunSeq(p.seq),
-                }),
+                (Some(min), Some(p)) if self.now.since(p.at) >= min => {
+                    self.emit(EventKind::Waited {
+                        task,
+                        parked: p.at,
+                        ready: Some(before.at),
+                        waker: Waker::Unknown,
+                        reason: p.reason,
+                        run_seq: RunSeq(p.seq),
+                    })
+                }
                 _ => {}
             },
         }
@@ -201,7 +205,9 @@ impl<'a> Sim<'a> {
 
     fn emit(&mut self, kind: EventKind) {
         let told = match kind {
-            EventKind::Birth { .. } | EventKind::Death { .. } => self.traced.mode >= Mode::Lifecycle,
+            EventKind::Birth { .. } | EventKind::Death { .. } => {
+                self.traced.mode >= Mode::Lifecycle
+            }
             EventKind::Waited { .. } => self.traced.mode == Mode::All,
             _ => self.traced.mode == Mode::All && self.traced.min_wait.is_none(),
         };
@@ -221,7 +227,8 @@ impl<'a> Sim<'a> {
         let mut lost = Lost::default();
         for (look, (at, planned)) in plan.into_iter().enumerate() {
             // A look takes up to 3 ms; what happens meanwhile is applied before its end.
-            let t1 = if planned == Planned::Look { KTime(at.0 + self.dice.roll(3_000_000)) } else { at };
+            let t1 =
+                if planned == Planned::Look { KTime(at.0 + self.dice.roll(3_000_000)) } else { at };
             let mut window = Vec::new();
             while let Some(event) = rest.next_if(|e| e.at <= t1) {
                 if self.traced.loss > 0 && self.dice.roll(self.traced.loss) == 0 {
@@ -249,7 +256,11 @@ impl<'a> Sim<'a> {
     /// Writes a window out of order.
     fn write(&mut self, window: &mut Vec<Event>, out: &mut Vec<Input>) {
         while !window.is_empty() {
-            let i = if self.traced.shuffle > 1 { self.dice.roll(window.len() as u64) as usize } else { 0 };
+            let i = if self.traced.shuffle > 1 {
+                self.dice.roll(window.len() as u64) as usize
+            } else {
+                0
+            };
             out.push(Input::Event(window.remove(i)));
         }
     }
@@ -265,7 +276,9 @@ impl<'a> Sim<'a> {
             let r = KTime(a + self.dice.roll(b - a + 1));
             let born_before = self.truth.at(n, t0).is_some();
             let listed = born_before || self.dice.roll(2) == 0;
-            let Some(m) = self.truth.at(n, r).filter(|m| listed && m.doing != Doing::Gone) else { continue };
+            let Some(m) = self.truth.at(n, r).filter(|m| listed && m.doing != Doing::Gone) else {
+                continue;
+            };
             read += 1;
             out.push(Input::SnapshotTask(Box::new(seen(n, KTime(a), KTime(b), m))));
         }
@@ -308,6 +321,12 @@ impl Lost {
     fn told(&mut self, until: KTime) -> Option<Loss> {
         let count = std::mem::take(&mut self.count);
         let since = self.before.min(self.first);
-        (count > 0).then_some(Loss { process: Some(P), kind: LossKind::RingFull, count, since, until })
+        (count > 0).then_some(Loss {
+            process: Some(P),
+            kind: LossKind::RingFull,
+            count,
+            since,
+            until,
+        })
     }
 }
