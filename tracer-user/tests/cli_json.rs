@@ -171,6 +171,7 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "oldest_wait_exact",
                 "youngest_wait_ns",
                 "youngest_wait_exact",
+                "waits",
                 "unchanged_looks",
                 "objects",
                 "object_count",
