@@ -11,7 +11,7 @@ const COMMIT: Option<&str> = option_env!("LOITER_COMMIT");
 static LONG: LazyLock<String> = LazyLock::new(|| {
     let commit = COMMIT.map(|c| format!(" (commit {c})")).unwrap_or_default();
     let object = match kernel::object_info() {
-        Some(o) => format!("{} ({} bytes, {})", o.digest, o.size, o.compiler),
+        Some(o) => format!("{} ({} bytes)", o.digest, o.size),
         None => "not built in: snapshots only".to_owned(),
     };
     format!(
