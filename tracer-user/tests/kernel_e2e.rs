@@ -8,7 +8,7 @@ mod hand_plan;
 #[path = "kernel/support.rs"]
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use common::{GoProc, Variant, go_build, or_skip};
@@ -16,7 +16,7 @@ use loiter::base::Pid;
 use loiter::kernel::{
     AttachMethod, AttachTarget, Kernel, KernelError, Kinds, LoadSettings, Method,
 };
-use loiter::runtime::plan::SiteKind;
+use loiter::runtime::plan::{Location, Register, SiteKind};
 use loiter::stream::decode::RawRecord;
 use support::{Tally, Tracer, all_hits, all_lost};
 use tracer_common::config::TargetConfig;
@@ -247,6 +247,80 @@ fn with_min_wait_only_long_waits_leave_a_record_and_it_tells_all_of_it() {
     let of_receiver = tally.waits.iter().filter(|wait| wait.goid == ids["receiver"]);
     assert!(of_receiver.clone().count() > 0);
     assert!(of_receiver.clone().all(|wait| wait.waker == ids["sender"]));
+}
+
+#[test]
+fn min_wait_can_be_changed_while_the_target_runs() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    let binary = or_skip!(go_build(GO, "wakers", Variant::Default));
+    let (process, _) = GoProc::start_ready(&binary, &[]);
+    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+    let slot = tracer.attach(&process, &binary, Kinds::ALL).slot;
+    let mut tally = Tally::default();
+    tracer.drain_until(&mut tally, |tally| tally.parks > 200);
+    assert!(tally.waits.is_empty());
+    tracer.kernel.set_min_wait(slot, 1_000_000).unwrap();
+    tracer.drain_until(&mut tally, |tally| tally.waits.len() > 200);
+    tracer.kernel.set_min_wait(slot, 0).unwrap();
+    tracer.drain(&mut tally);
+    let (parks, waits) = (tally.parks, tally.waits.len());
+    tracer.drain_until(&mut tally, |tally| tally.parks > parks + 200);
+    assert_eq!(tally.waits.len(), waits);
+    tracer.kernel.detach(slot).unwrap();
+    process.finish();
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_and_leaves_no_record() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    let binary = or_skip!(go_build(GO, "wakers", Variant::Default));
+    let (process, _) = GoProc::start_ready(&binary, &[]);
+    let mut plan = hand_plan::plan(&binary);
+    for site in plan.sites.iter_mut().filter(|site| site.kind == SiteKind::Run) {
+        // The second argument of execute, a bool: no address.
+        site.location = Location::Register(Register::Rbx);
+    }
+    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+    let target = AttachTarget::executable(Pid(process.pid()));
+    let kinds = Kinds::NONE.with(SiteKind::Run);
+    let slot = tracer.kernel.attach(&target, &plan, kinds, hand_plan::GO_1_27).unwrap().slot;
+    support::until("hits", || tracer.kernel.counters(slot).unwrap().hits[3] > 100);
+    let counters = tracer.kernel.detach(slot).unwrap().counters;
+    let mut tally = Tally::default();
+    tracer.drain(&mut tally);
+    assert_eq!((counters.lost_user_read, tally.records), (counters.hits[3], 0));
+    process.finish();
+}
+
+#[test]
+fn a_value_on_the_stack_is_found() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    let binary = or_skip!(go_build(GO, "churn", Variant::Default));
+    let (process, _) = GoProc::start_ready(&binary, &[]);
+    let mut plan = hand_plan::plan(&binary);
+    for site in plan.sites.iter_mut().filter(|site| site.kind == SiteKind::Death) {
+        // Before the push of gdestroy the return address is on top.
+        site.location = Location::Stack { words: 0 };
+    }
+    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+    let target = AttachTarget::executable(Pid(process.pid()));
+    let kinds = Kinds::NONE.with(SiteKind::Death);
+    let slot = tracer.kernel.attach(&target, &plan, kinds, hand_plan::GO_1_27).unwrap().slot;
+    let mut values = HashSet::new();
+    support::until("a record", || {
+        tracer.kernel.drain(10_000, |record| match record {
+            RawRecord::Death(task) => drop(values.insert(task.g)),
+            other => panic!("{other:?}"),
+        });
+        !values.is_empty()
+    });
+    tracer.kernel.detach(slot).unwrap();
+    let callers = hand_plan::range(&binary, "runtime.goexit0");
+    assert!(values.iter().all(|address| callers.contains(address)), "{values:x?} {callers:x?}");
+    process.finish();
 }
 
 #[test]

@@ -225,7 +225,7 @@ pub fn cpu_time(pid: u32) -> Duration {
 }
 
 /// Polls for what the kernel gives no event for.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "not in time: {what}");
