@@ -298,6 +298,15 @@ impl Image {
             .map_err(|source| ElfError::Read { what: "loaded contents", source })
     }
 
+    /// How many bytes the file loads from `vaddr` on, to the end of the segment; 0 if it loads
+    /// nothing there.
+    pub fn loaded_from(&self, vaddr: u64) -> u64 {
+        self.segments
+            .iter()
+            .find_map(|s| s.file_size.checked_sub(vaddr.checked_sub(s.vaddr)?).filter(|&n| n > 0))
+            .unwrap_or(0)
+    }
+
     /// The contents of a section, at most `max` bytes of it.
     ///
     /// # Errors

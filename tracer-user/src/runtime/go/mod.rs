@@ -1,11 +1,20 @@
 //! The Go runtime, 1.19 and 1.21 to 1.27 on amd64.
 
+pub mod build;
 pub mod idle;
 pub mod layout;
+pub mod plan;
 pub mod reasons;
+pub mod snapshot;
 
 mod bytes;
 mod layouts;
+mod locate;
 mod operands;
+mod source;
+mod tables;
 mod unwind;
 mod version;
+mod waits_on;
+
+pub use locate::{Allgs, LocateError, Located, Module, locate};

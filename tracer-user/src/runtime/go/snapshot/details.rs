@@ -28,7 +28,6 @@ pub(super) struct Details {
 /// What is wanted for a group.
 pub(super) struct Wanted<'a> {
     pub(super) layout: &'a Layout,
-    pub(super) label_form: LabelForm,
     /// Waiters of semaphores, where the runtime does not list them in the g.
     pub(super) semaphores: &'a SudogOf,
     /// Whether this goroutine sleeps: its timer is of interest.
@@ -45,7 +44,7 @@ impl Details {
     ) -> Result<Self, ReadError> {
         let mut details = Self {
             objects: objects(mem, wanted, goroutines, bytes)?,
-            labels: labels::read(mem, wanted.label_form, &distinct(goroutines.iter().map(|g| g.labels)), bytes)?,
+            labels: labels::read(mem, LabelForm::of(wanted.layout.minor), &distinct(goroutines.iter().map(|g| g.labels)), bytes)?,
             ..Self::default()
         };
         let machines = distinct(goroutines.iter().flat_map(|g| [g.m, g.locked_m]));

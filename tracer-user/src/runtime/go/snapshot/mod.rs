@@ -13,24 +13,25 @@ mod labels;
 mod naming;
 mod semaphores;
 mod stacks;
+mod task;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use crate::base::{KTime, Nanos, ProcId, StackId, FrameId, ReasonId, TaskId, TaskState, WaitClass};
-use crate::stream::{ChannelState, Input, LookOutcome, LookSeq, TaskLook, WaitsOn};
-use crate::target::{ReadError, ReadMem, ThreadIds};
+use crate::base::{KTime, Pid, ProcId, WaitClass};
+use crate::stream::{Input, LookOutcome, LookSeq};
+use crate::symbolize::Interner;
+use crate::target::{ReadError, ReadMem, ThreadIds, monotonic_offset};
 
 use super::bytes::u64_at;
 use super::locate::Located;
 use super::tables::Shapes;
 use batch::{Batch, Ticket};
-use channels::Object;
 use details::{Details, Wanted};
 use goroutine::{Goroutine, Status};
-use labels::LabelForm;
 use naming::{Naming, StackInfo};
 use semaphores::{SemTable, SudogOf};
 use stacks::{Spent, StackReader};
+use task::Known;
 
 /// Goroutines read together: bounds the memory of a look (structures and stacks of a group are
 /// about 2.5 MB) and the interval in which each of them was read.
@@ -73,6 +74,7 @@ pub struct Snapshotter {
     threads: ThreadIds,
     monotonic_offset: i64,
     semaphores: SemTable,
+    shapes: Shapes,
     naming: Naming,
     stacks: StackReader,
     batch: Batch,
@@ -92,12 +94,25 @@ struct Look<'a, 'c> {
     spent: Spent,
     /// Waiters of semaphores; read when the first is met that needs them.
     semaphores: Option<SudogOf>,
-    /// Ids told already: a g that dies and comes back as another is two goroutines, but an id is
-    /// told once.
-    told: HashSet<u64>,
 }
 
 impl Snapshotter {
+    /// Prepares looks at the runtime that was located in process `pid`, which has the number
+    /// `process` here.
+    pub fn new(process: ProcId, pid: Pid, located: Located) -> Self {
+        Self {
+            process,
+            threads: ThreadIds::of(pid),
+            monotonic_offset: monotonic_offset(pid),
+            semaphores: SemTable::new(located.semtable.clone()),
+            shapes: Shapes::new(located.table.clone(), located.layout),
+            naming: Naming::new(&located),
+            stacks: StackReader::default(),
+            batch: Batch::default(),
+            located,
+        }
+    }
+
     /// Reads all goroutines and passes on what is found: definitions of names before their first
     /// use, [`Input::SnapshotBegin`], a [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`].
     ///
@@ -105,24 +120,25 @@ impl Snapshotter {
     /// If the memory cannot be read any more. What was passed on until then is a snapshot without
     /// its end.
     pub fn look(&mut self, mem: &dyn ReadMem, context: &mut LookContext<'_>) -> Result<LookOutcome, SnapshotError> {
+        self.naming.belong_to(context.interner);
         let began = (context.clock)();
         let (list, left_out) = self.list(mem)?;
         self.threads.refresh();
-        (context.sink)(Input::SnapshotBegin { process: self.process, look: context.look, t0: began });
+        let number = context.look;
+        (context.sink)(Input::SnapshotBegin { process: self.process, look: number, t0: began });
         let mut look = Look {
             mem,
             context,
             outcome: LookOutcome { listed: left_out, truncated: left_out, ..LookOutcome::default() },
             spent: Spent { bytes: (list.len() as u64).saturating_mul(8), deep_left: stacks::MAX_DEEP },
             semaphores: None,
-            told: HashSet::with_capacity(list.len()),
         };
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
         let t1 = (look.context.clock)();
         let outcome = LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
-        (context.sink)(Input::SnapshotEnd { process: self.process, look: context.look, t1, outcome });
+        (look.context.sink)(Input::SnapshotEnd { process: self.process, look: number, t1, outcome });
         Ok(outcome)
     }
 
@@ -168,7 +184,7 @@ impl Snapshotter {
             let addresses: Vec<u64> = seen.iter().map(|g| g.address).collect();
             let later = self.goroutines(look, &addresses, Count::Nothing)?;
             let t1 = (look.context.clock)();
-            let later: std::collections::HashMap<u64, Goroutine> =
+            let later: HashMap<u64, Goroutine> =
                 later.into_iter().map(|g| (g.address, g)).collect();
             todo.clear();
             for (goroutine, stack) in seen.into_iter().zip(stacks) {
@@ -198,7 +214,7 @@ impl Snapshotter {
     /// The g's at these addresses that are goroutines now.
     fn goroutines(&mut self, look: &mut Look<'_, '_>, addresses: &[u64], count: Count) -> Result<Vec<Goroutine>, ReadError> {
         self.batch.clear();
-        let size = usize::from(self.located.layout.g.read_size);
+        let size = usize::from(self.located.layout.g.size);
         let asked: Vec<(u64, Ticket)> = addresses.iter().map(|&a| (a, self.batch.add(a, size))).collect();
         look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
         let mut found = Vec::with_capacity(asked.len());
@@ -218,21 +234,45 @@ impl Snapshotter {
     }
 
     fn stacks(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Vec<Option<StackInfo>>, ReadError> {
-        let pcs = {
-            let mut shapes = self.located.tables.shapes();
-            self.stacks.read(look.mem, &mut shapes, seen, &mut look.spent)?
-        };
-        let context = &mut *look.context;
+        let pcs = self.stacks.read(look.mem, &mut self.shapes, seen, &mut look.spent)?;
+        let names = &mut *look.context.interner;
         let stacks = pcs.into_iter().map(|pcs| {
             let pcs = pcs.filter(|pcs| !pcs.inner.is_empty())?;
-            Some(self.naming.stack(&self.located, pcs, context.interner, context.sink))
+            Some(self.naming.stack(&pcs, names))
         });
         Ok(stacks.collect())
     }
 
+    /// Passes on one goroutine. Without `details` it did not stand still.
+    fn tell(&mut self, look: &mut Look<'_, '_>, reading: &Reading, details: Option<&Details>, interval: (KTime, KTime)) {
+        let g = &reading.goroutine;
+        look.outcome.listed = look.outcome.listed.saturating_add(1);
+        look.outcome.read = look.outcome.read.saturating_add(1);
+        let LookContext { interner, sink, .. } = &mut *look.context;
+        let known = Known {
+            goroutine: g,
+            details,
+            stack: reading.stack,
+            reason: self.naming.reason(g.reason, interner),
+            start: self.naming.start(g.start, interner),
+            spawn_site: self.naming.spawn_site(g.created_at, interner),
+            interval,
+            monotonic_offset: self.monotonic_offset,
+        };
+        let task = known.into_look(&self.threads);
+        if interner.has_definitions() {
+            interner.take_definitions().map(Input::from).for_each(&mut *sink);
+        }
+        sink(Input::SnapshotTask(Box::new(task)));
+    }
+
     fn details(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Details, ReadError> {
         let needs_semaphores = look.semaphores.is_none()
-            && seen.iter().any(|g| g.status.is_waiting() && g.waiting == 0 && self.is_at_semaphore(g));
+            && seen.iter().any(|g| {
+                let class = self.naming.class(g.reason);
+                let may_be = matches!(class, WaitClass::Lock | WaitClass::Group);
+                g.status.is_waiting() && g.waiting == 0 && may_be
+            });
         if needs_semaphores {
             let waiters = self.semaphores.waiters(look.mem, self.located.layout, &mut look.spent.bytes)?;
             look.semaphores = Some(waiters);
@@ -241,9 +281,8 @@ impl Snapshotter {
         let layout = self.located.layout;
         let wanted = Wanted {
             layout,
-            label_form: LabelForm::of(layout),
             semaphores: look.semaphores.as_ref().unwrap_or(&none),
-            sleeps: &|g| g.status.is_waiting() && layout.wait_class(g.reason) == WaitClass::Sleep,
+            sleeps: &|g| g.status.is_waiting() && self.naming.class(g.reason) == WaitClass::Sleep,
         };
         Details::read(look.mem, &wanted, seen, &mut look.spent.bytes)
     }
