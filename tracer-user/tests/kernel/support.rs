@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -225,7 +225,7 @@ pub fn cpu_time(pid: u32) -> Duration {
 }
 
 /// Polls for what the kernel gives no event for.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "not in time: {what}");
@@ -323,4 +323,34 @@ pub fn cost_a_round(tracer: &mut Tracer, process: &mut GoProc, slot: u16) -> (f6
     let end = look(tracer);
     let rounds = end.0 - begin.0;
     ((end.2 - begin.2) / rounds, (end.1 - begin.1) / rounds)
+}
+
+/// Runs one ignored test of this binary as nobody with a few capabilities, and gives what it says.
+/// The binaries are copied to where nobody can read them.
+pub fn without_root(capabilities: &str, test: &str, target: &GoProc) -> String {
+    let room = tempfile::Builder::new().prefix("loiter").tempdir_in("/tmp").unwrap();
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(room.path(), all.clone()).unwrap();
+    let own = room.path().join("tests");
+    let traced = room.path().join("traced");
+    std::fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
+    std::fs::copy(format!("/proc/{}/exe", target.pid()), &traced).unwrap();
+    for file in [&own, &traced] {
+        std::fs::set_permissions(file, all.clone()).unwrap();
+    }
+    let given: Vec<String> = capabilities.split(',').map(|name| format!("+{name}")).collect();
+    let given = given.join(",");
+    let done = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args([format!("--inh-caps=-all,{given}"), format!("--ambient-caps=-all,{given}")])
+        .arg(&own)
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .env("LOITER_TEST_PID", target.pid().to_string())
+        .env("LOITER_TEST_METHOD", "Multi")
+        .env("LOITER_TEST_BINARY", &traced)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = [done.stdout, done.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
 }
