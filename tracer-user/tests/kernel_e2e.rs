@@ -93,22 +93,29 @@ fn with_a_ring_of_one_page_hits_equal_records_plus_losses_exactly() {
 }
 
 #[test]
-fn a_ring_that_is_never_waited_for_wakes_its_reader_before_it_is_full() {
+fn the_reader_is_woken_at_each_eighth_of_the_ring_and_not_for_each_record() {
     let _alone = support::alone();
     or_skip!(common::need_bpf());
-    let binary = or_skip!(go_build(GO, "pingpong", Variant::Default));
-    let (process, _) = GoProc::start_ready(&binary, &[]);
-    let mut tracer = Tracer::load(&LoadSettings { ring_bytes: 1 << 20, ..by(AttachMethod::Auto) });
-    let attached = tracer.attach(&process, &binary, Kinds::ALL);
+    let binary = or_skip!(go_build(GO, "million", Variant::Default));
+    // 20 000 births and deaths are 20 000 * (72 + 48) bytes in the ring: 2.3 MiB, 18 eighths.
+    let (mut process, _) = GoProc::start_ready(&binary, &["-n", "20000"]);
+    let settings = LoadSettings { ring_bytes: 1 << 20, ..by(AttachMethod::Auto) };
+    let mut tracer = Tracer::load(&settings);
+    let attached = tracer.attach(&process, &binary, Kinds::LIFECYCLE);
     let mut tally = Tally::default();
-    for _ in 0..50 {
-        assert!(support::readable(&tracer.kernel, Duration::from_secs(20)), "not woken");
-        let fill = tracer.kernel.fill();
-        assert!(fill.used * 8 >= fill.size, "woken at {fill:?}, far below an eighth");
+    process.tell("run");
+    let mut woken = 0u64;
+    while tracer.woken(Duration::from_secs(2)) {
+        woken += 1;
         tracer.drain(&mut tally);
     }
+    process.wait_for("done");
     let counters = tracer.kernel.detach(attached.slot).unwrap().counters;
-    assert_eq!(counters.lost_ring_full, 0, "{counters:?}");
+    println!("woken {woken} times for {} records, {} lost", tally.records, all_lost(&counters));
+    // A reader that is late is woken once for several eighths.
+    assert!((2..=40).contains(&woken), "{woken}");
+    let fill = tracer.kernel.fill();
+    assert!(fill.used < fill.size / 8, "an eighth was left without a wake-up: {fill:?}");
     process.finish();
 }
 

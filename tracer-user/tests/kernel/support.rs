@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -88,11 +89,14 @@ fn busiest<'a>(births: impl Iterator<Item = &'a Birth>) -> usize {
 /// The kernel part with one plan.
 pub struct Tracer {
     pub kernel: Kernel,
+    wakes: Wakes,
 }
 
 impl Tracer {
     pub fn load(settings: &LoadSettings) -> Self {
-        Self { kernel: Kernel::load(settings).unwrap_or_else(|e| panic!("{e}")) }
+        let kernel = Kernel::load(settings).unwrap_or_else(|e| panic!("{e}"));
+        let wakes = Wakes::of(&kernel);
+        Self { kernel, wakes }
     }
 
     pub fn attach(&mut self, process: &GoProc, binary: &Path, kinds: Kinds) -> Attached {
@@ -137,11 +141,39 @@ impl Tracer {
 
     /// Waits for the ring's fill level or a few milliseconds, as the pipeline does.
     pub fn wait(&self) {
-        use std::os::fd::AsRawFd as _;
-        let mut poll =
-            libc::pollfd { fd: self.kernel.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one structure that outlives the call.
-        unsafe { libc::poll(&raw mut poll, 1, 5) };
+        self.wakes.woken(Duration::from_millis(5));
+    }
+
+    /// Waits for the ring's fill level alone.
+    pub fn woken(&self, patience: Duration) -> bool {
+        self.wakes.woken(patience)
+    }
+}
+
+/// Waits for the wake-ups that the kernel part sends: edge-triggered, since poll(2) tells of any
+/// record that was not read.
+struct Wakes(OwnedFd);
+
+impl Wakes {
+    fn of(kernel: &Kernel) -> Self {
+        // SAFETY: no pointers.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        assert!(epoll >= 0);
+        // SAFETY: just made, nobody else has it.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        let mut event =
+            libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+        let (ring, add) = (kernel.as_raw_fd(), libc::EPOLL_CTL_ADD);
+        // SAFETY: the event outlives the call.
+        assert_eq!(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), add, ring, &raw mut event) }, 0);
+        Self(epoll)
+    }
+
+    fn woken(&self, patience: Duration) -> bool {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        let timeout = patience.as_millis() as libc::c_int;
+        // SAFETY: room for one event.
+        unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, timeout) == 1 }
     }
 }
 
@@ -153,15 +185,6 @@ pub fn all_hits(counters: &SlotCounters) -> u64 {
 /// All losses of a slot.
 pub fn all_lost(counters: &SlotCounters) -> u64 {
     counters.lost_ring_full + counters.lost_map_full + counters.lost_user_read
-}
-
-/// Whether the ring's descriptor becomes readable in time.
-pub fn readable(kernel: &Kernel, patience: Duration) -> bool {
-    use std::os::fd::AsRawFd as _;
-    let mut poll = libc::pollfd { fd: kernel.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let timeout = patience.as_millis() as libc::c_int;
-    // SAFETY: one structure that outlives the call.
-    unsafe { libc::poll(&raw mut poll, 1, timeout) == 1 }
 }
 
 /// What stands in the target's memory where the sites are.
