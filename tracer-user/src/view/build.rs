@@ -12,7 +12,8 @@ use crate::stream::{LossKind, Mode};
 
 use super::{
     DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait,
-    WakerView, WallTime,
+    WakerView,
+    WallTime,
 };
 
 /// Most spawn sites a summary shows.
