@@ -40,6 +40,8 @@ const GROUP: usize = 1024;
 pub const MAX_GOROUTINES: u64 = 4 << 20;
 /// How often a goroutine is read that does not stand still.
 const ATTEMPTS: usize = 3;
+/// The goroutine that runs `main` (`src/runtime/traceback.go`, `goroutineheader`, gives it no creator).
+const MAIN_GOROUTINE: u64 = 1;
 /// How often the list itself is read if it moved meanwhile.
 const LIST_ATTEMPTS: usize = 4;
 
@@ -50,7 +52,9 @@ pub enum SnapshotError {
     #[error("the goroutines could not be read: {0}")]
     Read(#[from] ReadError),
     /// The list of goroutines is not where it was, or makes no sense.
-    #[error("the list of goroutines makes no sense ({0}): the process may have replaced its program; attach to it again")]
+    #[error(
+        "the list of goroutines makes no sense ({0}): the process may have replaced its program; attach to it again"
+    )]
     List(&'static str),
 }
 
@@ -117,11 +121,20 @@ impl Snapshotter {
     ///
     /// # Errors
     /// If the memory cannot be read.
-    pub fn count(&mut self, mem: &dyn ReadMem, interner: &SharedInterner) -> Result<u64, SnapshotError> {
+    pub fn count(
+        &mut self,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+    ) -> Result<u64, SnapshotError> {
         let (list, left_out) = self.list(mem)?;
         let mut look = Look {
             mem,
-            context: &mut LookContext { look: LookSeq(0), clock: &|| KTime(0), interner, sink: &mut |_| {} },
+            context: &mut LookContext {
+                look: LookSeq(0),
+                clock: &|| KTime(0),
+                interner,
+                sink: &mut |_| {},
+            },
             outcome: LookOutcome::default(),
             spent: Spent { bytes: 0, deep_left: 0 },
             semaphores: None,
@@ -141,7 +154,11 @@ impl Snapshotter {
     /// # Errors
     /// If the memory cannot be read any more. What was passed on until then is a snapshot without
     /// its end.
-    pub fn look(&mut self, mem: &dyn ReadMem, context: &mut LookContext<'_>) -> Result<LookOutcome, SnapshotError> {
+    pub fn look(
+        &mut self,
+        mem: &dyn ReadMem,
+        context: &mut LookContext<'_>,
+    ) -> Result<LookOutcome, SnapshotError> {
         context.interner.with(|names| self.naming.belong_to(names));
         let began = (context.clock)();
         let (list, left_out) = self.list(mem)?;
@@ -151,16 +168,29 @@ impl Snapshotter {
         let mut look = Look {
             mem,
             context,
-            outcome: LookOutcome { listed: left_out, truncated: left_out, ..LookOutcome::default() },
-            spent: Spent { bytes: (list.len() as u64).saturating_mul(8), deep_left: stacks::MAX_DEEP },
+            outcome: LookOutcome {
+                listed: left_out,
+                truncated: left_out,
+                ..LookOutcome::default()
+            },
+            spent: Spent {
+                bytes: (list.len() as u64).saturating_mul(8),
+                deep_left: stacks::MAX_DEEP,
+            },
             semaphores: None,
         };
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
         let t1 = (look.context.clock)();
-        let outcome = LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
-        (look.context.sink)(Input::SnapshotEnd { process: self.process, look: number, t1, outcome });
+        let outcome =
+            LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
+        (look.context.sink)(Input::SnapshotEnd {
+            process: self.process,
+            look: number,
+            t1,
+            outcome,
+        });
         Ok(outcome)
     }
 
@@ -234,14 +264,23 @@ impl Snapshotter {
     }
 
     /// The g's at these addresses that are goroutines now.
-    fn goroutines(&mut self, look: &mut Look<'_, '_>, addresses: &[u64], count: Count) -> Result<Vec<Goroutine>, ReadError> {
+    fn goroutines(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        addresses: &[u64],
+        count: Count,
+    ) -> Result<Vec<Goroutine>, ReadError> {
         self.batch.clear();
         let size = usize::from(self.located.layout.g.size);
-        let asked: Vec<(u64, Ticket)> = addresses.iter().map(|&a| (a, self.batch.add(a, size))).collect();
+        let asked: Vec<(u64, Ticket)> =
+            addresses.iter().map(|&a| (a, self.batch.add(a, size))).collect();
         look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
         let mut found = Vec::with_capacity(asked.len());
         for (address, ticket) in asked {
-            let decoded = self.batch.get(ticket).and_then(|b| Goroutine::decode(self.located.layout, address, b));
+            let decoded = self
+                .batch
+                .get(ticket)
+                .and_then(|b| Goroutine::decode(self.located.layout, address, b));
             match decoded {
                 Some(g) if g.status.is_alive() => found.push(g),
                 Some(_) => {}
@@ -255,7 +294,11 @@ impl Snapshotter {
         Ok(found)
     }
 
-    fn stacks(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Vec<Option<StackInfo>>, ReadError> {
+    fn stacks(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        seen: &[Goroutine],
+    ) -> Result<Vec<Option<StackInfo>>, ReadError> {
         let pcs = self.stacks.read(look.mem, &mut self.shapes, seen, &mut look.spent)?;
         let names = look.context.interner;
         let stacks = pcs.into_iter().map(|pcs| {
@@ -266,7 +309,13 @@ impl Snapshotter {
     }
 
     /// Passes on one goroutine. Without `details` it did not stand still.
-    fn tell(&mut self, look: &mut Look<'_, '_>, reading: &Reading, details: Option<&Details>, interval: (KTime, KTime)) {
+    fn tell(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        reading: &Reading,
+        details: Option<&Details>,
+        interval: (KTime, KTime),
+    ) {
         let g = &reading.goroutine;
         look.outcome.listed = look.outcome.listed.saturating_add(1);
         look.outcome.read = look.outcome.read.saturating_add(1);
@@ -274,7 +323,9 @@ impl Snapshotter {
         let (reason, start, spawn_site) = interner.with(|names| {
             let reason = self.naming.reason(g.reason, names);
             let start = self.naming.start(g.start, names);
-            (reason, start, self.naming.spawn_site(g.created_at, names))
+            // The main goroutine was made by assembly: the runtime's dump names no creator either.
+            let made = if g.id == MAIN_GOROUTINE { 0 } else { g.created_at };
+            (reason, start, self.naming.spawn_site(made, names))
         });
         let known = Known {
             goroutine: g,
@@ -290,7 +341,11 @@ impl Snapshotter {
         sink(Input::SnapshotTask(Box::new(task)));
     }
 
-    fn details(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Details, ReadError> {
+    fn details(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        seen: &[Goroutine],
+    ) -> Result<Details, ReadError> {
         let needs_semaphores = look.semaphores.is_none()
             && seen.iter().any(|g| {
                 let class = self.naming.class(g.reason);
@@ -298,7 +353,8 @@ impl Snapshotter {
                 g.status.is_waiting() && g.waiting == 0 && may_be
             });
         if needs_semaphores {
-            let waiters = self.semaphores.waiters(look.mem, self.located.layout, &mut look.spent.bytes)?;
+            let waiters =
+                self.semaphores.waiters(look.mem, self.located.layout, &mut look.spent.bytes)?;
             look.semaphores = Some(waiters);
         }
         let none = SudogOf::new();
