@@ -52,7 +52,11 @@ fn main() -> anyhow::Result<()> {
         }
         println!(
             "look_ms {:.2} tasks {tasks} new_stacks {stacks} new_frames {frames} bytes {} reread {} unsettled {} unreadable {}",
-            outcome.took.as_secs_f64() * 1e3, outcome.bytes, outcome.reread, outcome.unsettled, outcome.unreadable
+            outcome.took.as_secs_f64() * 1e3,
+            outcome.bytes,
+            outcome.reread,
+            outcome.unsettled,
+            outcome.unreadable
         );
     }
     println!("peak_rss_kb {}", peak_rss_kb());

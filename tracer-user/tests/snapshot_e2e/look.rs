@@ -97,7 +97,12 @@ impl Watched {
                 assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
             }
         };
-        let mut context = LookContext { look: LookSeq(self.seq), clock: &now, interner: &mut self.interner, sink: &mut sink };
+        let mut context = LookContext {
+            look: LookSeq(self.seq),
+            clock: &now,
+            interner: &mut self.interner,
+            sink: &mut sink,
+        };
         let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
         Look { tasks, outcome }
     }
