@@ -15,8 +15,6 @@ mod semaphores;
 mod stacks;
 mod task;
 
-use std::collections::HashMap;
-
 use crate::base::{KTime, Pid, ProcId, WaitClass};
 use crate::stream::{Input, LookOutcome, LookSeq};
 use crate::symbolize::SharedInterner;
@@ -27,7 +25,7 @@ use super::locate::Located;
 use super::tables::Shapes;
 use batch::{Batch, Ticket};
 use details::{Details, Wanted};
-use goroutine::{Goroutine, Status};
+use goroutine::{Goroutine, Status, Still};
 use naming::{Naming, StackInfo};
 use semaphores::{SemTable, SudogOf};
 use stacks::{Spent, StackReader};
@@ -127,21 +125,17 @@ impl Snapshotter {
         interner: &SharedInterner,
     ) -> Result<u64, SnapshotError> {
         let (list, left_out) = self.list(mem)?;
+        let (look, clock, sink) = (LookSeq(0), &|| KTime(0), &mut |_| {});
         let mut look = Look {
             mem,
-            context: &mut LookContext {
-                look: LookSeq(0),
-                clock: &|| KTime(0),
-                interner,
-                sink: &mut |_| {},
-            },
+            context: &mut LookContext { look, clock, interner, sink },
             outcome: LookOutcome::default(),
             spent: Spent { bytes: 0, deep_left: 0 },
             semaphores: None,
         };
         let mut count = left_out;
         for group in list.chunks(GROUP) {
-            for g in self.goroutines(&mut look, group, Count::Nothing)? {
+            for g in self.goroutines(&mut look, group)? {
                 let own = interner.with(|names| self.naming.start(g.start, names).is_system);
                 count = count.saturating_add(u64::from(!own));
             }
@@ -230,17 +224,13 @@ impl Snapshotter {
         let mut todo: Vec<u64> = group.to_vec();
         for attempt in 1..=ATTEMPTS {
             let t0 = (look.context.clock)();
-            let seen = self.goroutines(look, &todo, Count::Unreadable)?;
+            let seen = self.goroutines(look, &todo)?;
             let stacks = self.stacks(look, &seen)?;
             let details = self.details(look, &seen)?;
-            let addresses: Vec<u64> = seen.iter().map(|g| g.address).collect();
-            let later = self.goroutines(look, &addresses, Count::Nothing)?;
+            let later = self.again(look, &seen)?;
             let t1 = (look.context.clock)();
-            let later: HashMap<u64, Goroutine> =
-                later.into_iter().map(|g| (g.address, g)).collect();
             todo.clear();
-            for (goroutine, stack) in seen.into_iter().zip(stacks) {
-                let now = later.get(&goroutine.address);
+            for ((goroutine, stack), now) in seen.into_iter().zip(stacks).zip(later) {
                 let reading = Reading { goroutine, stack };
                 match settle(&reading.goroutine, now) {
                     Settled::Yes => self.tell(look, &reading, Some(&details), (t0, t1)),
@@ -268,30 +258,48 @@ impl Snapshotter {
         &mut self,
         look: &mut Look<'_, '_>,
         addresses: &[u64],
-        count: Count,
     ) -> Result<Vec<Goroutine>, ReadError> {
-        self.batch.clear();
-        let size = usize::from(self.located.layout.g.size);
-        let asked: Vec<(u64, Ticket)> =
-            addresses.iter().map(|&a| (a, self.batch.add(a, size))).collect();
-        look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
-        let mut found = Vec::with_capacity(asked.len());
-        for (address, ticket) in asked {
-            let decoded = self
-                .batch
-                .get(ticket)
-                .and_then(|b| Goroutine::decode(self.located.layout, address, b));
-            match decoded {
+        let layout = self.located.layout;
+        let tickets =
+            self.read_starts(look, addresses.iter().copied(), usize::from(layout.g.size))?;
+        let mut found = Vec::with_capacity(tickets.len());
+        for (&address, ticket) in addresses.iter().zip(tickets) {
+            match self.batch.get(ticket).and_then(|bytes| Goroutine::decode(layout, address, bytes))
+            {
                 Some(g) if g.status.is_alive() => found.push(g),
                 Some(_) => {}
-                None if count == Count::Unreadable => {
+                None => {
                     look.outcome.unreadable = look.outcome.unreadable.saturating_add(1);
                     look.outcome.listed = look.outcome.listed.saturating_add(1);
                 }
-                None => {}
             }
         }
         Ok(found)
+    }
+
+    /// The same g's after everything else was read; None for one that cannot be read.
+    fn again(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        seen: &[Goroutine],
+    ) -> Result<Vec<Option<Still>>, ReadError> {
+        let layout = self.located.layout;
+        let tickets =
+            self.read_starts(look, seen.iter().map(|g| g.address), Still::bytes(layout))?;
+        let decode = |ticket| self.batch.get(ticket).and_then(|bytes| Still::decode(layout, bytes));
+        Ok(tickets.into_iter().map(decode).collect())
+    }
+
+    fn read_starts(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        addresses: impl Iterator<Item = u64>,
+        len: usize,
+    ) -> Result<Vec<Ticket>, ReadError> {
+        self.batch.clear();
+        let tickets = addresses.map(|address| self.batch.add(address, len)).collect();
+        look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
+        Ok(tickets)
     }
 
     fn stacks(
@@ -368,13 +376,6 @@ impl Snapshotter {
     }
 }
 
-/// Whether g's that cannot be read are counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Count {
-    Unreadable,
-    Nothing,
-}
-
 /// Whether all that was read of a goroutine belongs to one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Settled {
@@ -383,14 +384,15 @@ enum Settled {
     Ended,
 }
 
-/// Compares the first reading of a g with the last; `now` is None if there is none any more.
-fn settle(then: &Goroutine, now: Option<&Goroutine>) -> Settled {
+/// Compares the first reading of a g with the last, which is None if it cannot be read any more.
+fn settle(then: &Goroutine, now: Option<Still>) -> Settled {
     match now {
         None => Settled::Ended,
+        Some(now) if !now.status.is_alive() => Settled::Ended,
         Some(now) if now.id != then.id => Settled::No,
         // Of a running goroutine nothing is told that could have changed.
         Some(_) if then.status == Status::Running => Settled::Yes,
-        Some(now) if then.stood_still_until(now) => Settled::Yes,
+        Some(now) if then.still() == now => Settled::Yes,
         Some(_) => Settled::No,
     }
 }
