@@ -2,7 +2,6 @@
 //! the pipeline that names a runtime; the next one is tried here beside Go.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use tracer_common::config::{NO_OFFSET, TargetConfig};
@@ -10,25 +9,18 @@ use tracer_common::config::{NO_OFFSET, TargetConfig};
 use crate::base::{FrameId, KTime, Nanos, Pid, ProcId, ReasonId};
 use crate::kernel::AttachTarget;
 use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
-use crate::runtime::go::{Detector, GoProgram, HostedAs, layout::Layout, locate, reasons};
+use crate::runtime::go::layout::Layout;
+use crate::runtime::go::{Detector, GoProgram, HostedAs, locate, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
 use crate::runtime::plan::{ProbePlan, Site};
 use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::go::GoSymbolizer;
-use crate::symbolize::{Interner, Symbolizer as _};
+use crate::symbolize::{SharedInterner, Symbolizer as _};
 use crate::target::{LiveMem, PidFd, ReadError, container_of};
 
 use super::clock;
 use super::identity::{Fate, Identity};
 use super::settings::TargetSettings;
-
-/// Names of one run, given out by looks and records alike.
-type Names = Arc<Mutex<Interner>>;
-
-fn lock(names: &Names) -> MutexGuard<'_, Interner> {
-    // Nothing in an interner is half done when a thread panics: it is only ever added to.
-    names.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// An opened process.
 pub struct Opened {
@@ -47,7 +39,7 @@ pub struct Probing {
     program: GoProgram,
     target: AttachTarget,
     symbolizer: GoSymbolizer,
-    names: Names,
+    names: SharedInterner,
 }
 
 /// Opens a process.
@@ -68,7 +60,7 @@ pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened
     let mem = LiveMem::open(pid)?;
     let located = locate(&mem, &program)
         .with_context(|| format!("process {pid} ({}) cannot be read", program.path.display()))?;
-    let names: Names = Arc::new(Mutex::new(Interner::new()));
+    let names = SharedInterner::default();
     let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
     let probing_symbolizer = symbolizer();
     let def = define(&program, process, at);
@@ -76,7 +68,7 @@ pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened
         snapshotter: Snapshotter::new(process, pid, located),
         mem,
         identity,
-        names: Arc::clone(&names),
+        names: names.clone(),
     };
     let target = AttachTarget {
         pid,
@@ -134,9 +126,11 @@ impl Probing {
     /// # Errors
     /// If its code is not what the runtime's should be.
     pub fn plan(&self) -> anyhow::Result<ProbePlan> {
-        let pid = self.pid();
-        crate::runtime::go::plan::plan(&self.program)
-            .with_context(|| format!("no probes can be planned for process {pid}"))
+        let GoProgram { image, file, layout, .. } = &self.program;
+        let failed = || format!("no probes can be planned for process {}", self.pid());
+        let table = plan::linked_table(image, file, layout).with_context(failed)?;
+        let program = plan::GoProgram { image, source: file, table: &table, layout };
+        plan::plan(&program).with_context(failed)
     }
 
     /// Where a site lies in its function, from the function's start.
@@ -159,7 +153,7 @@ impl Probing {
                 self.program.layout.rules(),
             ),
             layout: self.program.layout,
-            names: Arc::clone(&self.names),
+            names: self.names.clone(),
             sites: hashbrown::HashMap::default(),
             starts: hashbrown::HashMap::default(),
             reasons: [None; 256],
@@ -168,7 +162,7 @@ impl Probing {
 
     /// Definitions of ids given out since the last call: to be fed before their first use.
     pub fn take_defs(&self) -> Vec<Input> {
-        lock(&self.names).take_definitions().map(Input::from).collect()
+        self.names.take_definitions().into_iter().map(Input::from).collect()
     }
 }
 
@@ -195,7 +189,7 @@ struct GoLooks {
     snapshotter: Snapshotter,
     mem: LiveMem,
     identity: Identity,
-    names: Names,
+    names: SharedInterner,
 }
 
 impl Looks for GoLooks {
@@ -205,10 +199,8 @@ impl Looks for GoLooks {
         clock: &dyn Fn() -> KTime,
         sink: &mut dyn FnMut(Input),
     ) -> Result<LookOutcome, LookError> {
-        let mut names = lock(&self.names);
-        let mut context = LookContext { look, clock, interner: &mut names, sink };
+        let mut context = LookContext { look, clock, interner: &self.names, sink };
         let found = self.snapshotter.look(&self.mem, &mut context);
-        drop(names);
         // Also after a look that went well: what was read may have been another image's.
         match (self.identity.fate(), found) {
             (Fate::Gone, _) => Err(LookError::Gone),
@@ -225,7 +217,7 @@ impl Looks for GoLooks {
 struct GoNames {
     symbolizer: GoSymbolizer,
     layout: &'static Layout,
-    names: Names,
+    names: SharedInterner,
     sites: hashbrown::HashMap<u64, FrameId, foldhash::fast::RandomState>,
     starts: hashbrown::HashMap<u64, FrameId, foldhash::fast::RandomState>,
     reasons: [Option<ReasonId>; 256],
@@ -239,7 +231,7 @@ impl RecordNames for GoNames {
         if let Some(&known) = self.sites.get(&pc) {
             return known;
         }
-        let id = self.symbolizer.spawn_site(pc, &mut lock(&self.names));
+        let id = self.names.with(|names| self.symbolizer.spawn_site(pc, names));
         if self.sites.len() < MAX_REMEMBERED {
             self.sites.insert(pc, id);
         }
@@ -250,7 +242,7 @@ impl RecordNames for GoNames {
         if let Some(&known) = self.starts.get(&pc) {
             return known;
         }
-        let id = self.symbolizer.start(pc, &mut lock(&self.names));
+        let id = self.names.with(|names| self.symbolizer.start(pc, names));
         if self.starts.len() < MAX_REMEMBERED {
             self.starts.insert(pc, id);
         }
@@ -265,7 +257,7 @@ impl RecordNames for GoNames {
             return *id;
         }
         let id = reasons::Reason::of(self.layout, number).map_or(ReasonId::UNKNOWN, |reason| {
-            lock(&self.names).reason(reason.class, reason.word)
+            self.names.with(|names| names.reason(reason.class, reason.word))
         });
         *known = Some(id);
         id

@@ -2,9 +2,10 @@
 
 use anyhow::Context as _;
 
-use crate::base::Pid;
-use crate::runtime::go::snapshot::count_goroutines;
+use crate::base::{Pid, ProcId};
+use crate::runtime::go::snapshot::Snapshotter;
 use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate};
+use crate::symbolize::SharedInterner;
 use crate::target::{LiveMem, TargetError, container_of, list};
 use crate::view::WallTime;
 use crate::view::ps::{PsRow, PsView, Support};
@@ -58,7 +59,8 @@ fn row(program: &GoProgram) -> PsRow {
 fn tasks(program: &GoProgram) -> anyhow::Result<u64> {
     let mem = LiveMem::open(program.stat.pid)?;
     let located = locate(&mem, program)?;
-    Ok(count_goroutines(&mem, &located)?)
+    let mut snapshotter = Snapshotter::new(ProcId(1), program.stat.pid, located);
+    Ok(snapshotter.count(&mem, &SharedInterner::default())?)
 }
 
 /// A Go process that cannot be traced is shown with the reason; one that is not Go only where it was asked for.

@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use loiter::base::{Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
-use loiter::object::elf::Image;
-use loiter::runtime::go::layout::Layout;
 use loiter::runtime::go::snapshot::{LookContext, Snapshotter};
-use loiter::runtime::go;
+use loiter::runtime::go::{Detector, locate};
 use loiter::stream::{Input, LookOutcome, LookSeq, TaskLook};
 use loiter::symbolize::Interner;
-use loiter::target::{FileAt, LiveMem, Maps};
+use loiter::target::LiveMem;
 
 /// CLOCK_MONOTONIC.
 pub fn now() -> KTime {
@@ -81,16 +79,12 @@ pub struct Watched {
 
 impl Watched {
     /// Attaches to a running Go process.
-    pub fn attach(pid: u32, minor: u16) -> Self {
-        let pid = Pid(pid);
-        let file = FileAt::exe(pid).unwrap();
-        let image = Image::parse(&file).unwrap();
-        let maps = Maps::of(pid).unwrap();
-        let key = maps.programs().into_iter().find(|m| m.file.unwrap().inode == file.id().inode).unwrap().clone();
-        let bias = image.bias(key.start, key.offset).unwrap();
-        let mem = LiveMem::open(pid).unwrap();
-        let located = go::locate(&mem, &file, &image, bias, Layout::for_minor(minor).unwrap()).unwrap();
-        Self { mem, snapshotter: Snapshotter::new(ProcId(1), pid, located), interner: Interner::new(), names: Names::default(), seq: 0 }
+    pub fn attach(pid: u32) -> Self {
+        let program = Detector::new().detect(Pid(pid)).unwrap();
+        let mem = LiveMem::open(Pid(pid)).unwrap();
+        let located = locate(&mem, &program).unwrap();
+        let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
+        Self { mem, snapshotter, interner: Interner::new(), names: Names::default(), seq: 0 }
     }
 
     /// Takes a look.

@@ -66,7 +66,7 @@ fn check_dump(version: &str, variant: Variant) -> Result<(), String> {
     let (mut process, _) = GoProc::start_ready(&exe, &[]);
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let minor = minor(version).unwrap();
-    let mut watched = Watched::attach(process.pid(), minor as u16);
+    let mut watched = Watched::attach(process.pid());
     let before = watched.look();
     let own = own_dump(&mut process, dir.path());
     let after = watched.look();
@@ -96,7 +96,7 @@ fn check_truth(version: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let minor = minor(version).unwrap();
     let truths = truth::ask(&mut process, dir.path());
-    let look = Watched::attach(process.pid(), minor as u16).look();
+    let look = Watched::attach(process.pid()).look();
     assert!(truths.len() > 15);
     let wrong: Vec<String> = truths
         .iter()

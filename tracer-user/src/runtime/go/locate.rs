@@ -10,6 +10,7 @@ use crate::object::{ByteSource, pclntab};
 use crate::target::{FileAt, ReadError, ReadMem};
 
 use super::bytes::{u32_at, u64_at};
+use super::detect::GoProgram;
 use super::layout::Layout;
 use super::operands;
 
@@ -86,17 +87,13 @@ pub struct Located {
     pub semtable: Vec<u64>,
 }
 
-/// Locates the runtime in the program that was loaded from `file` at `bias`.
+/// Locates the runtime of a program in the memory of its process.
 ///
 /// # Errors
 /// If a structure is not found or does not stand up to its checks.
-pub fn locate(
-    mem: &dyn ReadMem,
-    file: &FileAt,
-    image: &Image,
-    bias: u64,
-    layout: &'static Layout,
-) -> Result<Located, LocateError> {
+pub fn locate(mem: &dyn ReadMem, program: &GoProgram) -> Result<Located, LocateError> {
+    let GoProgram { file, image, bias, layout, .. } = program;
+    let bias = *bias;
     let at = pclntab::locate(image, file).ok_or(LocateError::NoTable)?;
     let table = Table::read(image, file, at)?;
     let search = Search { mem, image, bias, layout };
