@@ -54,6 +54,50 @@ fn every_birth_and_death_of_a_known_number_of_goroutines_is_told() {
     }
 }
 
+/// The programs read each version's own layout, at the sites that the planner chose.
+#[test]
+fn each_go_version_and_build_mode_tells_lives_and_waits() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    for (version, variant) in common::matrix() {
+        let binary = match go_build(version, "million", variant) {
+            Ok(binary) => binary,
+            Err(why) => {
+                common::skipped("each_go_version_and_build_mode_tells_lives_and_waits", &why);
+                continue;
+            }
+        };
+        let (mut process, _) = GoProc::start_ready(&binary, &["-n", "2000", "-park"]);
+        let (target, plan, config) = support::planned(&process);
+        let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+        let slot = tracer.kernel.attach(&target, &plan, Kinds::ALL, config).unwrap().slot;
+        let mut tally = Tally::default();
+        process.tell("run");
+        tracer.drain_until(&mut tally, |tally| tally.ended_at_one_site() == 2000);
+        process.wait_for("done");
+        let counters = tracer.kernel.detach(slot).unwrap().counters;
+        tracer.drain(&mut tally);
+        let wakers = tally.wakers.iter().filter(|(_, waker)| *waker != 0).count();
+        println!(
+            "go {version} {}: {} parks, {} runs, {wakers} of {} wake-ups by a goroutine, lost {}, degraded {:?}",
+            variant.name(),
+            tally.parks,
+            tally.runs,
+            tally.wakers.len(),
+            all_lost(&counters),
+            plan.degraded
+        );
+        assert_eq!((tally.born_at_one_site(), tally.ended_at_one_site()), (2000, 2000));
+        assert_eq!(all_hits(&counters), tally.records);
+        assert!(tally.parks > 100 && tally.runs >= 2000 && wakers > 100);
+        let mut parents: Vec<u64> = tally.births.values().map(|birth| birth.parent).collect();
+        parents.sort_unstable();
+        let parent = parents[parents.len() / 2];
+        assert_eq!(parent == 0, version == "1.19", "parents are kept since 1.21");
+        process.finish();
+    }
+}
+
 #[test]
 fn with_a_ring_of_one_page_hits_equal_records_plus_losses_exactly() {
     let _alone = support::alone();
