@@ -8,7 +8,7 @@ mod hand_plan;
 #[path = "kernel/support.rs"]
 mod support;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use common::{GoProc, Variant, go_build, or_skip};
@@ -479,36 +479,35 @@ fn a_full_map_of_parks_is_counted_exactly() {
 fn the_waker_is_the_goroutine_that_did_it_or_unknown() {
     let _alone = support::alone();
     or_skip!(common::need_bpf());
-    let binary = or_skip!(go_build(GO, "wakers", Variant::Default));
-    let (process, said) = GoProc::start_ready(&binary, &[]);
-    let ids = support::ids(&said);
-    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
-    let attached = tracer.attach(&process, &binary, Kinds::ALL);
-    let mut tally = Tally::default();
-    let count = |tally: &Tally, who: &str| {
-        tally.wakers.iter().filter(|(goid, _)| *goid == ids[who]).count()
-    };
-    tracer.drain_until(&mut tally, |tally| {
-        ["sleeper", "deadline", "receiver", "locker"].iter().all(|who| count(tally, who) > 100)
-    });
-    let counters = tracer.kernel.detach(attached.slot).unwrap().counters;
-    tracer.drain(&mut tally);
-    process.finish();
-    assert_eq!(counters.waker_unread, 0);
-    let mut seen: HashMap<u64, HashMap<u64, u64>> = HashMap::new();
-    for (goid, waker) in &tally.wakers {
-        *seen.entry(*goid).or_default().entry(*waker).or_default() += 1;
+    for version in common::go::versions() {
+        let binary = or_skip!(go_build(version, "wakers", Variant::Default));
+        let (process, said) = GoProc::start_ready(&binary, &[]);
+        let ids = support::ids(&said);
+        let (target, plan, config) = support::planned(&process);
+        let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+        let slot = tracer.kernel.attach(&target, &plan, Kinds::ALL, config).unwrap().slot;
+        let mut tally = Tally::default();
+        let woken = |tally: &Tally, who: &str| {
+            tally.wakers.iter().filter(|(goid, _)| *goid == ids[who]).count()
+        };
+        tracer.drain_until(&mut tally, |tally| {
+            ["sleeper", "deadline", "receiver", "locker"].iter().all(|who| woken(tally, who) > 100)
+        });
+        let counters = tracer.kernel.detach(slot).unwrap().counters;
+        tracer.drain(&mut tally);
+        process.finish();
+        assert_eq!(counters.waker_unread, 0);
+        let wakers = |who: &str| {
+            let of_who = tally.wakers.iter().filter(|(goid, _)| *goid == ids[who]);
+            let wakers: BTreeSet<u64> = of_who.map(|(_, waker)| *waker).collect();
+            wakers.into_iter().collect::<Vec<_>>()
+        };
+        println!("go {version}: {} wake-ups, each by whom it should be", tally.wakers.len());
+        assert_eq!(wakers("sleeper"), [0], "timers are no goroutine");
+        assert_eq!(wakers("deadline"), [0], "read deadlines are no goroutine");
+        assert_eq!(wakers("receiver"), [ids["sender"]]);
+        assert_eq!(wakers("locker"), [ids["unlocker"]]);
     }
-    println!("wake-ups by goroutine and waker: {seen:?} of {ids:?}");
-    let wakers = |who: &str| {
-        let mut wakers: Vec<u64> = seen[&ids[who]].keys().copied().collect();
-        wakers.sort_unstable();
-        wakers
-    };
-    assert_eq!(wakers("sleeper"), [0], "timers are no goroutine");
-    assert_eq!(wakers("deadline"), [0], "read deadlines are no goroutine");
-    assert_eq!(wakers("receiver"), [ids["sender"]]);
-    assert_eq!(wakers("locker"), [ids["unlocker"]]);
 }
 
 #[test]
