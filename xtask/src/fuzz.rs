@@ -2,14 +2,15 @@
 //! instrumentation that nothing else needs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::go::{self, Variant};
 use crate::progress::step;
-use crate::setup::{self, Need};
-use crate::{go, run};
+use crate::run;
+use crate::setup::{self, Need, versions};
 
 /// As cargo-fuzz sets them: coverage counters and compare tracing, and checks that release builds leave out.
 const FLAGS: &[&str] = &[
@@ -97,7 +98,7 @@ pub fn targets() -> Result<Vec<String>> {
 /// # Errors
 /// If one does not build.
 pub fn build() -> Result<()> {
-    setup::ensure(&[Need::Bpf, Need::Fuzzer])?;
+    setup::ensure(&[Need::Bpf, Need::Fuzzer, Need::Go(&[versions::GO_NEWEST])])?;
     step("Building the fuzz targets", || {
         let mut cargo = run::cargo();
         cargo.args(["build", "--release", "--target", TARGET]).current_dir(crate_dir());
@@ -117,16 +118,13 @@ pub fn one(target: &str, seconds: u64) -> Result<String> {
     for dir in [&corpus, &artifacts] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
+    seed(target, &corpus)?;
     let mut command = Command::new(target_dir().join(TARGET).join("release").join(target));
     command.arg(&corpus);
-    let seeds = crate_dir().join("seeds").join(target);
-    if seeds.is_dir() {
-        command.arg(&seeds);
-    }
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     // A parser that needs more than this for one input hangs or eats memory: that is a fault.
-    command.args(["-timeout=10", "-rss_limit_mb=1024", "-max_len=65536", "-print_final_stats=1"]);
+    command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
     let line = run::shown(&command);
     let done = command.output().with_context(|| format!("cannot run `{line}`"))?;
     let said = String::from_utf8_lossy(&done.stderr);
@@ -137,6 +135,23 @@ pub fn one(target: &str, seconds: u64) -> Result<String> {
     }
     let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     Ok(format!("{} inputs, no fault", runs.unwrap_or("?").trim()))
+}
+
+/// Puts a real input into the corpus, where one is at hand: mutations of it come further than those of nothing.
+fn seed(target: &str, corpus: &Path) -> Result<()> {
+    let real = match target {
+        "proc_maps" => PathBuf::from("/proc/self/maps"),
+        "proc_stat" => PathBuf::from("/proc/self/stat"),
+        "proc_cgroup" => PathBuf::from("/proc/self/cgroup"),
+        name if name.starts_with("go_") => {
+            go::go_build(versions::GO_NEWEST, "pingpong", Variant::Stripped)
+                .map_err(anyhow::Error::msg)?
+        }
+        _ => return Ok(()),
+    };
+    let bytes = fs::read(&real).with_context(|| format!("cannot read {}", real.display()))?;
+    let seed = corpus.join("real");
+    fs::write(&seed, bytes).with_context(|| format!("cannot write {}", seed.display()))
 }
 
 fn crate_dir() -> PathBuf {

@@ -166,7 +166,9 @@ impl Bench {
 
     fn tell(&self, changes: &mut Vec<Change>) {
         for change in changes.drain(..) {
-            let Some(view) = build::finding(self.engine.model(), change.finding()) else { continue };
+            let Some(view) = build::finding(self.engine.model(), change.finding()) else {
+                continue;
+            };
             let view = Box::new(view);
             let _ = self.outbox.send(match change {
                 Change::Opened(_) => Said::Opened(view),

@@ -108,7 +108,12 @@ impl Tracer {
         let ingest = &mut self.ingest;
         let drained = self.kernel.drain(MOST, |record| ingest.record(&record));
         if drained.malformed > 0 {
-            self.ingest.lost(LossKind::Malformed, drained.malformed, self.last_settled, clock::now());
+            self.ingest.lost(
+                LossKind::Malformed,
+                drained.malformed,
+                self.last_settled,
+                clock::now(),
+            );
         }
         drained.more
     }
@@ -167,7 +172,8 @@ impl Tracer {
         now: KTime,
     ) -> anyhow::Result<Vec<Input>> {
         let parked = self.kernel.parked(slot)?;
-        let long = parked.into_iter().filter(|p| p.ready.is_none() && now.since(p.since) >= min_wait);
+        let long =
+            parked.into_iter().filter(|p| p.ready.is_none() && now.since(p.since) >= min_wait);
         Ok(long.filter_map(|p| self.park_event(slot, &p)).collect())
     }
 

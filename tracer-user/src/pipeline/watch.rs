@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::base::{KTime, Nanos, Pid, ProcId};
+use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
 use crate::stream::{Command, EndHow, Input, LossKind, Mode};
 use crate::view::watch::{Notice, WatchSink};

@@ -8,12 +8,11 @@ use hashbrown::HashMap;
 use crate::base::{Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskState, WaitClass};
 use crate::detect::{Engine, Finding};
 use crate::model::{Model, Names, Process, Task, Waited};
-use crate::stream::{LossKind, Mode};
+use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
     DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait,
-    WakerView,
-    WallTime,
+    WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.
@@ -31,6 +30,11 @@ pub fn process(process: &Process) -> ProcessView {
     if process.groups_overflowed() {
         degraded.push("too many different places to wait at: some tasks are in no group".into());
     }
+    ProcessView { degraded, ..described(def) }
+}
+
+/// A process of which no more is known than its definition.
+pub fn described(def: &ProcessDef) -> ProcessView {
     ProcessView {
         pid: def.pid.0,
         exe: def.exe.to_string(),
@@ -38,7 +42,7 @@ pub fn process(process: &Process) -> ProcessView {
         runtime_version: def.runtime_version.to_string(),
         build: def.build.clone(),
         container: def.container.as_deref().map(Into::into),
-        degraded,
+        degraded: def.degraded.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -163,7 +163,11 @@ fn without_events_a_wait_is_at_least_as_long_as_equal_looks_reach() {
         w.look(t, t + 5, vec![waiting(5, ms(t + 1), ms(t + 2), RECEIVE, 9)]);
     }
     w.tick(9_000);
-    assert_eq!(w.waited(5), Waited::AtLeast(len(2_999)), "silence after the last look proves nothing");
+    assert_eq!(
+        w.waited(5),
+        Waited::AtLeast(len(2_999)),
+        "silence after the last look proves nothing"
+    );
     assert_eq!(w.task(5).still_looks(), 3);
 }
 
@@ -189,10 +193,8 @@ fn a_wait_older_than_the_tracer_goes_on_while_every_run_is_told() {
 #[test]
 fn the_start_that_the_runtime_wrote_down_is_exact() {
     let mut w = World::new();
-    let look = |t: u64, since| TaskLook {
-        waits_since: since,
-        ..waiting(5, ms(t), ms(t + 1), MUTEX, 9)
-    };
+    let look =
+        |t: u64, since| TaskLook { waits_since: since, ..waiting(5, ms(t), ms(t + 1), MUTEX, 9) };
     w.look(1_000, 1_010, vec![look(1_001, Some(ms(500)))]);
     assert_eq!(w.waited(5), Waited::Exact(len(501)));
     w.look(2_000, 2_010, vec![look(2_001, None)]);
@@ -270,7 +272,11 @@ fn records_that_come_late_by_a_little_are_put_where_they_belong() {
     w.birth(5, 1);
     w.ready(5, 30, 9);
     w.park(5, 20, RECEIVE, 2);
-    assert_eq!(w.task(5).state(), TaskState::Runnable, "ready is later than the park that came after it");
+    assert_eq!(
+        w.task(5).state(),
+        TaskState::Runnable,
+        "ready is later than the park that came after it"
+    );
     w.park(5, 50, SEND, 3);
     w.run(5, 40);
     assert_eq!(w.task(5).state(), TaskState::Waiting, "the run belongs before the park");

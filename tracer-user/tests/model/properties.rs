@@ -15,10 +15,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec((any::<u8>(), any::<u8>(), 0u16..2_000), 1..400)
 }
 
-fn traced(mode: Mode, min_wait: Option<Nanos>, loss: bool) -> impl Strategy<Value = Traced> {
+fn traced(modes: &[Mode], min_wait: Option<Nanos>, loss: bool) -> impl Strategy<Value = Traced> {
+    let modes = modes.to_vec();
     let loss = if loss { 2u64..20 } else { 0u64..1 };
     (loss, 1usize..9, 0u64..5, any::<u64>()).prop_map(move |(loss, shuffle, before, seed)| Traced {
-        mode,
+        modes: modes.clone(),
         min_wait,
         loss,
         shuffle,
@@ -29,11 +30,13 @@ fn traced(mode: Mode, min_wait: Option<Nanos>, loss: bool) -> impl Strategy<Valu
 
 fn any_tracing() -> impl Strategy<Value = Traced> {
     prop_oneof![
-        traced(Mode::All, None, true),
-        traced(Mode::All, None, false),
-        traced(Mode::All, Some(len(3)), true),
-        traced(Mode::Lifecycle, None, true),
-        traced(Mode::None, None, false),
+        traced(&[Mode::All], None, true),
+        traced(&[Mode::All], None, false),
+        traced(&[Mode::All], Some(len(3)), true),
+        traced(&[Mode::Lifecycle], None, true),
+        traced(&[Mode::None], None, false),
+        traced(&[Mode::All, Mode::None, Mode::All, Mode::Lifecycle], None, true),
+        traced(&[Mode::Lifecycle, Mode::All], Some(len(3)), false),
     ]
 }
 
@@ -82,8 +85,14 @@ fn assert_counts_add_up(process: &Process) {
     assert_eq!(process.groups().map(|g| g.len() as u64).sum::<u64>(), blocked);
     for group in process.groups() {
         for task in process.members(group) {
-            assert_eq!((task.spawn_site(), task.reason()), (group.key().spawn_site, group.key().reason));
-            assert_eq!((task.wait_site(), task.state()), (group.key().wait_site, group.key().state));
+            assert_eq!(
+                (task.spawn_site(), task.reason()),
+                (group.key().spawn_site, group.key().reason)
+            );
+            assert_eq!(
+                (task.wait_site(), task.state()),
+                (group.key().wait_site, group.key().state)
+            );
         }
     }
 }
@@ -132,7 +141,7 @@ proptest! {
 
     #[test]
     fn without_loss_births_deaths_states_and_waits_equal_the_truth(
-        ops in ops(), traced in traced(Mode::All, None, false)
+        ops in ops(), traced in traced(&[Mode::All], None, false)
     ) {
         let (truth, inputs) = simulate(&ops, &traced);
         let mut engine = Engine::new(settings());
@@ -199,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn lifecycle_counts_and_losses_add_up(ops in ops(), traced in traced(Mode::Lifecycle, None, true)) {
+    fn lifecycle_counts_and_losses_add_up(ops in ops(), traced in traced(&[Mode::Lifecycle], None, true)) {
         let (truth, inputs) = simulate(&ops, &traced);
         let mut engine = Engine::new(settings());
         for input in inputs {
@@ -227,7 +236,7 @@ fn the_simulated_lives_give_findings_to_judge() {
             .map(|_| (dice.roll(256) as u8, dice.roll(256) as u8, dice.roll(2_000) as u16))
             .collect();
         let traced =
-            Traced { mode: Mode::All, min_wait: None, loss: 5, shuffle: 4, before: 3, seed };
+            Traced { modes: vec![Mode::All], min_wait: None, loss: 5, shuffle: 4, before: 3, seed };
         let (_, inputs) = simulate(&ops, &traced);
         run(&inputs, |_, _, changes| {
             opened += changes.iter().filter(|c| matches!(c, Change::Opened(_))).count();

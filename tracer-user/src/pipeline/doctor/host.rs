@@ -57,7 +57,7 @@ pub fn features(f: &Features) -> Vec<CheckView> {
         |o| {
             matches!(
                 o,
-                Obstacle::NoRing { .. } | Obstacle::Refused { .. } | Obstacle::Memlock { .. }
+                Obstacle::NoRing { .. } | Obstacle::Refused { .. }
             )
         },
         || match f.ring_error {

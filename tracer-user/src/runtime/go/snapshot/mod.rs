@@ -17,7 +17,7 @@ mod task;
 
 use crate::base::{KTime, Pid, ProcId, WaitClass};
 use crate::stream::{Input, LookOutcome, LookSeq};
-use crate::symbolize::Interner;
+use crate::symbolize::SharedInterner;
 use crate::target::{ReadError, ReadMem, ThreadIds, monotonic_offset};
 
 use super::bytes::u64_at;
@@ -60,8 +60,8 @@ pub struct LookContext<'a> {
     pub look: LookSeq,
     /// CLOCK_MONOTONIC.
     pub clock: &'a dyn Fn() -> KTime,
-    /// Names that are known already, and new ones.
-    pub interner: &'a mut Interner,
+    /// Names that are known already, and new ones. Definitions of new ones are left in it.
+    pub interner: &'a SharedInterner,
     /// Takes what is found, in order.
     pub sink: &'a mut dyn FnMut(Input),
 }
@@ -113,8 +113,30 @@ impl Snapshotter {
         }
     }
 
-    /// Reads all goroutines and passes on what is found: definitions of names before their first
-    /// use, [`Input::SnapshotBegin`], a [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`].
+    /// How many goroutines there are, the runtime's own left out. Reads no stack.
+    ///
+    /// # Errors
+    /// If the memory cannot be read.
+    pub fn count(&mut self, mem: &dyn ReadMem, interner: &SharedInterner) -> Result<u64, SnapshotError> {
+        let (list, left_out) = self.list(mem)?;
+        let mut look = Look {
+            mem,
+            context: &mut LookContext { look: LookSeq(0), clock: &|| KTime(0), interner, sink: &mut |_| {} },
+            outcome: LookOutcome::default(),
+            spent: Spent { bytes: 0, deep_left: 0 },
+            semaphores: None,
+        };
+        let mut count = left_out;
+        for group in list.chunks(GROUP) {
+            for g in self.goroutines(&mut look, group)? {
+                let own = interner.with(|names| self.naming.start(g.start, names).is_system);
+                count = count.saturating_add(u64::from(!own));
+            }
+        }
+        Ok(count)
+    }
+
+    /// Reads all goroutines and passes on what is found: [`Input::SnapshotBegin`], a [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`].
     ///
     /// # Errors
     /// If the memory cannot be read any more. What was passed on until then is a snapshot without
@@ -124,7 +146,7 @@ impl Snapshotter {
         mem: &dyn ReadMem,
         context: &mut LookContext<'_>,
     ) -> Result<LookOutcome, SnapshotError> {
-        self.naming.belong_to(context.interner);
+        context.interner.with(|names| self.naming.belong_to(names));
         let began = (context.clock)();
         let (list, left_out) = self.list(mem)?;
         self.threads.refresh();
@@ -279,10 +301,10 @@ impl Snapshotter {
         seen: &[Goroutine],
     ) -> Result<Vec<Option<StackInfo>>, ReadError> {
         let pcs = self.stacks.read(look.mem, &mut self.shapes, seen, &mut look.spent)?;
-        let names = &mut *look.context.interner;
+        let names = look.context.interner;
         let stacks = pcs.into_iter().map(|pcs| {
             let pcs = pcs.filter(|pcs| !pcs.inner.is_empty())?;
-            Some(self.naming.stack(&pcs, names))
+            Some(names.with(|names| self.naming.stack(&pcs, names)))
         });
         Ok(stacks.collect())
     }
@@ -299,20 +321,22 @@ impl Snapshotter {
         look.outcome.listed = look.outcome.listed.saturating_add(1);
         look.outcome.read = look.outcome.read.saturating_add(1);
         let LookContext { interner, sink, .. } = &mut *look.context;
+        let (reason, start, spawn_site) = interner.with(|names| {
+            let reason = self.naming.reason(g.reason, names);
+            let start = self.naming.start(g.start, names);
+            (reason, start, self.naming.spawn_site(g.created_at, names))
+        });
         let known = Known {
             goroutine: g,
             details,
             stack: reading.stack,
-            reason: self.naming.reason(g.reason, interner),
-            start: self.naming.start(g.start, interner),
-            spawn_site: self.naming.spawn_site(g.created_at, interner),
+            reason,
+            start,
+            spawn_site,
             interval,
             monotonic_offset: self.monotonic_offset,
         };
         let task = known.into_look(&self.threads);
-        if interner.has_definitions() {
-            interner.take_definitions().map(Input::from).for_each(&mut *sink);
-        }
         sink(Input::SnapshotTask(Box::new(task)));
     }
 
