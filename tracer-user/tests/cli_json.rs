@@ -171,6 +171,7 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "oldest_wait_exact",
                 "youngest_wait_ns",
                 "youngest_wait_exact",
+                "waits",
                 "unchanged_looks",
                 "objects",
                 "object_count",
@@ -205,7 +206,7 @@ fn a_dump_of_many_tasks_needs_no_memory_for_its_text() {
     impl io::Write for Counting {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0 += bytes.len() as u64;
-            assert!(bytes.len() < 4096, "written in small pieces, as they are met");
+            assert!(bytes.len() <= 64 << 10, "written in pieces, as they are met");
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -217,4 +218,39 @@ fn a_dump_of_many_tasks_needs_no_memory_for_its_text() {
     let mut out = Counting(0);
     json::write_dump(&mut out, &dump, &many).unwrap();
     assert!(out.0 > 20_000 * 500);
+}
+
+/// Collects the keys of an object and of all within it; those that the target chooses are left out.
+fn all_keys(value: &Value, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                into.insert(key.clone());
+                if !matches!(key.as_str(), "settings" | "labels") {
+                    all_keys(inner, into);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| all_keys(item, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_is_documented() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let dump = views::dump();
+    let all: Vec<&TaskView> = dump.tasks.iter().collect();
+    let mut keys = std::collections::BTreeSet::new();
+    all_keys(&dump_of(&all), &mut keys);
+    all_keys(&value(|out| json::write_finding(out, &views::stuck(), Change::Opened)), &mut keys);
+    all_keys(&value(|out| json::write_summary(out, &views::summary())), &mut keys);
+    all_keys(&value(|out| json::write_ps(out, &views::ps())), &mut keys);
+    all_keys(&value(|out| json::write_doctor(out, &views::doctor())), &mut keys);
+    let missing: Vec<&String> = keys
+        .iter()
+        .filter(|k| !docs.contains(&format!("`{k}`")) && !docs.contains(&format!("\"{k}\"")))
+        .collect();
+    assert!(missing.is_empty(), "docs/json.md says nothing of {missing:?}");
 }

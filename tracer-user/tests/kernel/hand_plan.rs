@@ -95,3 +95,11 @@ pub fn plan(binary: &Path) -> ProbePlan {
     }
     ProbePlan { sites, degraded: Vec::new() }
 }
+
+/// Addresses of a function.
+pub fn range(binary: &Path, function: &str) -> std::ops::Range<u64> {
+    let bytes = std::fs::read(binary).unwrap();
+    let text = Text { file: object::File::parse(&*bytes).unwrap(), bytes: &bytes };
+    let (address, size) = text.function(function);
+    address..address + size
+}

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use loiter::base::Pid;
 use loiter::kernel::{AttachMethod, AttachTarget, Attached, Kernel, Kinds, LoadSettings};
+use loiter::runtime::go::{Detector, plan};
 use loiter::runtime::plan::ProbePlan;
 use loiter::stream::decode::RawRecord;
-use tracer_common::config::{SlotCounters, TargetConfig};
+use tracer_common::config::{NO_OFFSET, SlotCounters, TargetConfig};
 use tracer_common::event::{Birth, Wait};
 
 use crate::common::GoProc;
@@ -88,11 +90,14 @@ fn busiest<'a>(births: impl Iterator<Item = &'a Birth>) -> usize {
 /// The kernel part with one plan.
 pub struct Tracer {
     pub kernel: Kernel,
+    wakes: Wakes,
 }
 
 impl Tracer {
     pub fn load(settings: &LoadSettings) -> Self {
-        Self { kernel: Kernel::load(settings).unwrap_or_else(|e| panic!("{e}")) }
+        let kernel = Kernel::load(settings).unwrap_or_else(|e| panic!("{e}"));
+        let wakes = Wakes::of(&kernel);
+        Self { kernel, wakes }
     }
 
     pub fn attach(&mut self, process: &GoProc, binary: &Path, kinds: Kinds) -> Attached {
@@ -137,11 +142,39 @@ impl Tracer {
 
     /// Waits for the ring's fill level or a few milliseconds, as the pipeline does.
     pub fn wait(&self) {
-        use std::os::fd::AsRawFd as _;
-        let mut poll =
-            libc::pollfd { fd: self.kernel.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one structure that outlives the call.
-        unsafe { libc::poll(&raw mut poll, 1, 5) };
+        self.wakes.woken(Duration::from_millis(5));
+    }
+
+    /// Waits for the ring's fill level alone.
+    pub fn woken(&self, patience: Duration) -> bool {
+        self.wakes.woken(patience)
+    }
+}
+
+/// Waits for the wake-ups that the kernel part sends: edge-triggered, since poll(2) tells of any
+/// record that was not read.
+struct Wakes(OwnedFd);
+
+impl Wakes {
+    fn of(kernel: &Kernel) -> Self {
+        // SAFETY: no pointers.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        assert!(epoll >= 0);
+        // SAFETY: just made, nobody else has it.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        let mut event =
+            libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+        let (ring, add) = (kernel.as_raw_fd(), libc::EPOLL_CTL_ADD);
+        // SAFETY: the event outlives the call.
+        assert_eq!(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), add, ring, &raw mut event) }, 0);
+        Self(epoll)
+    }
+
+    fn woken(&self, patience: Duration) -> bool {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        let timeout = patience.as_millis() as libc::c_int;
+        // SAFETY: room for one event.
+        unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, timeout) == 1 }
     }
 }
 
@@ -153,15 +186,6 @@ pub fn all_hits(counters: &SlotCounters) -> u64 {
 /// All losses of a slot.
 pub fn all_lost(counters: &SlotCounters) -> u64 {
     counters.lost_ring_full + counters.lost_map_full + counters.lost_user_read
-}
-
-/// Whether the ring's descriptor becomes readable in time.
-pub fn readable(kernel: &Kernel, patience: Duration) -> bool {
-    use std::os::fd::AsRawFd as _;
-    let mut poll = libc::pollfd { fd: kernel.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let timeout = patience.as_millis() as libc::c_int;
-    // SAFETY: one structure that outlives the call.
-    unsafe { libc::poll(&raw mut poll, 1, timeout) == 1 }
 }
 
 /// What stands in the target's memory where the sites are.
@@ -202,7 +226,7 @@ pub fn cpu_time(pid: u32) -> Duration {
 }
 
 /// Polls for what the kernel gives no event for.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "not in time: {what}");
@@ -300,4 +324,56 @@ pub fn cost_a_round(tracer: &mut Tracer, process: &mut GoProc, slot: u16) -> (f6
     let end = look(tracer);
     let rounds = end.0 - begin.0;
     ((end.2 - begin.2) / rounds, (end.1 - begin.1) / rounds)
+}
+
+/// Runs one ignored test of this binary as nobody with a few capabilities, and gives what it says.
+/// The binaries are copied to where nobody can read them.
+pub fn without_root(capabilities: &str, test: &str, target: &GoProc) -> String {
+    let room = tempfile::Builder::new().prefix("loiter").tempdir_in("/tmp").unwrap();
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(room.path(), all.clone()).unwrap();
+    let own = room.path().join("tests");
+    let traced = room.path().join("traced");
+    std::fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
+    std::fs::copy(format!("/proc/{}/exe", target.pid()), &traced).unwrap();
+    for file in [&own, &traced] {
+        std::fs::set_permissions(file, all.clone()).unwrap();
+    }
+    let given: Vec<String> = capabilities.split(',').map(|name| format!("+{name}")).collect();
+    let given = given.join(",");
+    let done = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args([format!("--inh-caps=-all,{given}"), format!("--ambient-caps=-all,{given}")])
+        .arg(&own)
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .env("LOITER_TEST_PID", target.pid().to_string())
+        .env("LOITER_TEST_METHOD", "Multi")
+        .env("LOITER_TEST_BINARY", &traced)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = [done.stdout, done.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What the planner says of a process: file, plan, layout.
+pub fn planned(process: &GoProc) -> (AttachTarget, ProbePlan, TargetConfig) {
+    let target = AttachTarget::executable(Pid(process.pid()));
+    let program = Detector::new().detect(target.pid).unwrap();
+    let (image, source, layout) = (&program.image, &program.file, program.layout);
+    let table = plan::linked_table(image, source, layout).unwrap();
+    let plan = plan::plan(&plan::GoProgram { image, source, table: &table, layout }).unwrap();
+    let g = &layout.g;
+    let config = TargetConfig {
+        min_wait_ns: 0,
+        g_goid: g.goid,
+        g_parent: g.parent_goid.unwrap_or(NO_OFFSET),
+        g_gopc: g.gopc,
+        g_startpc: g.startpc,
+        g_waitreason: g.waitreason,
+        g_tracking_seq: g.tracking_seq,
+        g_m: g.m,
+        m_curg: layout.m.curg,
+    };
+    (target, plan, config)
 }

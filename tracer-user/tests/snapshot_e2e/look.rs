@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use loiter::base::{Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
-use loiter::object::elf::Image;
-use loiter::runtime::go::layout::Layout;
 use loiter::runtime::go::snapshot::{LookContext, Snapshotter};
-use loiter::runtime::go;
+use loiter::runtime::go::{Detector, locate};
 use loiter::stream::{Input, LookOutcome, LookSeq, TaskLook};
-use loiter::symbolize::Interner;
-use loiter::target::{FileAt, LiveMem, Maps};
+use loiter::symbolize::SharedInterner;
+use loiter::target::LiveMem;
 
 /// CLOCK_MONOTONIC.
 pub fn now() -> KTime {
@@ -74,37 +72,46 @@ pub struct Look {
 pub struct Watched {
     mem: LiveMem,
     snapshotter: Snapshotter,
-    interner: Interner,
+    interner: SharedInterner,
     pub names: Names,
     seq: u32,
 }
 
 impl Watched {
     /// Attaches to a running Go process.
-    pub fn attach(pid: u32, minor: u16) -> Self {
-        let pid = Pid(pid);
-        let file = FileAt::exe(pid).unwrap();
-        let image = Image::parse(&file).unwrap();
-        let maps = Maps::of(pid).unwrap();
-        let key = maps.programs().into_iter().find(|m| m.file.unwrap().inode == file.id().inode).unwrap().clone();
-        let bias = image.bias(key.start, key.offset).unwrap();
-        let mem = LiveMem::open(pid).unwrap();
-        let located = go::locate(&mem, &file, &image, bias, Layout::for_minor(minor).unwrap()).unwrap();
-        Self { mem, snapshotter: Snapshotter::new(ProcId(1), pid, located), interner: Interner::new(), names: Names::default(), seq: 0 }
+    pub fn attach(pid: u32) -> Self {
+        let program = Detector::new().detect(Pid(pid)).unwrap();
+        let mem = LiveMem::open(Pid(pid)).unwrap();
+        let located = locate(&mem, &program).unwrap();
+        let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
+        Self {
+            mem,
+            snapshotter,
+            interner: SharedInterner::default(),
+            names: Names::default(),
+            seq: 0,
+        }
     }
 
     /// Takes a look.
     pub fn look(&mut self) -> Look {
         let mut tasks = BTreeMap::new();
         self.seq += 1;
-        let names = &mut self.names;
-        let mut sink = |input| {
-            if let Some(task) = names.take(input) {
+        let mut inputs = Vec::new();
+        let mut sink = |input| inputs.push(input);
+        let mut context = LookContext {
+            look: LookSeq(self.seq),
+            clock: &now,
+            interner: &self.interner,
+            sink: &mut sink,
+        };
+        let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
+        let definitions = self.interner.take_definitions().into_iter().map(Input::from);
+        for input in definitions.chain(inputs) {
+            if let Some(task) = self.names.take(input) {
                 assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
             }
-        };
-        let mut context = LookContext { look: LookSeq(self.seq), clock: &now, interner: &mut self.interner, sink: &mut sink };
-        let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
+        }
         Look { tasks, outcome }
     }
 }

@@ -161,6 +161,17 @@ impl<'c> Listing<'c> {
         text
     }
 
+    /// The bytes of the instruction that begins there; empty if none does.
+    pub fn bytes(&self, address: u64) -> &'c [u8] {
+        self.index_of(address).and_then(|index| self.bytes_of(index)).unwrap_or_default()
+    }
+
+    fn bytes_of(&self, index: usize) -> Option<&'c [u8]> {
+        let step = self.step(index)?;
+        let at = usize::try_from(step.ip().checked_sub(self.start)?).ok()?;
+        self.code.get(at..at.checked_add(step.len())?)
+    }
+
     pub(super) fn index_of(&self, address: u64) -> Option<usize> {
         self.steps.binary_search_by_key(&address, Instruction::ip).ok()
     }
@@ -182,9 +193,7 @@ impl<'c> Listing<'c> {
 
     /// Whether the kernel emulates an instruction.
     pub(super) fn emulated(&self, index: usize) -> Option<Emulated> {
-        let step = self.step(index)?;
-        let at = usize::try_from(step.ip().checked_sub(self.start)?).ok()?;
-        emulated(self.code.get(at..at.checked_add(step.len())?)?)
+        emulated(self.bytes_of(index)?)
     }
 }
 

@@ -178,10 +178,9 @@ impl<'t> Func<'t> {
         usize::try_from(value_at(self.inline_index_table()?, self.size, within)?).ok()
     }
 
-    /// All entries that some instruction belongs to, in order of addresses, with repeats.
-    pub(super) fn inline_runs(&self) -> impl Iterator<Item = usize> + use<'t> {
-        let table = self.inline_index_table().unwrap_or_default();
-        Runs::new(table, self.size).filter_map(|run| usize::try_from(run.value).ok())
+    /// The runs of instructions that belong to one entry of the inline tree.
+    pub(super) fn inline_runs(&self) -> Runs<'t> {
+        Runs::new(self.inline_index_table().unwrap_or_default(), self.size)
     }
 
     /// Offset of its inline tree from `moduledata.gofunc`.

@@ -6,12 +6,15 @@ use std::borrow::Cow;
 use hashbrown::HashMap;
 
 use super::table::{Layout, text_of};
-use super::{FileLine, Func, FuncId, Table};
+use super::{FileLine, Func, FuncId, PclntabError, Table};
 use crate::object::bytes::{i32_at, u8_at, u32_at};
 
 /// Functions inlined into each other at most; the compiler stops far below. Bounds a tree that
 /// was made to go in circles.
 pub const MAX_INLINE_DEPTH: usize = 256;
+/// Runs and entries looked at in one pass over all inline tables at most: ten times what the
+/// largest programs have.
+const MAX_PASS: u64 = 128 << 20;
 
 /// One entry of an inline tree.
 #[derive(Clone, Copy, Debug)]
@@ -127,19 +130,36 @@ impl<'t> Func<'t> {
     pub fn levels(&self, pc: u64) -> Levels<'t> {
         Levels { func: *self, tree: self.inline_tree(), next_pc: Some(pc), left: MAX_INLINE_DEPTH }
     }
+}
 
-    /// Where its inline tree ends, counted from `moduledata.gofunc`. The tree does not state
-    /// its length: its entries are those that the code refers to, and their parents, which come
-    /// before them.
-    pub(super) fn inline_tree_end(&self) -> Option<u64> {
-        let tree = self.inline_tree()?;
-        let last = self.inline_runs().max()?;
-        let size = entry_size(self.table().layout());
-        Some(tree.checked_add(last.checked_add(1)?.checked_mul(size)?)? as u64)
+impl Func<'_> {
+    /// How many entries its inline tree has. The tree does not state it: its entries are those
+    /// that the code refers to, and their parents, which come before them.
+    fn tree_len(&self) -> usize {
+        let entries = self.inline_runs().filter_map(|run| usize::try_from(run.value).ok());
+        entries.max().map_or(0, |last| last.saturating_add(1))
     }
 }
 
 impl Table {
+    /// Where the last inline tree ends. Fails if the trees are larger than those of any program,
+    /// so that later passes over them end soon.
+    pub(super) fn measure_inline_trees(&self) -> Result<u64, PclntabError> {
+        let size = entry_size(self.layout()) as u64;
+        let (mut end, mut left) = (0, MAX_PASS);
+        for func in self.functions() {
+            let Some(tree) = func.inline_tree() else { continue };
+            let mut len = 0;
+            for run in func.inline_runs() {
+                left = left.checked_sub(1).ok_or(PclntabError::InlineTables)?;
+                len = len.max(u64::try_from(run.value).map_or(0, |index| index + 1));
+            }
+            left = left.checked_sub(len).ok_or(PclntabError::InlineTables)?;
+            end = end.max((tree as u64).saturating_add(len.saturating_mul(size)));
+        }
+        Ok(end)
+    }
+
     /// Finds functions that hold inlined copies of the named ones: a probe on the function
     /// itself would miss those. One pass over all inline trees.
     pub fn inlined_copies(&self, names: &[&str]) -> Vec<InlinedCopy<'_>> {
@@ -149,9 +169,8 @@ impl Table {
         let mut found = Vec::new();
         for func in self.functions() {
             let Some(tree) = func.inline_tree() else { continue };
-            let Some(last) = func.inline_runs().max() else { continue };
             let first_of_func = found.len();
-            for index in 0..=last {
+            for index in 0..func.tree_len() {
                 let Some(entry) = Entry::read(self, tree, index) else { break };
                 let name = *known.entry(entry.name).or_insert_with(|| {
                     let bytes = self.name_at(entry.name);

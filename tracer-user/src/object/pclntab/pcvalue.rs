@@ -2,8 +2,8 @@
 //! length integers, ended by a zero delta. Source: src/runtime/symtab.go, `pcvalue` and `step`.
 
 /// Steps walked at most. A step covers at least one byte of code, so the function's size bounds
-/// them as well; no function is larger than this.
-const MAX_STEPS: u64 = 16 << 20;
+/// them as well. The largest functions (generated tables, parsers) have some ten thousand.
+const MAX_STEPS: u64 = 1 << 20;
 
 /// One run: `value` holds for offsets from the previous run's end up to `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -37,6 +37,12 @@ pub enum PclntabError {
     /// More functions than the table has room for.
     #[error("Go's function table says it has {0} functions, which cannot be")]
     Count(u64),
+    /// Functions are not in order of addresses.
+    #[error("Go's function table is malformed: function {0} starts before the one in front of it")]
+    Unordered(usize),
+    /// Its inline tables are larger than those of any program.
+    #[error("Go's function table is malformed: its inline tables have no end")]
+    InlineTables,
 }
 
 /// Which of the two layouts.
@@ -71,6 +77,7 @@ impl Layout {
 pub struct Table {
     data: Bytes,
     inline_trees: Bytes,
+    inline_tree_bytes: u64,
     layout: Layout,
     count: usize,
     header_text: u64,
@@ -89,7 +96,7 @@ impl Table {
     /// none, and [`Table::with_text`] must be told (`moduledata.text`).
     ///
     /// # Errors
-    /// If it is not such a table, or is cut off.
+    /// If it is not such a table, is cut off, or its functions are not in order.
     pub fn parse(data: Bytes) -> Result<Self, PclntabError> {
         let len = data.len();
         let short = |what| PclntabError::Short(what, len);
@@ -115,9 +122,11 @@ impl Table {
             return Err(PclntabError::Count(count));
         }
         let header_text = word(2)?;
-        Ok(Table {
+        let count = usize::try_from(count).map_err(|_| PclntabError::Count(count))?;
+        check_order(data.get(functions..).unwrap_or_default(), count)?;
+        let mut table = Table {
             layout,
-            count: usize::try_from(count).map_err(|_| PclntabError::Count(count))?,
+            count,
             header_text,
             text: header_text,
             names: part(3, "list of names")?,
@@ -126,8 +135,11 @@ impl Table {
             values: part(6, "value tables")?,
             functions,
             inline_trees: Bytes::new(),
+            inline_tree_bytes: 0,
             data,
-        })
+        };
+        table.inline_tree_bytes = table.measure_inline_trees()?;
+        Ok(table)
     }
 
     /// The same table with the text section at this address: `moduledata.text`, or the same
@@ -145,6 +157,12 @@ impl Table {
     pub fn with_inline_trees(mut self, gofunc: Bytes) -> Self {
         self.inline_trees = gofunc;
         self
+    }
+
+    /// Bytes behind `moduledata.gofunc` that hold inline trees: what
+    /// [`Table::with_inline_trees`] wants. As the table says: bound it by what there is.
+    pub fn inline_tree_bytes(&self) -> u64 {
+        self.inline_tree_bytes
     }
 
     /// Which layout it has.
@@ -210,8 +228,6 @@ impl Table {
         if offset >= self.entry_offset(self.count)? {
             return None;
         }
-        // The last function whose entry is not above; a hostile table that is not in order
-        // gives some function, and the check below none.
         let (mut low, mut high) = (0usize, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -221,8 +237,7 @@ impl Table {
                 high = middle;
             }
         }
-        let func = self.get(low.checked_sub(1)?)?;
-        (pc >= func.entry() && pc < func.end()).then_some(func)
+        self.get(low.checked_sub(1)?)
     }
 
     /// All functions in order of addresses.
@@ -249,12 +264,6 @@ impl Table {
     /// All functions whose name starts so.
     pub fn with_prefix<'t>(&'t self, prefix: &'t str) -> impl Iterator<Item = Func<'t>> {
         self.functions().filter(|f| f.name_bytes().starts_with(prefix.as_bytes()))
-    }
-
-    /// Bytes behind `moduledata.gofunc` that hold inline trees: what
-    /// [`Table::with_inline_trees`] wants. One pass over all functions.
-    pub fn inline_tree_bytes(&self) -> u64 {
-        self.functions().filter_map(|f| f.inline_tree_end()).max().unwrap_or(0)
     }
 
     pub(super) fn data(&self) -> &[u8] {
@@ -290,6 +299,20 @@ impl Table {
         let tail = tail.get(..MAX_NAME.min(tail.len())).unwrap_or_default();
         memchr::memchr(0, tail).and_then(|end| tail.get(..end)).unwrap_or_default()
     }
+}
+
+/// Entries and the end behind them must not fall, so that a search finds the one function and the
+/// sizes of all functions together stay below 4 GB.
+fn check_order(list: &[u8], count: usize) -> Result<(), PclntabError> {
+    let mut last = 0;
+    for (index, entry) in list.chunks(FTAB_ENTRY).take(count.saturating_add(1)).enumerate() {
+        let entry = u32_at(entry, 0).ok_or(PclntabError::Count(count as u64))?;
+        if entry < last {
+            return Err(PclntabError::Unordered(index));
+        }
+        last = entry;
+    }
+    Ok(())
 }
 
 pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {

@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(cut_path(path, 30), "/usr/…/net/http/server.go:3160");
         assert_eq!(cut_path(path, 25), "…/net/http/server.go:3160");
         assert_eq!(cut_path(path, 20), "…/server.go:3160");
-        assert_eq!(cut_path(path, 10), "se…go:3160");
+        assert_eq!(cut_path(path, 10), "ser…o:3160");
     }
 
     #[test]
