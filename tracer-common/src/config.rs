@@ -110,19 +110,19 @@ impl TargetConfig {
     /// True for each Go version from 1.19 to 1.27.
     pub const fn is_readable(&self) -> bool {
         const fn within(start: u16, field: u16, size: u16) -> bool {
-            field >= start && field % size == 0 && field - start <= WINDOW - size
+            field >= start && field.is_multiple_of(size) && field - start <= WINDOW - size
         }
         let birth = self.birth_window();
         let parent = self.g_parent == NO_OFFSET || within(birth, self.g_parent, 8);
-        self.g_goid % 8 == 0
-            && birth % 8 == 0
+        self.g_goid.is_multiple_of(8)
+            && birth.is_multiple_of(8)
             && parent
             && within(birth, self.g_gopc, 8)
             && within(birth, self.g_startpc, 8)
             && within(self.g_goid, self.g_waitreason, 1)
             && within(self.g_goid, self.g_tracking_seq, 1)
-            && self.g_m % 8 == 0
-            && self.m_curg % 8 == 0
+            && self.g_m.is_multiple_of(8)
+            && self.m_curg.is_multiple_of(8)
     }
 }
 

@@ -106,7 +106,8 @@ pub struct Wait {
     pub parked_ns: u64,
     /// When it was made runnable; 0 = not seen (the network poller does not pass `ready`).
     pub ready_ns: u64,
-    /// Goroutine that made it runnable; 0 = unknown.
+    /// Goroutine that made it runnable; 0 = unknown. Not looked for where the goroutine was runnable
+    /// again before half of `min_wait` had passed: the rest of the wait was the scheduler's.
     pub waker: u64,
     /// `g.waitreason` at the park.
     pub reason: u8,

@@ -40,7 +40,8 @@ fn a_kernel_thread_has_no_memory_to_read() {
 
 #[test]
 fn words_that_make_no_sense_are_a_usage_error() {
-    for args in [&["dump"][..], &["dump", "x"], &["watch", "1", "--events", "some"], &["nonsense"]] {
+    for args in [&["dump"][..], &["dump", "x"], &["watch", "1", "--events", "some"], &["nonsense"]]
+    {
         let (code, message) = fails(args);
         assert_eq!(code, 2, "{args:?}: {message}");
     }
@@ -58,7 +59,13 @@ fn missing_rights_are_named() {
     let mine = copy.path().join("loiter");
     std::fs::copy(loiter, &mine).expect("it can be copied");
     let output = std::process::Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+        ])
         .arg(&mine)
         .args(["watch", &target.pid().to_string(), "--events", "all"])
         .output()

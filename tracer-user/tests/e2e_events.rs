@@ -96,7 +96,8 @@ fn told(lines: &[String]) -> Vec<Told> {
 /// Start of a task's wait on CLOCK_MONOTONIC and whether it is exact, from the findings.
 fn wait_of(lines: &[Value], goid: u64) -> Option<(i64, bool)> {
     let findings = lines.iter().filter(|l| l["schema"] == "loiter.finding/1");
-    let waits = findings.flat_map(|l| l["evidence"]["waits"].as_array().cloned().unwrap_or_default());
+    let waits =
+        findings.flat_map(|l| l["evidence"]["waits"].as_array().cloned().unwrap_or_default());
     let of_task = waits.filter(|w| w["id"] == goid);
     let last = of_task.last()?;
     Some((last["since_monotonic_ns"].as_i64()?, last["exact"].as_bool()?))

@@ -81,15 +81,21 @@ fn idle_pool_workers_are_at_most_suspect() {
 fn a_leaking_service_is_found_while_it_leaks_and_its_fixed_twin_is_not() {
     or_skip!(need_root());
     let exe = or_skip!(go_build(newest(), "orders", Variant::Stripped));
-    for (twin, args) in [("leaky", &["-quota", "50"][..]), ("fixed", &["-quota", "50", "-fixed"][..])] {
+    for (twin, args) in
+        [("leaky", &["-quota", "50"][..]), ("fixed", &["-quota", "50", "-fixed"][..])]
+    {
         let (service, address) = GoProc::start_ready(&exe, args);
         let (customers, _) = GoProc::start_ready(&exe, &["-drive", &address, "-rate", "100"]);
         let watch = ["--events", "lifecycle", "--stuck-after", "3s", "--for", "15s"];
         let mut loiter = Loiter::watch(service.pid(), &watch);
         if twin == "leaky" {
-            let finding =
-                loiter.wait_line("the leak", |l| l["schema"] == "loiter.finding/1" && l["confidence"] != "suspect");
-            println!("{twin}: {} {} at {}", finding["kind"], finding["count"], finding["wait_site"]);
+            let finding = loiter.wait_line("the leak", |l| {
+                l["schema"] == "loiter.finding/1" && l["confidence"] != "suspect"
+            });
+            println!(
+                "{twin}: {} {} at {}",
+                finding["kind"], finding["count"], finding["wait_site"]
+            );
             assert_eq!(finding["wait_reason"], "chan send");
             assert!(finding["spawn_site"]["file"].as_str().is_some_and(|f| f.ends_with("main.go")));
             let (code, _, _) = loiter.interrupt();

@@ -2,14 +2,16 @@
 //! instrumentation that nothing else needs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use object::{Object as _, ObjectSection as _};
 
+use crate::go::{self, Variant};
 use crate::progress::step;
-use crate::setup::{self, Need};
-use crate::{go, run};
+use crate::run;
+use crate::setup::{self, Need, versions};
 
 /// As cargo-fuzz sets them: coverage counters and compare tracing, and checks that release builds leave out.
 const FLAGS: &[&str] = &[
@@ -27,6 +29,9 @@ const FLAGS: &[&str] = &[
 
 /// Named, so that build scripts and macros are built without the flags.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Code to begin with: some functions, bytes.
+const SOME_CODE: usize = 4096;
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(clap::Args)]
@@ -97,7 +102,7 @@ pub fn targets() -> Result<Vec<String>> {
 /// # Errors
 /// If one does not build.
 pub fn build() -> Result<()> {
-    setup::ensure(&[Need::Bpf, Need::Fuzzer])?;
+    setup::ensure(&[Need::Bpf, Need::Fuzzer, Need::Go(&[versions::GO_NEWEST])])?;
     step("Building the fuzz targets", || {
         let mut cargo = run::cargo();
         cargo.args(["build", "--release", "--target", TARGET]).current_dir(crate_dir());
@@ -117,16 +122,13 @@ pub fn one(target: &str, seconds: u64) -> Result<String> {
     for dir in [&corpus, &artifacts] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
+    seed(target, &corpus)?;
     let mut command = Command::new(target_dir().join(TARGET).join("release").join(target));
     command.arg(&corpus);
-    let seeds = crate_dir().join("seeds").join(target);
-    if seeds.is_dir() {
-        command.arg(&seeds);
-    }
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     // A parser that needs more than this for one input hangs or eats memory: that is a fault.
-    command.args(["-timeout=10", "-rss_limit_mb=1024", "-max_len=65536", "-print_final_stats=1"]);
+    command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
     let line = run::shown(&command);
     let done = command.output().with_context(|| format!("cannot run `{line}`"))?;
     let said = String::from_utf8_lossy(&done.stderr);
@@ -137,6 +139,39 @@ pub fn one(target: &str, seconds: u64) -> Result<String> {
     }
     let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     Ok(format!("{} inputs, no fault", runs.unwrap_or("?").trim()))
+}
+
+/// Puts a real input into the corpus, where one is at hand: mutations of it come further than those of nothing.
+fn seed(target: &str, corpus: &Path) -> Result<()> {
+    let bytes = match target {
+        "proc_maps" => read(Path::new("/proc/self/maps"))?,
+        "proc_stat" => read(Path::new("/proc/self/stat"))?,
+        "proc_cgroup" => read(Path::new("/proc/self/cgroup"))?,
+        "go_elf" | "go_plan" => go_program()?,
+        "go_pclntab" => section(".gopclntab")?,
+        "go_buildinfo" => section(".go.buildinfo")?,
+        "disasm" => section(".text")?.into_iter().take(SOME_CODE).collect(),
+        _ => return Ok(()),
+    };
+    let seed = corpus.join("real");
+    fs::write(&seed, bytes).with_context(|| format!("cannot write {}", seed.display()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn go_program() -> Result<Vec<u8>> {
+    let path = go::go_build(versions::GO_NEWEST, "pingpong", Variant::Stripped)
+        .map_err(anyhow::Error::msg)?;
+    read(&path)
+}
+
+fn section(name: &str) -> Result<Vec<u8>> {
+    let program = go_program()?;
+    let file = object::File::parse(&*program).context("the Go program is no ELF file")?;
+    let section = file.section_by_name(name).with_context(|| format!("no section {name}"))?;
+    Ok(section.data().with_context(|| format!("cannot read {name}"))?.to_vec())
 }
 
 fn crate_dir() -> PathBuf {

@@ -256,8 +256,11 @@ fn made_ready(hit: &Hit) -> Result<(), Unreadable> {
     // SAFETY: a map value; nobody else writes it now, see `remember`.
     unsafe {
         if (*entry).parked_ns != 0 && (*entry).ready_ns == 0 {
-            let waker = waker(hit);
-            (&raw mut (*entry).waker).write_volatile(waker);
+            // The way to the waker costs more than all the rest here, and most waits are short.
+            let waited = hit.time_ns.wrapping_sub((*entry).parked_ns);
+            if waited >= hit.target.min_wait_ns / 2 {
+                (&raw mut (*entry).waker).write_volatile(waker(hit));
+            }
             (&raw mut (*entry).ready_ns).write_volatile(hit.time_ns);
         }
     }

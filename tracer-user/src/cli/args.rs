@@ -23,8 +23,9 @@ pub enum ColorWhen {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// When to use colours
+    /// When to use colours: auto, always or never; auto is at a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", global = true)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub color: ColorWhen,
 
     /// Say more about what loiter does; twice or three times for still more

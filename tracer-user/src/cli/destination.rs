@@ -69,8 +69,14 @@ impl Destination {
     /// # Errors
     /// If it could not be written; the file is then as it was.
     pub fn finish(mut self) -> anyhow::Result<()> {
+        let done = self.finish_io();
+        done.map_err(|e| self.named(&e)).context("the answer is not complete")
+    }
+
+    /// The error with the name of what could not be written.
+    fn named(&self, error: &io::Error) -> io::Error {
         let to = self.file.as_deref().map_or("stdout".to_owned(), |p| p.display().to_string());
-        self.finish_io().with_context(|| format!("cannot write to {to}"))
+        io::Error::new(error.kind(), format!("cannot write to {to}: {error}"))
     }
 
     fn finish_io(&mut self) -> io::Result<()> {
@@ -85,11 +91,13 @@ impl Destination {
 
 impl Write for Destination {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.writer()?.write(buf)
+        let written = self.writer().and_then(|w| w.write(buf));
+        written.map_err(|e| self.named(&e))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer()?.flush()
+        let flushed = self.writer().and_then(Write::flush);
+        flushed.map_err(|e| self.named(&e))
     }
 }
 
@@ -242,6 +250,14 @@ mod tests {
         to.write_all(b"gone").unwrap();
         to.finish().unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn a_full_disk_is_named_with_the_file() {
+        let mut to = Destination::new(Some(Path::new("/dev/full")), Touch::AtEnd).unwrap();
+        to.write_all(b"text").unwrap();
+        let error = format!("{:#}", to.finish().unwrap_err());
+        assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
     }
 
     #[test]

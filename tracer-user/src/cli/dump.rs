@@ -18,7 +18,7 @@ use crate::view::{DumpView, TaskView};
 #[command(after_help = "\
 Examples:
   loiter dump 4242                        what most goroutines do comes first
-  loiter dump 4242 --group-by site        one line a place, for a first look at 100 000 goroutines
+  loiter dump 4242 --group-by site        without stacks: for a first look at 100 000 goroutines
   loiter dump 4242 --match orders.        only goroutines with `orders.` in their stack
   loiter dump 4242 --full | pp            each by itself, in the shape of goroutine?debug=2
   loiter dump 4242 --format json -o dump.json")]

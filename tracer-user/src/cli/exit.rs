@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
+use crate::kernel::{KernelError, Obstacle};
 use crate::output::clean::clean;
+use crate::runtime::link::LookError;
+use crate::target::TargetError;
 use crate::target::memory::ReadError;
 
 /// How a command ended that could do its work.
@@ -65,10 +68,25 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What helps, where the messages themselves do not say it.
 fn remedy(error: &anyhow::Error) -> Option<&'static str> {
-    error.chain().find_map(|e| match e.downcast_ref::<ReadError>()? {
-        ReadError::Gone => Some("`loiter ps` lists the processes that are there now"),
-        ReadError::Denied => Some("run loiter as root, or give it CAP_SYS_PTRACE"),
-        ReadError::Unmapped { .. } | ReadError::Os(_) => None,
+    error.chain().find_map(|e| {
+        let gone = matches!(e.downcast_ref(), Some(ReadError::Gone))
+            || matches!(e.downcast_ref(), Some(LookError::Gone))
+            || matches!(e.downcast_ref(), Some(KernelError::Gone { .. }))
+            || matches!(
+                e.downcast_ref(),
+                Some(
+                    TargetError::NoSuchProcess { .. }
+                        | TargetError::Gone { .. }
+                        | TargetError::KernelThread { .. }
+                )
+            );
+        let kernel =
+            e.downcast_ref::<KernelError>().is_some() || e.downcast_ref::<Obstacle>().is_some();
+        match (gone, kernel) {
+            (true, _) => Some("`loiter ps` lists the processes that can be traced now"),
+            (_, true) => Some("`loiter doctor` tells what this kernel and these rights allow"),
+            _ => None,
+        }
     })
 }
 
@@ -114,7 +132,7 @@ mod tests {
         assert_eq!(
             words(&error),
             "error: cannot dump process 4242\ncause: the target exited meanwhile\n\
-             remedy: `loiter ps` lists the processes that are there now\n"
+             remedy: `loiter ps` lists the processes that can be traced now\n"
         );
         assert_eq!(code(&error), 3);
     }

@@ -14,6 +14,7 @@ mod values;
 mod version;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -22,7 +23,7 @@ use clap::{Parser, Subcommand};
 use self::args::Common;
 use self::destination::Destination;
 use self::exit::Outcome;
-use crate::output::text::TextOptions;
+use crate::output::text::{Color, TextOptions};
 
 /// Find the goroutines that linger in a running, unmodified Go program
 ///
@@ -84,13 +85,15 @@ impl Context {
     /// Tells something on stderr that is no part of the answer.
     fn tell(&self, message: &str) {
         if !self.quiet {
-            let message = crate::output::clean::clean(message);
-            let _nobody_listens = std::io::Write::write_fmt(
-                &mut std::io::stderr(),
-                format_args!("loiter: {message}\n"),
-            );
+            tell("loiter: ", message, "");
         }
     }
+}
+
+/// A line on stderr; if nobody listens there, it is lost.
+fn tell(before: &str, message: &str, after: &str) {
+    let message = crate::output::clean::clean(message);
+    let _nobody_listens = writeln!(std::io::stderr(), "{before}{message}{after}");
 }
 
 /// Runs the command line; the exit code tells how it went (README, "Exit codes").
@@ -126,7 +129,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
                 && values::pid(word).is_ok()
             {
-                eprintln!("\nhint: a PID comes after a command, such as `loiter diagnose {word}`");
+                tell("\nhint: a PID comes after a command, such as `loiter diagnose ", word, "`");
             }
         }
         _ => {}
@@ -151,5 +154,7 @@ fn log_to_stderr(common: &Common) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(terminal::stderr_color(common.color) == Color::Ansi)
+        .log_internal_errors(false)
         .try_init();
 }

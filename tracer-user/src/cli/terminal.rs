@@ -22,6 +22,11 @@ pub fn file_options(when: ColorWhen) -> TextOptions {
     TextOptions { width: None, color, zone: zone() }
 }
 
+/// Whether to write colours on stderr.
+pub fn stderr_color(when: ColorWhen) -> Color {
+    color(when, std::io::stderr().is_terminal(), env_word)
+}
+
 fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }

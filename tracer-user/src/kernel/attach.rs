@@ -217,7 +217,8 @@ impl Kernel {
     /// Makes exactly these kinds attached.
     ///
     /// # Errors
-    /// If a kind has no site or the kernel refuses; what was attached before that stays.
+    /// If a kind has no site or the kernel refuses: the kinds to go are gone then, and of those to
+    /// come some may be there; [`Kernel::attached_kinds`] tells.
     pub fn set_kinds(&mut self, slot: u16, kinds: Kinds) -> Result<(), KernelError> {
         let attached = self.attached_kinds(slot)?;
         let off: Vec<SiteKind> = attached.iter().filter(|kind| !kinds.contains(*kind)).collect();
@@ -345,13 +346,27 @@ fn as_io(error: &(dyn std::error::Error + 'static)) -> std::io::Error {
 
 /// Takes probes off: side by side, since the kernel waits for running programs once per link and
 /// these waits overlap.
-fn take_off(attachments: Vec<Attachment>) {
-    std::thread::scope(|scope| {
-        for attachment in attachments {
-            // Where no thread is to be had the closure is dropped here, and the probes with it.
-            let _thread = std::thread::Builder::new().spawn_scoped(scope, move || drop(attachment));
-        }
-    });
+fn take_off(mut attachments: Vec<Attachment>) {
+    /// Threads at a time.
+    const SIDE_BY_SIDE: usize = 32;
+    while !attachments.is_empty() {
+        let left = attachments.len().saturating_sub(SIDE_BY_SIDE);
+        std::thread::scope(|scope| {
+            for attachment in attachments.drain(left..) {
+                // Where no thread is to be had the closure is dropped here, and the probes with it.
+                let _thread =
+                    std::thread::Builder::new().spawn_scoped(scope, move || drop(attachment));
+            }
+        });
+    }
+}
+
+impl Drop for Kernel {
+    /// Everything would go anyway, but one after the other.
+    fn drop(&mut self) {
+        let attachments = self.slots.drain().flat_map(|target| target.attachments.into_values());
+        take_off(attachments.collect());
+    }
 }
 
 #[cfg(test)]

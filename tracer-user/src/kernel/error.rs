@@ -27,7 +27,7 @@ pub enum KernelError {
         why: String,
     },
     /// A map could not be made or used.
-    #[error("the kernel refuses the map {map}: {why}; {}", if_memory(.why))]
+    #[error("the kernel refuses the map {map}: {why}; {}", map_remedy(.why))]
     Map {
         /// Its name.
         map: &'static str,
@@ -166,9 +166,9 @@ fn log_tail(log: &str) -> String {
     format!("the verifier says: {}", log.get(start..).unwrap_or(log))
 }
 
-fn if_memory(why: &str) -> &'static str {
-    if why.contains("os error 12") || why.contains("os error 1)") {
-        "before Linux 5.11 maps count against RLIMIT_MEMLOCK: raise it (`ulimit -l unlimited`), or use a smaller ring"
+fn map_remedy(why: &str) -> &'static str {
+    if why.contains("os error 12") {
+        "memory is short, or its limit for this cgroup is: use a smaller ring"
     } else {
         "`loiter doctor` tells what this kernel allows"
     }

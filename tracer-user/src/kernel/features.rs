@@ -7,16 +7,10 @@ use std::path::Path;
 
 use super::{btf, process, sys};
 
-/// The oldest kernel that has attach cookies for uprobes.
-const FLOOR: (u32, u32) = (5, 15);
 /// Since then programs for uprobe_multi exist.
 const MULTI_SINCE: (u32, u32) = (6, 6);
 /// Since then its filter for one process is right in every release.
 const MULTI_RIGHT_SINCE: (u32, u32) = (6, 11);
-/// Before, maps count against RLIMIT_MEMLOCK.
-const MEMLOCK_UNTIL: (u32, u32) = (5, 11);
-/// Memlock needed for the default ring and maps, with room to spare.
-const MEMLOCK_NEEDED: u64 = 64 << 20;
 /// Longest kernel log that is searched for the signature of a sandbox.
 const MOST_LOG_BYTES: usize = 64 << 10;
 
@@ -118,6 +112,9 @@ pub struct Features {
     pub initial_pid_namespace: bool,
     /// Whether a seccomp filter is on this process.
     pub seccomp: bool,
+    /// Attach cookies, which tell targets and sites apart: Linux 5.15, or backported. False also
+    /// where the rights to try are missing.
+    pub cookies: bool,
     /// Why bpf(2) cannot make a ring: error number; None = it can.
     pub ring_error: Option<i32>,
     /// The kernel's own types are there.
@@ -132,8 +129,6 @@ pub struct Features {
     pub sandbox: Option<Sandbox>,
     /// `kernel.unprivileged_bpf_disabled`, where it exists: 0 = also users without rights may load.
     pub unprivileged_bpf_disabled: Option<u8>,
-    /// RLIMIT_MEMLOCK in bytes; None = no limit.
-    pub memlock: Option<u64>,
 }
 
 /// Why probes cannot be used at all.
@@ -147,7 +142,7 @@ pub enum Obstacle {
     GVisor,
     /// Too old.
     #[error(
-        "Linux {release} is too old: probes need 5.15 or later (attach cookies); \
+        "Linux {release} has no attach cookies for probes: 5.15 or later is needed; \
          `--events none` works with snapshots alone"
     )]
     TooOld {
@@ -170,15 +165,6 @@ pub enum Obstacle {
          initial one (without `--userns`, hostUsers: true)"
     )]
     UserNamespace,
-    /// A limit on locked memory.
-    #[error(
-        "the limit on locked memory is {limit} bytes, and before Linux 5.11 maps count against it; \
-         `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit"
-    )]
-    Memlock {
-        /// The limit.
-        limit: u64,
-    },
     /// bpf(2) is forbidden although the rights are there.
     #[error(
         "bpf(2) is refused ({}) although the capabilities are there: {}",
@@ -263,6 +249,7 @@ impl Features {
             initial_user_namespace: is_initial_map(&uid_map),
             initial_pid_namespace: process::in_initial_pid_namespace().unwrap_or(true),
             seccomp: status_hex(&status, "Seccomp:").is_some_and(|mode| mode != 0),
+            cookies: aya::features().bpf_cookie(),
             ring_error: sys::try_ring(super::page_size()).err().and_then(|e| e.raw_os_error()),
             btf: Path::new(btf::PATH).exists(),
             uprobes: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
@@ -276,7 +263,6 @@ impl Features {
             )
             .ok()
             .and_then(|text| text.trim().parse().ok()),
-            memlock: memlock(),
             kernel,
         }
     }
@@ -287,21 +273,12 @@ impl Features {
         if self.sandbox == Some(Sandbox::GVisor) {
             return vec![Obstacle::GVisor];
         }
-        if self.kernel.number < FLOOR && self.kernel.number != (0, 0) {
-            found.push(Obstacle::TooOld { release: self.kernel.text.clone() });
-        }
         let names = self.capabilities.missing();
         let complete = names.is_empty();
         if !complete {
             found.push(Obstacle::Capabilities { names });
         } else if !self.initial_user_namespace {
             found.push(Obstacle::UserNamespace);
-        }
-        if let Some(limit) = self.memlock
-            && self.kernel.number < MEMLOCK_UNTIL
-            && limit < MEMLOCK_NEEDED
-        {
-            found.push(Obstacle::Memlock { limit });
         }
         match self.ring_error {
             Some(errno @ (libc::EPERM | libc::EACCES))
@@ -310,7 +287,13 @@ impl Features {
                 found.push(Obstacle::Refused { errno, seccomp: self.seccomp });
             }
             Some(libc::EPERM | libc::EACCES) | None => {}
+            Some(libc::EINVAL) => {
+                found.push(Obstacle::TooOld { release: self.kernel.text.clone() });
+            }
             Some(errno) => found.push(Obstacle::NoRing { errno }),
+        }
+        if !self.cookies && complete && self.ring_error.is_none() {
+            found.push(Obstacle::TooOld { release: self.kernel.text.clone() });
         }
         if !self.uprobes && self.multi == MultiSupport::Absent {
             found.push(Obstacle::NoUprobes);
@@ -401,13 +384,6 @@ fn kernel_log() -> String {
     String::from_utf8_lossy(&log).into_owned()
 }
 
-fn memlock() -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure outlives the call.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,6 +396,7 @@ mod tests {
             initial_user_namespace: true,
             initial_pid_namespace: true,
             seccomp: false,
+            cookies: true,
             ring_error: None,
             btf: true,
             uprobes: true,
@@ -427,7 +404,6 @@ mod tests {
             lockdown: Lockdown::Off,
             sandbox: None,
             unprivileged_bpf_disabled: Some(2),
-            memlock: Some(8 << 20),
         }
     }
 
@@ -439,15 +415,22 @@ mod tests {
 
     #[test]
     fn the_floor_is_said_clearly() {
-        let old = Features { kernel: release_of("5.10.0-33-amd64"), ..fine() };
+        let old = Features { kernel: release_of("5.10.0-33-amd64"), cookies: false, ..fine() };
         let Some(obstacle) = old.obstacles().into_iter().next() else { panic!() };
         let text = obstacle.to_string();
         assert!(text.contains("5.10.0-33-amd64") && text.contains("5.15"), "{text}");
     }
 
     #[test]
+    fn a_vendor_kernel_with_an_old_number_and_the_feature_is_taken() {
+        let vendor = Features { kernel: release_of("5.14.0-503.el9.x86_64"), ..fine() };
+        assert_eq!(vendor.obstacles(), []);
+    }
+
+    #[test]
     fn the_missing_capability_is_named() {
-        let effective = u64::MAX & !(1 << Capabilities::PERFMON) & !(1 << Capabilities::SYS_ADMIN);
+        let effective =
+            u64::MAX & !(1u64 << Capabilities::PERFMON) & !(1u64 << Capabilities::SYS_ADMIN);
         let poor = Features { capabilities: Capabilities { effective }, ..fine() };
         assert_eq!(poor.obstacles(), [Obstacle::Capabilities { names: vec!["CAP_PERFMON"] }]);
         assert!(poor.obstacles()[0].to_string().starts_with("CAP_PERFMON missing"));

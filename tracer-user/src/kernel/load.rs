@@ -326,7 +326,9 @@ impl Kernel {
     }
 }
 
-/// Readable when the ring's fill level has crossed one of its eighths.
+/// Signals when the ring's fill level has crossed one of its eighths, never for each record: drain on
+/// a timer too, and wait edge-triggered (as tokio's `AsyncFd` does), since poll(2) and level-triggered
+/// epoll tell of any record that was not read.
 impl AsFd for Kernel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
@@ -422,4 +424,15 @@ fn whole(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_part_can_be_handed_to_another_thread() {
+        fn sent<T: Send>() {}
+        sent::<Kernel>();
+    }
 }

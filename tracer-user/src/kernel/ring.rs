@@ -29,8 +29,7 @@ pub struct Fill {
     pub size: u64,
 }
 
-/// The reading end. Its file descriptor becomes readable when the fill level crosses one of the
-/// eighths (never for each record): drain on a timer too.
+/// The reading end.
 pub struct Ring {
     records: RingBuf<MapData>,
     positions: Positions,

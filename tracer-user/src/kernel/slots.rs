@@ -67,6 +67,11 @@ impl<T> Slots<T> {
         self.used.iter().zip(0u16..).filter_map(|(value, slot)| Some((slot, value.as_ref()?)))
     }
 
+    /// Takes what is kept for all slots in use; for the end.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.used.iter_mut().filter_map(Option::take)
+    }
+
     /// Slots that wait for the reader.
     pub fn waiting(&self) -> usize {
         self.retired.len()

@@ -50,6 +50,7 @@ impl Process {
         let number = self.counts.looks.saturating_add(1);
         self.counts.looks = number;
         let unsure = std::mem::take(&mut self.unsure);
+        self.tasks.reserve(tasks.len().min(self.limit));
         for seen in tasks {
             self.merge_task(seen, number, &unsure);
         }

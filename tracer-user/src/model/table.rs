@@ -61,6 +61,14 @@ impl TaskTable {
             .copied()
     }
 
+    /// Makes room for so many tasks in all.
+    pub fn reserve(&mut self, tasks: usize) {
+        let more = tasks.saturating_sub(self.slots.len());
+        self.slots.reserve_exact(more);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.reserve(more, |&s| slots.get(s as usize).map_or(0, |t| hasher.hash_one(t.id())));
+    }
+
     /// Adds a task that is not there yet.
     pub fn insert(&mut self, task: Task) -> u32 {
         if self.slots.len() == self.slots.capacity() {

@@ -5,6 +5,7 @@
 
 pub mod buildinfo;
 mod bytes;
+pub mod disasm;
 pub mod elf;
 pub mod fuzz;
 pub mod pclntab;

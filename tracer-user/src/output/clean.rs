@@ -18,9 +18,15 @@ pub fn is_hazardous(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}') // annotations, tags
 }
 
+/// Whether a text has nothing hazardous in it. Nearly all names are printable ASCII: that is seen
+/// without decoding characters.
+pub fn is_clean(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~')) || !text.chars().any(is_hazardous)
+}
+
 /// The text with each hazardous character written as an escape: `\t`, `\n`, `\u{1b}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hazardous) {
+    if is_clean(text) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);

@@ -1,8 +1,10 @@
 //! Tasks that do the same thing in the same place, counted together. May use: view, base, stream.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use crate::base::{Frame, TaskState};
 use crate::stream::WaitsOn;
@@ -39,7 +41,7 @@ impl<'a> Group<'a> {
 
     /// The objects waited on with the number of waiters of each, most first.
     pub fn objects(&self) -> Vec<(&'a WaitsOn, u64)> {
-        let mut counts: HashMap<&WaitsOn, u64> = HashMap::new();
+        let mut counts: HashMap<&WaitsOn, u64, RandomState> = HashMap::default();
         for task in &self.tasks {
             if !matches!(task.waits_on, WaitsOn::Unknown | WaitsOn::Timer { .. }) {
                 *counts.entry(&task.waits_on).or_default() += 1;
@@ -61,7 +63,7 @@ fn address(on: &WaitsOn) -> u64 {
 }
 
 /// Gives equal things equal small numbers.
-struct Numbers<K>(HashMap<K, u32>);
+struct Numbers<K>(HashMap<K, u32, RandomState>);
 
 impl<K: Hash + Eq> Numbers<K> {
     fn of(&mut self, key: K) -> u32 {
@@ -73,14 +75,15 @@ impl<K: Hash + Eq> Numbers<K> {
 /// Groups tasks (ordered by id), the largest group first.
 pub fn group<'a>(tasks: impl IntoIterator<Item = &'a TaskView>, by: GroupBy) -> Vec<Group<'a>> {
     // Tasks share their stacks, so most stacks are known by their address already.
-    let mut by_address: HashMap<*const Arc<Frame>, u32> = HashMap::new();
-    let mut stacks = Numbers(HashMap::new());
-    let mut keys: HashMap<(TaskState, &str, u32, Option<&Frame>), usize> = HashMap::new();
+    let mut by_address: HashMap<*const [Arc<Frame>], u32, RandomState> = HashMap::default();
+    let mut stacks = Numbers(HashMap::default());
+    let mut keys: HashMap<(TaskState, &str, u32, Option<&Frame>), usize, RandomState> =
+        HashMap::default();
     let mut groups: Vec<Group<'a>> = Vec::new();
     for task in tasks {
         let stack = match by {
             GroupBy::Stack => *by_address
-                .entry(task.frames.as_ptr())
+                .entry(Arc::as_ptr(&task.frames))
                 .or_insert_with(|| stacks.of(frames::shown(&task.frames))),
             GroupBy::Site => stacks.of(task.wait_site.as_deref().into_iter().collect()),
         };

@@ -29,3 +29,9 @@ pub fn anchor() -> Input {
 pub fn until(from: KTime, deadline: KTime) -> Duration {
     Duration::from_nanos(deadline.since(from).0)
 }
+
+/// CLOCK_BOOTTIME and, at the same moment, nanoseconds since the Unix epoch.
+pub fn boot_and_wall() -> (KTime, i64) {
+    let boot = nanos(clock_gettime(ClockId::Boottime));
+    (KTime(u64::try_from(boot).unwrap_or(0)), nanos(clock_gettime(ClockId::Realtime)))
+}

@@ -88,7 +88,13 @@ mod tests {
         let told = slot.settle(&[(LossKind::RingFull, 7)], KTime(310));
         assert_eq!(
             told,
-            [Loss { process: Some(P), kind: LossKind::RingFull, count: 7, since: KTime(200), until: KTime(310) }]
+            [Loss {
+                process: Some(P),
+                kind: LossKind::RingFull,
+                count: 7,
+                since: KTime(200),
+                until: KTime(310)
+            }]
         );
         assert!(slot.settle(&[(LossKind::RingFull, 7)], KTime(400)).is_empty());
     }

@@ -3,41 +3,23 @@
 //! May use: everything but the command line and the outputs.
 
 mod clock;
+mod doctor;
+mod dump;
+mod identity;
 mod ingest;
 mod judge;
 mod looker;
 mod losses;
+mod open;
 mod pace;
+mod ps;
 mod ready;
 pub mod settings;
 mod signals;
 mod tracer;
+mod watch;
 
-use crate::view::doctor::DoctorView;
-use crate::view::ps::PsView;
-use crate::view::watch::WatchSink;
-use crate::view::{DumpView, SummaryView};
-
-/// Placeholder until the pipeline is merged.
-pub fn ps(_: &settings::PsSettings) -> anyhow::Result<PsView> {
-    anyhow::bail!("not in this build")
-}
-/// Placeholder until the pipeline is merged.
-pub fn dump(_: &settings::DumpSettings) -> anyhow::Result<DumpView> {
-    anyhow::bail!("not in this build")
-}
-/// Placeholder until the pipeline is merged.
-pub fn watch(_: &settings::WatchSettings, _: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
-    anyhow::bail!("not in this build")
-}
-/// Placeholder until the pipeline is merged.
-pub fn diagnose(
-    _: &settings::DiagnoseSettings,
-    _: &mut dyn WatchSink,
-) -> anyhow::Result<SummaryView> {
-    anyhow::bail!("not in this build")
-}
-/// Placeholder until the pipeline is merged.
-pub fn doctor(_: &settings::DoctorSettings) -> anyhow::Result<DoctorView> {
-    anyhow::bail!("not in this build")
-}
+pub use doctor::doctor;
+pub use dump::dump;
+pub use ps::ps;
+pub use watch::{diagnose, watch};

@@ -16,7 +16,10 @@ impl EndSignals {
     /// If the handlers cannot be installed.
     pub fn new() -> anyhow::Result<Self> {
         let take = |kind| signal(kind).context("cannot install a signal handler");
-        Ok(Self { interrupt: take(SignalKind::interrupt())?, terminate: take(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: take(SignalKind::interrupt())?,
+            terminate: take(SignalKind::terminate())?,
+        })
     }
 
     /// Waits for one.

@@ -108,7 +108,12 @@ impl Tracer {
         let ingest = &mut self.ingest;
         let drained = self.kernel.drain(MOST, |record| ingest.record(&record));
         if drained.malformed > 0 {
-            self.ingest.lost(LossKind::Malformed, drained.malformed, self.last_settled, clock::now());
+            self.ingest.lost(
+                LossKind::Malformed,
+                drained.malformed,
+                self.last_settled,
+                clock::now(),
+            );
         }
         drained.more
     }
@@ -147,14 +152,6 @@ impl Tracer {
         self.ingest.take_exec()
     }
 
-    /// What a slot has counted.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn counters(&self, slot: u16) -> anyhow::Result<SlotCounters> {
-        Ok(self.kernel.counters(slot)?)
-    }
-
     /// The parks longer than `min_wait` that go on in a slot, as events: without this a wait that
     /// never ends would leave no record.
     ///
@@ -167,7 +164,8 @@ impl Tracer {
         now: KTime,
     ) -> anyhow::Result<Vec<Input>> {
         let parked = self.kernel.parked(slot)?;
-        let long = parked.into_iter().filter(|p| p.ready.is_none() && now.since(p.since) >= min_wait);
+        let long =
+            parked.into_iter().filter(|p| p.ready.is_none() && now.since(p.since) >= min_wait);
         Ok(long.filter_map(|p| self.park_event(slot, &p)).collect())
     }
 

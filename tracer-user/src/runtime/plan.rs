@@ -1,7 +1,9 @@
 //! The probe plan: which instructions to probe and where the task is at each, as data. Runtimes
-//! make plans from the binary alone; `kernel` attaches them; `doctor` shows them. May use: base.
+//! make plans from the binary alone; `kernel` attaches them; `doctor` shows them. May use: object.
 
 use std::fmt;
+
+pub use crate::object::disasm::{Emulated, Register};
 
 /// What a probe at a site tells; the kernel part's `ids::site`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,29 +49,6 @@ impl SiteKind {
     }
 }
 
-/// A general register, in x86-64 encoding order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub enum Register {
-    Rax,
-    Rcx,
-    Rdx,
-    Rbx,
-    Rsp,
-    Rbp,
-    Rsi,
-    Rdi,
-    R8,
-    R9,
-    R10,
-    R11,
-    R12,
-    R13,
-    R14,
-    R15,
-}
-
 /// Where the task's address is when the probe hits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Location {
@@ -90,23 +69,6 @@ impl Location {
             Location::Stack { words } => tracer_common::ids::loc::STACK | words,
         }
     }
-}
-
-/// The instruction under a probe: one the kernel emulates instead of single-stepping it.
-/// Source: arch/x86/kernel/uprobes.c, `branch_setup_xol_ops` and `push_setup_xol_ops`, Linux 5.15
-/// and later.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Emulated {
-    /// `nop` of one byte.
-    Nop,
-    /// `push` of a register.
-    Push,
-    /// `jmp` with a relative target.
-    Jump,
-    /// A conditional jump with a relative target.
-    Branch,
-    /// `call` with a relative target.
-    Call,
 }
 
 /// One probe.

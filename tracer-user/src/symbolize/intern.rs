@@ -1,6 +1,7 @@
 //! Ids for frames, stacks and wait reasons. Every id is defined once, before its first use.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -37,6 +38,24 @@ pub struct Interner {
     stack_frames: usize,
     refused: u64,
     fresh: Vec<Definition>,
+}
+
+/// An interner that several threads use: looks and records name the same things. Held for one
+/// name or stack at a time, so that nobody waits for a whole look.
+#[derive(Clone, Default, Debug)]
+pub struct SharedInterner(Arc<Mutex<Interner>>);
+
+impl SharedInterner {
+    /// Uses the interner.
+    pub fn with<T>(&self, use_it: impl FnOnce(&mut Interner) -> T) -> T {
+        // It is only ever added to, so a thread that panicked has left nothing half done.
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The definitions of ids given out since the last call, to be told before their first use.
+    pub fn take_definitions(&self) -> Vec<Definition> {
+        self.with(|names| names.take_definitions().collect())
+    }
 }
 
 impl Default for Interner {

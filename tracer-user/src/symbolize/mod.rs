@@ -7,7 +7,7 @@ mod intern;
 
 use crate::base::{FrameId, StackId};
 
-pub use intern::Interner;
+pub use intern::{Interner, SharedInterner};
 
 /// What a program counter on a stack points at.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

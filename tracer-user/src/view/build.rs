@@ -5,15 +5,16 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::base::{Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskState, WaitClass};
+use crate::base::{
+    Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskState, Visibility, WaitClass,
+};
 use crate::detect::{Engine, Finding};
 use crate::model::{Model, Names, Process, Task, Waited};
-use crate::stream::{LossKind, Mode};
+use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
     DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait,
-    WakerView,
-    WallTime,
+    WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.
@@ -31,6 +32,11 @@ pub fn process(process: &Process) -> ProcessView {
     if process.groups_overflowed() {
         degraded.push("too many different places to wait at: some tasks are in no group".into());
     }
+    ProcessView { degraded, ..described(def) }
+}
+
+/// A process of which no more is known than its definition.
+pub fn described(def: &ProcessDef) -> ProcessView {
     ProcessView {
         pid: def.pid.0,
         exe: def.exe.to_string(),
@@ -38,7 +44,7 @@ pub fn process(process: &Process) -> ProcessView {
         runtime_version: def.runtime_version.to_string(),
         build: def.build.clone(),
         container: def.container.as_deref().map(Into::into),
-        degraded,
+        degraded: def.degraded.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -152,6 +158,8 @@ fn spawn_sites(model: &Model, whose: &Process) -> Vec<SpawnSiteView> {
                 alive: site.alive,
             })
         })
+        // The runtime's own are in no dump either.
+        .filter(|s| s.site.visibility == Visibility::Shown)
         .filter(|s| s.births + s.deaths + s.alive > 0)
         .collect();
     let order = |s: &SpawnSiteView| std::cmp::Reverse((s.births, s.alive, s.deaths));

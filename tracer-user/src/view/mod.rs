@@ -1,10 +1,10 @@
 //! The read model: immutable, named, ready to be shown. Outputs see nothing else.
 //! May use: model, detect, stream, base.
 
+pub mod build;
 pub mod doctor;
 pub mod ps;
 pub mod watch;
-pub mod build;
 
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! Fixed views for golden tests: an order service whose consumer is gone, as it might be at three
 //! in the morning.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::sync::Arc;
 
 use loiter::base::{Frame, FrameKind, KTime, Nanos, TaskKind, TaskState, Visibility, WaitClass};
@@ -79,7 +81,7 @@ fn spawn_site() -> Arc<Frame> {
 
 fn full_channel() -> WaitsOn {
     WaitsOn::Channels(
-        [ChannelState { address: 0xc000_0a80_60, capacity: 100, length: 100, closed: false }]
+        [ChannelState { address: 0xc0_000a_8060, capacity: 100, length: 100, closed: false }]
             .into(),
     )
 }
@@ -168,7 +170,7 @@ pub fn dump() -> DumpView {
                 frame("main.(*Store).Get", "/build/orders/cmd/orders/store.go", 22),
             ]
             .into(),
-            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc000_1234_50 },
+            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_3450 },
             labels: vec![],
             ..task(id)
         }
@@ -179,8 +181,8 @@ pub fn dump() -> DumpView {
         frames: vec![frame(HOSTILE, "/build/orders/\x07evil.go", 7)].into(),
         waits_on: WaitsOn::Channels(
             [
-                ChannelState { address: 0xc000_0000_10, capacity: 0, length: 0, closed: false },
-                ChannelState { address: 0xc000_0000_20, capacity: 4, length: 1, closed: true },
+                ChannelState { address: 0xc0_0000_0010, capacity: 0, length: 0, closed: false },
+                ChannelState { address: 0xc0_0000_0020, capacity: 4, length: 1, closed: true },
                 ChannelState { address: 0, capacity: 0, length: 0, closed: false },
             ]
             .into(),
@@ -230,6 +232,16 @@ pub fn dump() -> DumpView {
     }
 }
 
+fn wait(id: u64, waited: Waited) -> TaskWait {
+    let ago = waited.known().unwrap_or_default().0;
+    TaskWait {
+        id,
+        since: WallTime(NOW.0 - i64::try_from(ago).unwrap()),
+        since_monotonic: KTime(1_000_000_000_000 - ago),
+        waited,
+    }
+}
+
 pub fn stuck() -> FindingView {
     FindingView {
         id: "5a1e0f3c9b7d2468".into(),
@@ -245,6 +257,7 @@ pub fn stuck() -> FindingView {
         wait_reason: "chan send".into(),
         wait_class: Some(WaitClass::ChanSend),
         tasks: (17..117).collect(),
+        waits: (17..19).map(|id| wait(id, Waited::Exact(Nanos::from_secs(200)))).collect(),
         count: 1204,
         oldest_wait: Waited::Exact(Nanos::from_secs(200)),
         youngest_wait: Waited::Exact(Nanos::from_secs(31)),
@@ -288,13 +301,14 @@ pub fn crowd() -> FindingView {
         wait_reason: "sync.RWMutex.RLock".into(),
         wait_class: Some(WaitClass::Lock),
         tasks: (1000..1100).collect(),
+        waits: vec![wait(1000, Waited::AtLeast(Nanos::from_secs(5)))],
         count: 23_000,
         oldest_wait: Waited::AtLeast(Nanos::from_secs(5)),
         youngest_wait: Waited::AtLeast(Nanos::from_secs(5)),
         objects: vec![
-            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc000_1234_50 }, 22_990),
-            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc000_1234_90 }, 8),
-            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc000_1234_d0 }, 1),
+            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc0_0012_3450 }, 22_990),
+            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc0_0012_3490 }, 8),
+            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_34d0 }, 1),
         ],
         object_count: 4,
         last_waker: None,

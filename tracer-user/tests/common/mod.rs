@@ -4,7 +4,6 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub mod cli;
 pub mod go;
 pub mod loiter;
 pub mod process;

@@ -54,7 +54,11 @@ impl Text<'_> {
             function: function.into(),
             address: at.ip(),
             file_offset: offset,
-            instruction: if at.mnemonic() == Mnemonic::Call { Emulated::Call } else { Emulated::Push },
+            instruction: if at.mnemonic() == Mnemonic::Call {
+                Emulated::Call
+            } else {
+                Emulated::Push
+            },
             bytes: bytes.into(),
             text: format!("{:?}", at.mnemonic()).into(),
             location: Location::Register(location),
@@ -92,9 +96,10 @@ pub fn plan(binary: &Path) -> ProbePlan {
     ProbePlan { sites, degraded: Vec::new() }
 }
 
-/// Entry address of a function, as the process sees it (executables that are not PIE).
-pub fn entry(binary: &Path, function: &str) -> u64 {
+/// Addresses of a function.
+pub fn range(binary: &Path, function: &str) -> std::ops::Range<u64> {
     let bytes = std::fs::read(binary).unwrap();
     let text = Text { file: object::File::parse(&*bytes).unwrap(), bytes: &bytes };
-    text.function(function).0
+    let (address, size) = text.function(function);
+    address..address + size
 }

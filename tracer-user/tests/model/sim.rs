@@ -11,6 +11,7 @@ use crate::world::*;
 /// Distance of looks and ticks, in operations.
 const LOOK_EVERY: usize = 40;
 const TICK_EVERY: usize = 7;
+const MODE_EVERY: usize = 60;
 
 /// One step of the schedule: who, what, how much later. Any numbers make a legal history.
 pub type Op = (u8, u8, u16);
@@ -18,7 +19,8 @@ pub type Op = (u8, u8, u16);
 /// What is traced, and how badly.
 #[derive(Clone, Debug)]
 pub struct Traced {
-    pub mode: Mode,
+    /// Which probes are on, one after the other.
+    pub modes: Vec<Mode>,
     /// Only whole waits of at least this long are told.
     pub min_wait: Option<Nanos>,
     /// Every how many-th record is lost on average; 0 = none.
@@ -72,6 +74,13 @@ impl Truth {
         let last = self.at(n, until);
         first.doing == Doing::Waiting && last.is_some_and(|l| l.at == first.at)
     }
+
+    /// Whether it waited from `since` on and did not run until `until`.
+    pub fn did_not_run(&self, n: u64, since: KTime, until: KTime) -> bool {
+        let waits = self.at(n, since).is_some_and(|m| m.doing == Doing::Waiting);
+        let ran = |m: &Moment| m.at > since && m.at <= until && m.doing == Doing::Running;
+        waits && !self.lives[&n].iter().any(ran)
+    }
 }
 
 /// A small generator of numbers (splitmix64).
@@ -95,6 +104,9 @@ pub fn simulate(ops: &[Op], traced: &Traced) -> (Truth, Vec<Input>) {
         if i % TICK_EVERY == TICK_EVERY - 1 {
             sim.plan.push((sim.now, Planned::Tick));
         }
+        if i % MODE_EVERY == MODE_EVERY - 1 {
+            sim.change_mode(i / MODE_EVERY + 1);
+        }
         if i % LOOK_EVERY == LOOK_EVERY - 1 {
             sim.plan.push((sim.now, Planned::Look));
         }
@@ -111,6 +123,7 @@ pub fn simulate(ops: &[Op], traced: &Traced) -> (Truth, Vec<Input>) {
 enum Planned {
     Tick,
     Look,
+    Mode(Mode),
 }
 
 struct Sim<'a> {
@@ -119,6 +132,8 @@ struct Sim<'a> {
     events: Vec<Event>,
     plan: Vec<(KTime, Planned)>,
     now: KTime,
+    mode: (Mode, KTime),
+    modes: Vec<(Mode, KTime)>,
     next: u64,
     dice: Dice,
 }
@@ -131,6 +146,8 @@ impl<'a> Sim<'a> {
             events: Vec::new(),
             plan: Vec::new(),
             now: ms(1),
+            mode: (traced.modes[0], ms(0)),
+            modes: Vec::new(),
             next: 100,
             dice: Dice(traced.seed),
         };
@@ -161,6 +178,16 @@ impl<'a> Sim<'a> {
         }
     }
 
+    fn change_mode(&mut self, number: usize) {
+        let mode = self.traced.modes[number % self.traced.modes.len()];
+        if mode != self.mode.0 {
+            self.now = self.now.after(Nanos(1));
+            self.mode = (mode, self.now);
+            self.modes.push(self.mode);
+            self.plan.push((self.now, Planned::Mode(mode)));
+        }
+    }
+
     fn birth(&mut self) {
         let n = self.next;
         self.next += 1;
@@ -173,8 +200,10 @@ impl<'a> Sim<'a> {
     fn goes(&mut self, n: u64, doing: Doing, reason: ReasonId) {
         let life = self.truth.lives.get_mut(&n).unwrap();
         let before = *life.last().unwrap();
-        let parked = (before.doing == Doing::Runnable && life.len() > 1).then(|| life[life.len() - 2]);
-        let seq = if before.doing == Doing::Running { before.seq.wrapping_add(1) } else { before.seq };
+        let parked =
+            (before.doing == Doing::Runnable && life.len() > 1).then(|| life[life.len() - 2]);
+        let seq =
+            if before.doing == Doing::Running { before.seq.wrapping_add(1) } else { before.seq };
         life.push(Moment { at: self.now, doing, seq, reason });
         let task = g(n);
         match doing {
@@ -186,14 +215,15 @@ impl<'a> Sim<'a> {
             }
             Doing::Running => match (self.traced.min_wait, parked) {
                 (None, _) => self.emit(EventKind::Run { task }),
-                (Some(min), Some(p)) if self.now.since(p.at) >= min => self.emit(EventKind::Waited {
-                    task,
-                    parked: p.at,
-                    ready: Some(before.at),
-                    waker: Waker::Unknown,
-                    reason: p.reason,
-                    run_seq: RunSeq(p.seq),
-                }),
+                (Some(min), Some(p)) if p.at > self.mode.1 && self.now.since(p.at) >= min => self
+                    .emit(EventKind::Waited {
+                        task,
+                        parked: p.at,
+                        ready: Some(before.at),
+                        waker: Waker::Unknown,
+                        reason: p.reason,
+                        run_seq: RunSeq(p.seq),
+                    }),
                 _ => {}
             },
         }
@@ -201,9 +231,9 @@ impl<'a> Sim<'a> {
 
     fn emit(&mut self, kind: EventKind) {
         let told = match kind {
-            EventKind::Birth { .. } | EventKind::Death { .. } => self.traced.mode >= Mode::Lifecycle,
-            EventKind::Waited { .. } => self.traced.mode == Mode::All,
-            _ => self.traced.mode == Mode::All && self.traced.min_wait.is_none(),
+            EventKind::Birth { .. } | EventKind::Death { .. } => self.mode.0 >= Mode::Lifecycle,
+            EventKind::Waited { .. } => self.mode.0 == Mode::All,
+            _ => self.mode.0 == Mode::All && self.traced.min_wait.is_none(),
         };
         if told {
             self.events.push(Event { process: P, at: self.now, tid: Tid(1), kind });
@@ -213,15 +243,15 @@ impl<'a> Sim<'a> {
     /// Events in the order of time with looks and ticks between them, then what gets lost or late.
     fn inputs(&mut self) -> Vec<Input> {
         let mut out = preamble();
-        let mode = self.traced.mode;
-        out.push(Input::ModeChange { process: P, at: ms(0), mode, why: "sim".into() });
+        out.push(mode_change(ms(0), self.traced.modes[0]));
         let events = std::mem::take(&mut self.events);
         let plan = std::mem::take(&mut self.plan);
         let mut rest = events.into_iter().peekable();
         let mut lost = Lost::default();
         for (look, (at, planned)) in plan.into_iter().enumerate() {
             // A look takes up to 3 ms; what happens meanwhile is applied before its end.
-            let t1 = if planned == Planned::Look { KTime(at.0 + self.dice.roll(3_000_000)) } else { at };
+            let t1 =
+                if planned == Planned::Look { KTime(at.0 + self.dice.roll(3_000_000)) } else { at };
             let mut window = Vec::new();
             while let Some(event) = rest.next_if(|e| e.at <= t1) {
                 if self.traced.loss > 0 && self.dice.roll(self.traced.loss) == 0 {
@@ -238,8 +268,12 @@ impl<'a> Sim<'a> {
             }
             self.write(&mut window, &mut out);
             out.extend(lost.told(t1).map(Input::Loss));
+            if planned == Planned::Look {
+                self.long_parks(t1, &mut out);
+            }
             match planned {
                 Planned::Tick => out.push(Input::Tick(t1)),
+                Planned::Mode(mode) => out.push(mode_change(t1, mode)),
                 Planned::Look => self.look(LookSeq(look as u32 + 1), at, t1, &mut out),
             }
         }
@@ -249,9 +283,36 @@ impl<'a> Sim<'a> {
     /// Writes a window out of order.
     fn write(&mut self, window: &mut Vec<Event>, out: &mut Vec<Input>) {
         while !window.is_empty() {
-            let i = if self.traced.shuffle > 1 { self.dice.roll(window.len() as u64) as usize } else { 0 };
+            let i = if self.traced.shuffle > 1 {
+                self.dice.roll(window.len() as u64) as usize
+            } else {
+                0
+            };
             out.push(Input::Event(window.remove(i)));
         }
+    }
+
+    /// With `min_wait`, the waits that go on are asked for before a look is merged.
+    fn long_parks(&self, now: KTime, out: &mut Vec<Input>) {
+        let Some(min) = self.traced.min_wait else { return };
+        let (mode, since) = self.mode_at(now);
+        if mode != Mode::All {
+            return;
+        }
+        for &n in self.truth.lives.keys() {
+            let Some(m) = self.truth.at(n, now).filter(|m| m.doing == Doing::Waiting) else {
+                continue;
+            };
+            if m.at > since && now.since(m.at) >= min {
+                let kind = EventKind::Park { task: g(n), reason: m.reason, run_seq: RunSeq(m.seq) };
+                out.push(Input::Event(Event { process: P, at: m.at, tid: Tid(1), kind }));
+            }
+        }
+    }
+
+    fn mode_at(&self, now: KTime) -> (Mode, KTime) {
+        let first = (self.traced.modes[0], ms(0));
+        self.modes.iter().copied().rev().find(|&(_, at)| at <= now).unwrap_or(first)
     }
 
     fn look(&mut self, look: LookSeq, t0: KTime, t1: KTime, out: &mut Vec<Input>) {
@@ -265,12 +326,18 @@ impl<'a> Sim<'a> {
             let r = KTime(a + self.dice.roll(b - a + 1));
             let born_before = self.truth.at(n, t0).is_some();
             let listed = born_before || self.dice.roll(2) == 0;
-            let Some(m) = self.truth.at(n, r).filter(|m| listed && m.doing != Doing::Gone) else { continue };
+            let Some(m) = self.truth.at(n, r).filter(|m| listed && m.doing != Doing::Gone) else {
+                continue;
+            };
             read += 1;
             out.push(Input::SnapshotTask(Box::new(seen(n, KTime(a), KTime(b), m))));
         }
         out.push(Input::SnapshotEnd { process: P, look, t1, outcome: complete(read) });
     }
+}
+
+fn mode_change(at: KTime, mode: Mode) -> Input {
+    Input::ModeChange { process: P, at, mode, why: "sim".into() }
 }
 
 fn seen(n: u64, t0: KTime, t1: KTime, m: Moment) -> TaskLook {
@@ -308,6 +375,12 @@ impl Lost {
     fn told(&mut self, until: KTime) -> Option<Loss> {
         let count = std::mem::take(&mut self.count);
         let since = self.before.min(self.first);
-        (count > 0).then_some(Loss { process: Some(P), kind: LossKind::RingFull, count, since, until })
+        (count > 0).then_some(Loss {
+            process: Some(P),
+            kind: LossKind::RingFull,
+            count,
+            since,
+            until,
+        })
     }
 }

@@ -154,8 +154,12 @@ impl World {
     }
 
     pub fn with(settings: Settings) -> Self {
-        let mut world =
-            Self { engine: Engine::new(settings), changes: Vec::new(), commands: Vec::new(), looks: 0 };
+        let mut world = Self {
+            engine: Engine::new(settings),
+            changes: Vec::new(),
+            commands: Vec::new(),
+            looks: 0,
+        };
         preamble().into_iter().for_each(|i| world.feed(i));
         world
     }
@@ -222,7 +226,12 @@ impl World {
     }
 
     pub fn end(&mut self, t1: u64, outcome: LookOutcome) {
-        self.feed(Input::SnapshotEnd { process: P, look: LookSeq(self.looks), t1: ms(t1), outcome });
+        self.feed(Input::SnapshotEnd {
+            process: P,
+            look: LookSeq(self.looks),
+            t1: ms(t1),
+            outcome,
+        });
     }
 
     /// A complete look.

@@ -1,7 +1,6 @@
 //! The process's own `goroutine?debug=2`, and what we saw, in one shape to be compared.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use loiter::base::{Frame, FrameId, FrameKind, StackId, TaskState, Visibility};
 use loiter::stream::TaskLook;
@@ -19,13 +18,18 @@ pub struct Shown {
     pub created: String,
 }
 
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  [{}]", self.header)?;
-        for frame in &self.frames {
-            writeln!(f, "    {frame}")?;
-        }
-        writeln!(f, "    {}", self.created)
+impl Shown {
+    /// The first lines in which two differ.
+    pub fn difference(&self, other: &Shown) -> String {
+        let lines = |shown: &Shown| {
+            let mut lines = vec![format!("[{}] {} frames", shown.header, shown.frames.len())];
+            lines.extend(shown.frames.iter().cloned());
+            lines.push(shown.created.clone());
+            lines
+        };
+        let pairs = lines(self).into_iter().zip(lines(other));
+        let different = pairs.filter(|(a, b)| a != b).take(3);
+        different.map(|(a, b)| format!("  ours {a}\n   its {b}\n")).collect()
     }
 }
 
@@ -81,19 +85,23 @@ pub fn ours(names: &Names, task: &TaskLook, go_minor: u32) -> Shown {
 }
 
 fn frames(names: &Names, stack: StackId, go_minor: u32) -> Vec<String> {
-    let shown: Vec<String> = names
-        .stack(stack)
-        .iter()
-        .map(|id| names.frame(*id))
-        .filter(|frame| frame.visibility == Visibility::Shown)
-        .map(line)
-        .collect();
-    // `src/runtime/traceback.go`: up to 1.20 the 100 innermost, later the 50 innermost and the
-    // 50 outermost.
+    let all: Vec<&Frame> = names.stack(stack).iter().map(|id| names.frame(*id)).collect();
+    let kept = if go_minor <= 20 { innermost_100(&all) } else { &all[..] };
+    let shown: Vec<String> =
+        kept.iter().filter(|f| f.visibility == Visibility::Shown).map(|f| line(f)).collect();
     match shown.len() {
-        0..=100 => shown,
-        _ if go_minor <= 20 => shown[..100].to_vec(),
-        n => [&shown[..50], &shown[n - 50..]].concat(),
+        // `traceback` of 1.21 and later: the 50 innermost and the 50 outermost that are shown.
+        n if n > 100 => [&shown[..50], &shown[n - 50..]].concat(),
+        _ => shown,
+    }
+}
+
+/// `gentraceback` of 1.19: 100 frames, hidden ones counted, inlined ones not.
+fn innermost_100<'a, 'b>(all: &'b [&'a Frame]) -> &'b [&'a Frame] {
+    let calls = all.iter().enumerate().filter(|(_, f)| f.kind == FrameKind::Call);
+    match calls.map(|(at, _)| at).nth(99) {
+        Some(last) => &all[..=last],
+        None => all,
     }
 }
 
@@ -125,7 +133,10 @@ goroutine 19 [running]:\n\tgoroutine running on other thread; stack unavailable\
     assert_eq!(all[&19], None);
     let expected = Shown {
         header: "select, locked to thread".into(),
-        frames: vec!["main.(*T[...]).wait /src/t.go:10 inlined".into(), "main.run /src/t.go:20".into()],
+        frames: vec![
+            "main.(*T[...]).wait /src/t.go:10 inlined".into(),
+            "main.run /src/t.go:20".into(),
+        ],
         created: "created by main.main in goroutine 1 /src/main.go:9".into(),
     };
     assert_eq!(all[&18].as_ref(), Some(&expected));

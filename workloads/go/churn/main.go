@@ -4,13 +4,17 @@
 //
 //	-workers N  workers that go on until the input ends (4)
 //
-// Lines: "ready cgo=BOOL". Command "count" answers "count ROUNDS". A wrong result is "FAILED ...".
+// Lines: "ready cgo=BOOL". Command "count" answers "count ROUNDS", "spawn" runs a child process and answers "spawned PID",
+// "become" turns the process into another program, which ends with the input. A wrong result is "FAILED ...".
 package main
 
 import (
 	"flag"
+	"os"
+	"os/exec"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 
 	"loiter/workloads/control"
 )
@@ -115,6 +119,14 @@ func main() {
 		switch command {
 		case "count":
 			control.Say("count %d", atomic.LoadUint64(&rounds))
+		case "spawn":
+			child := exec.Command("/bin/true")
+			if err := child.Run(); err != nil {
+				control.Fail("/bin/true: %v", err)
+			}
+			control.Say("spawned %d", child.ProcessState.Pid())
+		case "become":
+			control.Fail("become: %v", syscall.Exec("/bin/cat", []string{"cat"}, os.Environ()))
 		default:
 			control.Fail("unknown command %q", command)
 		}

@@ -3,6 +3,7 @@
 //
 //	-pairs N           pairs (1)
 //	-rounds N          rounds a pair, 0: until the input ends (0)
+//	-procs N           threads that run goroutines, 0: as many as there are CPUs (0)
 //	-cpuprofile FILE   writes a CPU profile
 //
 // Lines: "ready", "done ROUNDS NS". Command "count" answers "count ROUNDS NS": rounds so far
@@ -12,6 +13,7 @@ package main
 import (
 	"flag"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
@@ -39,8 +41,10 @@ func pong(in <-chan int, out chan<- int) {
 func main() {
 	pairs := flag.Int("pairs", 1, "pairs")
 	limit := flag.Int("rounds", 0, "rounds a pair, 0: until the input ends")
+	procs := flag.Int("procs", 0, "threads that run goroutines, 0: as many as CPUs")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile")
 	flag.Parse()
+	runtime.GOMAXPROCS(*procs)
 	if *profile != "" {
 		file, err := os.Create(*profile)
 		if err != nil {

@@ -1,38 +1,93 @@
 //! (b) What a busy web service pays: a Go HTTP server at full load that starts one goroutine a request. All ways to watch
 //! it are measured in one run, round by round, each round with a bare pair (A/A) that shows the noise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::Options;
 use super::stats::Samples;
-use super::tracer::Tracer;
+use super::tracer::{Tracer, cpu_of};
+use super::{Options, hit};
 use crate::go::{self, Variant};
 use crate::program::Workload;
 use crate::run;
 use crate::setup::versions;
 
-/// A way to watch: its name, arguments of `loiter watch`, and the share of bare requests a second that is aimed at.
+/// A way to watch: its name, and the share of bare requests a second that is aimed at.
 struct Way {
     name: &'static str,
-    args: Option<&'static [&'static str]>,
+    by: By,
     aim: Option<f64>,
 }
 
+/// What watches.
+enum By {
+    Nobody,
+    /// `loiter watch` with these arguments.
+    Loiter(&'static [&'static str]),
+    /// The bare probes of a plan, and a reader that throws the records away.
+    Plan(&'static str),
+}
+
 const WAYS: &[Way] = &[
-    Way { name: "bare", args: None, aim: None },
-    Way { name: "bare again (A/A)", args: None, aim: None },
-    Way { name: "--events none", args: Some(&["--events", "none"]), aim: Some(0.97) },
-    Way { name: "--events lifecycle", args: Some(&["--events", "lifecycle"]), aim: Some(0.72) },
-    Way { name: "--events all", args: Some(&["--events", "all"]), aim: Some(0.55) },
+    Way { name: "bare", by: By::Nobody, aim: None },
+    Way { name: "bare again (A/A)", by: By::Nobody, aim: None },
+    Way { name: "--events none", by: By::Loiter(&["--events", "none"]), aim: Some(0.97) },
+    Way { name: "--events lifecycle", by: By::Loiter(&["--events", "lifecycle"]), aim: Some(0.72) },
+    Way { name: "--events all", by: By::Loiter(&["--events", "all"]), aim: Some(0.55) },
     Way {
         name: "--events all --min-wait 1ms",
-        args: Some(&["--events", "all", "--min-wait", "1ms"]),
+        by: By::Loiter(&["--events", "all", "--min-wait", "1ms"]),
         aim: Some(0.55),
     },
+    Way { name: "our plan, records dropped", by: By::Plan("ours"), aim: None },
+    Way { name: "entry plan, records dropped", by: By::Plan("entry"), aim: None },
 ];
+
+/// What runs beside the service.
+enum Beside {
+    Nothing,
+    Loiter(Tracer),
+    Helper(Workload),
+}
+
+impl Beside {
+    fn start(programs: &Programs<'_>, by: &By, pid: u32) -> Result<Beside> {
+        Ok(match by {
+            By::Nobody => Beside::Nothing,
+            By::Loiter(args) => Beside::Loiter(Tracer::watch(programs.loiter, pid, args)?),
+            By::Plan(plan) => match hit::attach(&programs.helper, pid, Some(plan), "all")? {
+                Some(helper) => Beside::Helper(helper),
+                None => Beside::Nothing,
+            },
+        })
+    }
+
+    /// CPU time used so far, ns.
+    fn cpu(&mut self) -> Result<u64> {
+        match self {
+            Beside::Nothing => Ok(0),
+            Beside::Loiter(tracer) => tracer.cpu(),
+            Beside::Helper(helper) => cpu_of(helper.pid()),
+        }
+    }
+
+    fn end(self) -> Result<()> {
+        match self {
+            Beside::Nothing => Ok(()),
+            Beside::Loiter(tracer) => tracer.end(),
+            Beside::Helper(helper) => helper.finish(),
+        }
+    }
+}
+
+/// What is run.
+struct Programs<'a> {
+    loiter: &'a Path,
+    helper: PathBuf,
+    service: PathBuf,
+}
 
 /// What one way gave, a value a round.
 #[derive(Default)]
@@ -47,8 +102,10 @@ struct Gave {
 /// # Errors
 /// If the service, the load or loiter fails.
 pub fn run(loiter: &Path, options: &Options) -> Result<()> {
-    let exe = go::go_build(versions::GO_NEWEST, "httpd", Variant::Stripped)
-        .map_err(anyhow::Error::msg)?;
+    // The entry plan finds its functions in the symbol table, so it is left in.
+    let service =
+        go::go_build(versions::GO_NEWEST, "httpd", Variant::Default).map_err(anyhow::Error::msg)?;
+    let programs = Programs { loiter, helper: hit::build_helper()?, service };
     let mut gave: Vec<Gave> = WAYS.iter().map(|_| Gave::default()).collect();
     for round in 0..options.rounds {
         for step in 0..WAYS.len() {
@@ -56,7 +113,7 @@ pub fn run(loiter: &Path, options: &Options) -> Result<()> {
             let index = (step + round) % WAYS.len();
             if let (Some(way), Some(gave)) = (WAYS.get(index), gave.get_mut(index)) {
                 eprintln!("round {} of {}: {}", round + 1, options.rounds, way.name);
-                measure(loiter, &exe, way, options.seconds, gave)?;
+                measure(&programs, way, options.seconds, gave)?;
             }
         }
     }
@@ -64,21 +121,16 @@ pub fn run(loiter: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(loiter: &Path, exe: &Path, way: &Way, seconds: u64, gave: &mut Gave) -> Result<()> {
-    let (mut service, address) = Workload::start(exe, &[])?;
+fn measure(programs: &Programs<'_>, way: &Way, seconds: u64, gave: &mut Gave) -> Result<()> {
+    let (mut service, address) = Workload::start(&programs.service, &[])?;
     load(&address, 1)?;
-    let mut tracer = match way.args {
-        None => None,
-        Some(args) => Some(Tracer::watch(loiter, service.pid(), args)?),
-    };
+    let mut beside = Beside::start(programs, &way.by, service.pid())?;
     let before = usage(&mut service)?;
-    let tracer_before = tracer.as_mut().map_or(Ok(0), Tracer::cpu)?;
+    let tracer_before = beside.cpu()?;
     let rate = load(&address, seconds)?;
     let after = usage(&mut service)?;
-    let tracer_after = tracer.as_mut().map_or(Ok(0), Tracer::cpu)?;
-    if let Some(tracer) = tracer {
-        tracer.end()?;
-    }
+    let tracer_after = beside.cpu()?;
+    beside.end()?;
     service.finish()?;
     let requests = to_f64(after.0 - before.0);
     gave.requests.push(rate);

@@ -3,6 +3,7 @@
 
 mod attach;
 mod dump;
+mod hit;
 mod http;
 mod stats;
 mod tracer;
@@ -37,6 +38,8 @@ pub struct Options {
 /// A benchmark.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
 enum Which {
+    /// (a) Cost of one hit, at our sites and at function entries
+    Hit,
     /// (b) Requests a second of a web service that is watched
     Http,
     /// (c) Time and stall of a dump of 100 000 goroutines
@@ -47,7 +50,7 @@ enum Which {
     Memory,
 }
 
-const ALL: [Which; 4] = [Which::Http, Which::Dump, Which::Attach, Which::Memory];
+const ALL: [Which; 5] = [Which::Hit, Which::Http, Which::Dump, Which::Attach, Which::Memory];
 
 /// `cargo xtask bench`
 ///
@@ -67,6 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = if args.which.is_empty() { &ALL[..] } else { &args.which };
     for which in chosen {
         match which {
+            Which::Hit => hit::run(&args.options)?,
             Which::Http => {
                 eprintln!("A round takes about {}.", seconds(http::round_time(&args.options)));
                 http::run(&loiter, &args.options)?;

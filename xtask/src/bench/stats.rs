@@ -37,6 +37,11 @@ impl Samples {
         Samples(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
     }
 
+    /// Value by value, this one less that one.
+    pub fn minus(&self, other: &Samples) -> Samples {
+        Samples(self.0.iter().zip(&other.0).map(|(a, b)| a - b).collect())
+    }
+
     /// Each value, changed.
     pub fn map(&self, change: impl Fn(f64) -> f64) -> Samples {
         Samples(self.0.iter().copied().map(change).collect())

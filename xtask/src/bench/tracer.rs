@@ -15,7 +15,7 @@ use crate::program::Background;
 /// Longest wait until it is attached.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
 /// What `loiter watch` says on its standard error once its probes are attached and the first list is there.
-const ATTACHED: &str = "attached to pid";
+const ATTACHED: &str = "watching pid";
 
 /// A running `loiter watch`.
 pub struct Tracer {
@@ -88,7 +88,10 @@ impl Tracer {
 }
 
 /// CPU time of all threads of a process, ns (`/proc/PID/schedstat` knows one thread only).
-fn cpu_of(pid: u32) -> Result<u64> {
+///
+/// # Errors
+/// If it is gone.
+pub fn cpu_of(pid: u32) -> Result<u64> {
     let dir = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))?;
     let mut sum = 0;
@@ -101,6 +104,9 @@ fn cpu_of(pid: u32) -> Result<u64> {
 }
 
 /// A figure of `/proc/PID/status`, which is in KiB, in bytes.
+///
+/// # Errors
+/// If the process is gone, or has no such figure.
 pub fn status_bytes(pid: u32, key: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

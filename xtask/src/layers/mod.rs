@@ -17,8 +17,8 @@ use crate::go;
 const LONG_FILE: usize = 600;
 /// Longer files are errors.
 const TOO_LONG_FILE: usize = 800;
-/// Generated files say so in their first lines, and may be long.
-const GENERATED: &str = "@generated";
+/// Generated files say this in their first lines, and may be long.
+const GENERATED: &str = "do not edit";
 
 /// A rule that is broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,7 +109,9 @@ mod tests {
     fn a_file_is_too_long_only_if_a_person_wrote_it() {
         let long = "x\n".repeat(TOO_LONG_FILE + 1);
         assert!(check_length("a.rs", &long).is_some());
-        assert!(check_length("a.rs", &format!("// @generated\n{long}")).is_none());
+        assert!(
+            check_length("a.rs", &format!("//! Made by a tool; do not edit.\n{long}")).is_none()
+        );
         assert!(check_length("a.rs", &"x\n".repeat(LONG_FILE)).is_none());
     }
 }

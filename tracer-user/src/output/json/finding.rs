@@ -6,8 +6,8 @@ use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact,
 use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice};
-use crate::view::{FindingView, TaskWait};
 use crate::view::watch::{Notice, WatchSink};
+use crate::view::{FindingView, TaskWait};
 
 #[derive(serde::Serialize)]
 struct Finding<'a> {

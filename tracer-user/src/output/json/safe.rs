@@ -1,12 +1,15 @@
 //! JSON that is harmless also when it is shown on a terminal: what [`is_hazardous`] names is written
 //! as `\uXXXX`, which means the same to a program. May use: output::clean.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
-use crate::output::clean::is_hazardous;
+use crate::output::clean::{is_clean, is_hazardous};
+
+/// Bytes gathered before they are passed on.
+const GATHERED: usize = 64 << 10;
 
 struct Safe;
 
@@ -16,6 +19,9 @@ impl Formatter for Safe {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        if is_clean(fragment) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut plain = 0;
         for (at, c) in fragment.char_indices().filter(|(_, c)| is_hazardous(*c)) {
             writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;
@@ -41,9 +47,12 @@ impl Formatter for Safe {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_line(mut out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+pub fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    // JSON is written in pieces of a few bytes: they are gathered before they cross `dyn`.
+    let mut out = BufWriter::with_capacity(GATHERED, out);
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Safe))?;
-    out.write_all(b"\n")
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 #[cfg(test)]

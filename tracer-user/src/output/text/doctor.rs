@@ -57,14 +57,14 @@ fn write_checks(page: &mut Page, title: &str, checks: &[CheckView]) -> io::Resul
         let line = Line::new()
             .add(Tint::Plain, "  ")
             .add(tint, word)
-            .to_column(STATE)
+            .pad_to(STATE)
             .add(Tint::Strong, &check.name);
         let line = match &check.state {
             CheckState::Ok { detail } if !detail.is_empty() => {
-                line.to_column(NAME).add(Tint::Faint, detail)
+                line.pad_to(NAME).add(Tint::Faint, detail)
             }
             CheckState::Ok { .. } => line,
-            _ => line.to_column(NAME).add(Tint::Plain, &check.needed_for),
+            _ => line.pad_to(NAME).add(Tint::Plain, &check.needed_for),
         };
         page.line(&line)?;
         match &check.state {

@@ -9,7 +9,6 @@ use super::words::{count, counted, moment, object, wait_range};
 use crate::base::TaskState;
 use crate::output::group::{Group, GroupBy, group};
 use crate::output::{frames, wait_reason};
-use crate::stream::LookOutcome;
 use crate::view::{DumpView, TaskView};
 
 /// Most ids that a group lists.
@@ -40,7 +39,7 @@ pub fn write_dump(
     let when = moment(dump.taken_at, &options.zone);
     page.words(0, Tint::Strong, &format!("{what} at {when}, read in {}", dump.outcome.took))?;
     write_left_out(&mut page, dump, tasks)?;
-    write_outcome(&mut page, &dump.outcome)?;
+    write_outcome(&mut page, dump)?;
     for group in &groups {
         page.blank()?;
         write_group(&mut page, group, by)?;
@@ -67,7 +66,8 @@ fn write_left_out(page: &mut Page, dump: &DumpView, tasks: &[&TaskView]) -> io::
     Ok(())
 }
 
-fn write_outcome(page: &mut Page, outcome: &LookOutcome) -> io::Result<()> {
+fn write_outcome(page: &mut Page, dump: &DumpView) -> io::Result<()> {
+    let outcome = &dump.outcome;
     let notes = [
         (outcome.unreadable, "could not be read"),
         (outcome.truncated, "left out: there are more than loiter reads at once"),
@@ -75,7 +75,7 @@ fn write_outcome(page: &mut Page, outcome: &LookOutcome) -> io::Result<()> {
     ];
     for (n, what) in notes {
         if n > 0 {
-            page.words(2, Tint::Warn, &format!("{} {what}", counted(n, "task")))?;
+            page.words(2, Tint::Warn, &format!("{} {what}", counted(n, noun(&dump.process))))?;
         }
     }
     Ok(())
@@ -91,7 +91,8 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
         .add(Tint::Plain, ": ")
         .add(tint, doing);
     let (shortest, longest) = group.waits();
-    if longest.known().is_some() {
+    // "At least nothing" is what one look alone knows of most waits.
+    if longest.known().is_some_and(|n| n.0 > 0) {
         head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));
     }
     page.line(&head)?;

@@ -121,7 +121,8 @@ pub fn cut_path(path: &str, width: usize) -> String {
     };
     let lead =
         if path.starts_with('/') { format!("/{first}/…/") } else { format!("{first}/…/") };
-    let tail_within = |room: usize| {
+    let tail_within = |lead: usize| {
+        let room = width.checked_sub(lead)?;
         let mut tail = (*file).to_owned();
         for part in parts.iter().rev().skip(1) {
             if columns(&tail) + columns(part) + 1 > room {
@@ -132,14 +133,12 @@ pub fn cut_path(path: &str, width: usize) -> String {
         (columns(&tail) <= room).then_some(tail)
     };
     // The first directory is worth its place only while the file's own directory is there too.
-    if let Some(tail) =
-        tail_within(width.saturating_sub(columns(&lead))).filter(|t| t.contains('/'))
-    {
+    if let Some(tail) = tail_within(columns(&lead)).filter(|t| t.contains('/')) {
         return lead + &tail;
     }
-    match tail_within(width.saturating_sub(2)) {
+    match tail_within(2) {
         Some(tail) => format!("…/{tail}"),
-        None => cut_middle(path, width),
+        None => cut_middle(file, width),
     }
 }
 
@@ -177,7 +176,7 @@ impl Line {
 
     /// Adds spaces up to column `column`, at least one.
     #[must_use]
-    pub fn to_column(mut self, column: usize) -> Self {
+    pub fn pad_to(mut self, column: usize) -> Self {
         self.push(Tint::Plain, &" ".repeat(column.saturating_sub(self.width).max(1)));
         self
     }
@@ -309,7 +308,7 @@ impl<'a> Page<'a> {
 }
 
 fn label_line(label: &str) -> Line {
-    Line::new().add(Tint::Faint, &format!("  {label}")).to_column(LABEL)
+    Line::new().add(Tint::Faint, &format!("  {label}")).pad_to(LABEL)
 }
 
 /// Breaks words into rows of at most `room` columns; a longer word stands alone and is cut later.
@@ -355,7 +354,7 @@ mod tests {
         assert_eq!(cut_path(path, 30), "/usr/…/net/http/server.go:3160");
         assert_eq!(cut_path(path, 25), "…/net/http/server.go:3160");
         assert_eq!(cut_path(path, 20), "…/server.go:3160");
-        assert_eq!(cut_path(path, 10), "se…go:3160");
+        assert_eq!(cut_path(path, 10), "ser…o:3160");
     }
 
     #[test]

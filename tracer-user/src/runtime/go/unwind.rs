@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::bytes::u64_at;
+use crate::symbolize::{PcKind, StackPc};
 
 /// Program counters kept from the inner end of a stack.
 pub(super) const MAX_INNER: usize = 256;
@@ -26,16 +27,6 @@ pub(super) struct FrameShape {
     /// It was not called but put there by the runtime (`sigpanic`, `asyncPreempt`,
     /// `debugCallV2`): its caller stopped at its program counter, not behind a call.
     pub(super) is_injected: bool,
-}
-
-/// A program counter of a stack.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct StackPc {
-    /// The program counter.
-    pub(super) pc: u64,
-    /// Whether the frame stopped at `pc` itself; otherwise `pc` is a return address, and the line
-    /// is that of the call before it.
-    pub(super) exact: bool,
 }
 
 /// How a walk went on.
@@ -79,7 +70,7 @@ pub(super) struct Walk {
     sp: u64,
     /// End of the stack: the walk does not leave it.
     high: u64,
-    exact: bool,
+    kind: PcKind,
     walked: u64,
     inner: Vec<StackPc>,
     outer: VecDeque<StackPc>,
@@ -93,7 +84,7 @@ impl Walk {
             pc,
             sp,
             high,
-            exact: false,
+            kind: PcKind::ReturnAddress,
             walked: 0,
             inner: Vec::new(),
             outer: VecDeque::new(),
@@ -140,13 +131,13 @@ impl Walk {
             self.keep();
             self.pc = caller;
             self.sp = slot.saturating_add(8);
-            self.exact = frame.is_injected;
+            self.kind = if frame.is_injected { PcKind::Exact } else { PcKind::ReturnAddress };
         }
         Progress::Ended
     }
 
     fn keep(&mut self) {
-        let pc = StackPc { pc: self.pc, exact: self.exact };
+        let pc = StackPc { pc: self.pc, kind: self.kind };
         self.walked = self.walked.saturating_add(1);
         if self.inner.len() < MAX_INNER {
             self.inner.push(pc);
@@ -215,7 +206,8 @@ mod tests {
     #[test]
     fn the_frame_that_a_signal_stopped_is_looked_up_at_its_own_address() {
         let pcs = walk(1, &stack(&[0x77, 3, 4, TOP]));
-        let exact: Vec<u64> = pcs.inner.iter().filter(|f| f.exact).map(|f| f.pc).collect();
+        let exact: Vec<u64> =
+            pcs.inner.iter().filter(|f| f.kind == PcKind::Exact).map(|f| f.pc).collect();
         assert_eq!(exact, [3]);
     }
 

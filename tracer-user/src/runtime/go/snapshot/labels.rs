@@ -47,6 +47,13 @@ pub(super) enum LabelForm {
     Slice,
 }
 
+impl LabelForm {
+    /// That of Go 1.`minor`.
+    pub(super) const fn of(minor: u16) -> Self {
+        if minor < 24 { LabelForm::Map } else { LabelForm::Slice }
+    }
+}
+
 /// A Go string in the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Text {

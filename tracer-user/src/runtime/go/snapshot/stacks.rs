@@ -41,7 +41,7 @@ impl StackReader {
     pub(super) fn read(
         &mut self,
         mem: &dyn ReadMem,
-        shapes: &mut Shapes<'_>,
+        shapes: &mut Shapes,
         goroutines: &[Goroutine],
         spent: &mut Spent,
     ) -> Result<Vec<Option<StackPcs>>, ReadError> {
@@ -67,7 +67,7 @@ impl StackReader {
     fn round(
         &mut self,
         mem: &dyn ReadMem,
-        shapes: &mut Shapes<'_>,
+        shapes: &mut Shapes,
         goroutines: &[Goroutine],
         walks: &mut [Option<Walk>],
         from: &[(usize, u64)],
@@ -99,7 +99,7 @@ impl StackReader {
     fn deep(
         &mut self,
         mem: &dyn ReadMem,
-        shapes: &mut Shapes<'_>,
+        shapes: &mut Shapes,
         walk: &mut Walk,
         mut from: u64,
         high: u64,

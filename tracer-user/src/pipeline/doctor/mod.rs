@@ -1,0 +1,138 @@
+//! `doctor`: what this kernel and these rights allow; for a process also what would be probed and
+//! what that would cost, from hit rates counted with the probes on for a moment.
+
+mod host;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::base::{Nanos, ProcId};
+use crate::kernel::{Features, Kernel, Kinds, LoadSettings};
+use crate::runtime::plan::{ProbePlan, Site, SiteKind};
+use crate::stream::{LookSeq, Mode};
+use crate::view::build;
+use crate::view::doctor::{DoctorView, PlanGapView, SiteView, TargetPlanView};
+
+use super::clock;
+use super::open::{Opened, Probing, open};
+use super::settings::{DoctorSettings, TargetSettings};
+
+/// What one hit costs a loaded system in all: trap, program, record and its way through loiter.
+/// Measured at full load (docs: "What it costs"); an idle machine pays less.
+const COST_PER_HIT: Nanos = Nanos(2_400);
+/// The ring is emptied so often while hits are counted.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
+/// Records taken at a time.
+const MOST: usize = 100_000;
+/// While counting, no wait leaves a record.
+const NO_WAITS: Nanos = Nanos(u64::MAX);
+
+/// Says what can be traced here, what would be probed in a process, and what it would cost.
+///
+/// # Errors
+/// If the process cannot be examined. That this kernel or these rights do not allow tracing is an
+/// answer, not an error.
+pub fn doctor(settings: &DoctorSettings) -> anyhow::Result<DoctorView> {
+    let features = Features::detect();
+    let target = match &settings.target {
+        Some(target) => {
+            let can_probe = features.obstacles().is_empty();
+            Some(examine(target, settings.measure.filter(|_| can_probe))?)
+        }
+        None => None,
+    };
+    Ok(DoctorView {
+        kernel: features.kernel.text.clone(),
+        machine: std::env::consts::ARCH.to_owned(),
+        surroundings: host::surroundings(&features),
+        features: host::features(&features),
+        rights: host::rights(&features),
+        target,
+    })
+}
+
+fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<TargetPlanView> {
+    let Opened { def, mut looks, probing, .. } = open(target, ProcId(1))?;
+    let mut tasks = 0u64;
+    let look = looks.look(LookSeq(1), &clock::now, &mut |input| {
+        if let crate::stream::Input::SnapshotTask(task) = input {
+            tasks = tasks.saturating_add(u64::from(!task.system));
+        }
+    });
+    let plan = probing.plan()?;
+    let hits = match measure {
+        Some(over) => Some(count_hits(&probing, &plan, over)?),
+        None => None,
+    };
+    let site = |(index, site): (usize, &Site)| SiteView {
+        kind: site.kind.word().to_owned(),
+        mode: mode_of(site.kind),
+        function: site.function.to_string(),
+        address: site.address,
+        file_offset: site.file_offset,
+        function_offset: probing.function_offset(site),
+        instruction: site.text.to_string(),
+        location: site.location.to_string(),
+        why: site.why.to_string(),
+        hits: hits.as_ref().and_then(|(hits, _)| hits.get(index)).copied(),
+        cost_per_hit: COST_PER_HIT,
+    };
+    Ok(TargetPlanView {
+        process: build::described(&def),
+        tasks: look.is_ok().then_some(tasks),
+        look_took: look.ok().map(|outcome| outcome.took),
+        sites: plan.sites.iter().enumerate().map(site).collect(),
+        degraded: plan
+            .degraded
+            .iter()
+            .map(|gap| PlanGapView {
+                kind: gap.kind.word().to_owned(),
+                reason: gap.reason.to_string(),
+            })
+            .collect(),
+        measured_for: hits.map(|(_, over)| over),
+    })
+}
+
+/// The smallest mode that attaches a kind of site.
+const fn mode_of(kind: SiteKind) -> Mode {
+    match kind {
+        SiteKind::Birth | SiteKind::Death => Mode::Lifecycle,
+        SiteKind::Park | SiteKind::Run | SiteKind::Ready => Mode::All,
+    }
+}
+
+/// Hits of each site, and over which time. Each site has a slot of its own, so that sites of one
+/// kind are told apart.
+fn count_hits(
+    probing: &Probing,
+    plan: &ProbePlan,
+    over: Nanos,
+) -> anyhow::Result<(Vec<u64>, Nanos)> {
+    let mut kernel = Kernel::load(&LoadSettings::default())?;
+    let mut slots = Vec::with_capacity(plan.sites.len());
+    for site in &plan.sites {
+        let alone = ProbePlan { sites: vec![site.clone()], degraded: Vec::new() };
+        let kinds = Kinds::NONE.with(site.kind);
+        let config = probing.config(NO_WAITS);
+        slots.push(kernel.attach(probing.target(), &alone, kinds, config)?.slot);
+    }
+    let read = |kernel: &Kernel| -> anyhow::Result<Vec<u64>> {
+        let hits = slots.iter().map(|&slot| Ok(kernel.counters(slot)?.hits.iter().sum()));
+        hits.collect()
+    };
+    let (before, began) = (read(&kernel)?, clock::now());
+    while clock::now().since(began) < over {
+        // The records are not wanted; a full ring would make hits cheaper than they are.
+        while kernel.drain(MOST, |_| {}).more {}
+        std::thread::sleep(DRAIN_EVERY);
+    }
+    let after = read(&kernel)?;
+    let took = clock::now().since(began);
+    for slot in slots {
+        kernel.detach(slot).context("cannot take the probes off again")?;
+    }
+    let hits = after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before));
+    Ok((hits.collect(), took))
+}

@@ -1,0 +1,265 @@
+//! Opens a process: which runtime it has, where its tasks are, how to probe it. The only place of
+//! the pipeline that names a runtime; the next one is tried here beside Go.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tracer_common::config::{NO_OFFSET, TargetConfig};
+
+use crate::base::{FrameId, KTime, Nanos, Pid, ProcId, ReasonId};
+use crate::kernel::AttachTarget;
+use crate::runtime::go::layout::Layout;
+use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
+use crate::runtime::go::{Detector, GoProgram, HostedAs, locate, plan, reasons};
+use crate::runtime::link::{LookError, Looks, RecordNames};
+use crate::runtime::plan::{ProbePlan, Site};
+use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
+use crate::symbolize::go::GoSymbolizer;
+use crate::symbolize::{SharedInterner, Symbolizer as _};
+use crate::target::{LiveMem, PidFd, ReadError, container_of};
+
+use super::clock;
+use super::identity::{Fate, Identity};
+use super::settings::TargetSettings;
+
+/// An opened process.
+pub struct Opened {
+    /// What it is.
+    pub def: ProcessDef,
+    /// Takes looks at its tasks.
+    pub looks: Box<dyn Looks>,
+    /// Becomes readable when it exits.
+    pub exit: PidFd,
+    /// For probing it.
+    pub probing: Probing,
+}
+
+/// What is needed to probe an opened process.
+pub struct Probing {
+    program: GoProgram,
+    target: AttachTarget,
+    symbolizer: GoSymbolizer,
+    names: SharedInterner,
+}
+
+/// Opens a process.
+///
+/// # Errors
+/// If there is none, it may not be read, or has no runtime that is known.
+pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened> {
+    let at = clock::now();
+    let pid = settings.pid;
+    // Before anything else is read, so that what is read is that incarnation's or nothing.
+    let exit = PidFd::open(pid)?;
+    let mut detector = Detector::new();
+    if let Some(minor) = settings.assume_go {
+        detector = detector.assuming(minor.0);
+    }
+    let program = detector.detect(pid)?;
+    let identity = Identity::of(pid, program.stat.start_ticks);
+    let mem = LiveMem::open(pid)?;
+    let located = locate(&mem, &program)
+        .with_context(|| format!("process {pid} ({}) cannot be read", program.path.display()))?;
+    let names = SharedInterner::default();
+    let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
+    let probing_symbolizer = symbolizer();
+    let def = define(&program, process, at);
+    let looks = GoLooks {
+        snapshotter: Snapshotter::new(process, pid, located),
+        mem,
+        identity,
+        names: names.clone(),
+    };
+    let target = AttachTarget {
+        pid,
+        start_ticks: Some(program.stat.start_ticks),
+        binary: binary_path(&program),
+    };
+    let probing = Probing { program, target, symbolizer: probing_symbolizer, names };
+    Ok(Opened { def, looks: Box::new(looks), exit, probing })
+}
+
+/// The path under which the kernel finds the file: links of `/proc` stay right when the name of
+/// the file is gone or means another one in loiter's mount namespace.
+fn binary_path(program: &GoProgram) -> PathBuf {
+    match program.hosted_as {
+        HostedAs::Executable => PathBuf::from(format!("/proc/{}/exe", program.stat.pid)),
+        HostedAs::SharedObject => program.file.fd_path(),
+    }
+}
+
+fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
+    let pid = program.stat.pid;
+    let container = container_of(pid).ok().flatten().map(|id| id.0);
+    ProcessDef {
+        process,
+        pid,
+        start_ticks: program.stat.start_ticks,
+        at,
+        exe: program.path.to_string_lossy().into(),
+        runtime: "go".into(),
+        runtime_version: program.version.clone(),
+        build: program.build.clone(),
+        container,
+        degraded: program.degraded.clone().into(),
+    }
+}
+
+impl Probing {
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.program.stat.pid
+    }
+
+    /// The version the binary states.
+    pub fn runtime_version(&self) -> &str {
+        &self.program.version
+    }
+
+    /// Process and file to attach to.
+    pub const fn target(&self) -> &AttachTarget {
+        &self.target
+    }
+
+    /// The probes for this binary.
+    ///
+    /// # Errors
+    /// If its code is not what the runtime's should be.
+    pub fn plan(&self) -> anyhow::Result<ProbePlan> {
+        let GoProgram { image, file, layout, .. } = &self.program;
+        let failed = || format!("no probes can be planned for process {}", self.pid());
+        let table = plan::linked_table(image, file, layout).with_context(failed)?;
+        let program = plan::GoProgram { image, source: file, table: &table, layout };
+        plan::plan(&program).with_context(failed)
+    }
+
+    /// Where a site lies in its function, from the function's start.
+    pub fn function_offset(&self, site: &Site) -> Option<u64> {
+        let address = site.address.wrapping_add(self.program.bias);
+        let table = self.symbolizer.tables().first()?;
+        address.checked_sub(table.find(address)?.entry())
+    }
+
+    /// What the kernel part must know of the tasks' layout.
+    pub const fn config(&self, min_wait: Nanos) -> TargetConfig {
+        config(self.program.layout, min_wait)
+    }
+
+    /// Names for records of this process.
+    pub fn names(&self) -> Box<dyn RecordNames> {
+        Box::new(GoNames {
+            symbolizer: GoSymbolizer::new(
+                self.symbolizer.tables().to_vec(),
+                self.program.layout.rules(),
+            ),
+            layout: self.program.layout,
+            names: self.names.clone(),
+            sites: hashbrown::HashMap::default(),
+            starts: hashbrown::HashMap::default(),
+            reasons: [None; 256],
+        })
+    }
+
+    /// Definitions of ids given out since the last call: to be fed before their first use.
+    pub fn take_defs(&self) -> Vec<Input> {
+        self.names.take_definitions().into_iter().map(Input::from).collect()
+    }
+}
+
+const fn config(layout: &Layout, min_wait: Nanos) -> TargetConfig {
+    let g = &layout.g;
+    TargetConfig {
+        min_wait_ns: min_wait.0,
+        g_goid: g.goid,
+        g_parent: match g.parent_goid {
+            Some(offset) => offset,
+            None => NO_OFFSET,
+        },
+        g_gopc: g.gopc,
+        g_startpc: g.startpc,
+        g_waitreason: g.waitreason,
+        g_tracking_seq: g.tracking_seq,
+        g_m: g.m,
+        m_curg: layout.m.curg,
+    }
+}
+
+/// Looks at a Go process.
+struct GoLooks {
+    snapshotter: Snapshotter,
+    mem: LiveMem,
+    identity: Identity,
+    names: SharedInterner,
+}
+
+impl Looks for GoLooks {
+    fn look(
+        &mut self,
+        look: LookSeq,
+        clock: &dyn Fn() -> KTime,
+        sink: &mut dyn FnMut(Input),
+    ) -> Result<LookOutcome, LookError> {
+        let mut context = LookContext { look, clock, interner: &self.names, sink };
+        let found = self.snapshotter.look(&self.mem, &mut context);
+        // Also after a look that went well: what was read may have been another image's.
+        match (self.identity.fate(), found) {
+            (Fate::Gone, _) => Err(LookError::Gone),
+            (Fate::Replaced, _) => Err(LookError::OtherImage),
+            (Fate::Same, Ok(outcome)) => Ok(outcome),
+            (Fate::Same, Err(SnapshotError::Read(ReadError::Gone))) => Err(LookError::Gone),
+            (Fate::Same, Err(why)) => Err(LookError::Failed(why.to_string())),
+        }
+    }
+}
+
+/// Names for the numbers in records of a Go process. Remembers what it resolved, so that an event
+/// costs a look-up and never waits for a look that has the names.
+struct GoNames {
+    symbolizer: GoSymbolizer,
+    layout: &'static Layout,
+    names: SharedInterner,
+    sites: hashbrown::HashMap<u64, FrameId, foldhash::fast::RandomState>,
+    starts: hashbrown::HashMap<u64, FrameId, foldhash::fast::RandomState>,
+    reasons: [Option<ReasonId>; 256],
+}
+
+/// Most addresses remembered in each of the two tables.
+const MAX_REMEMBERED: usize = 1 << 18;
+
+impl RecordNames for GoNames {
+    fn spawn_site(&mut self, pc: u64) -> FrameId {
+        if let Some(&known) = self.sites.get(&pc) {
+            return known;
+        }
+        let id = self.names.with(|names| self.symbolizer.spawn_site(pc, names));
+        if self.sites.len() < MAX_REMEMBERED {
+            self.sites.insert(pc, id);
+        }
+        id
+    }
+
+    fn start(&mut self, pc: u64) -> FrameId {
+        if let Some(&known) = self.starts.get(&pc) {
+            return known;
+        }
+        let id = self.names.with(|names| self.symbolizer.start(pc, names));
+        if self.starts.len() < MAX_REMEMBERED {
+            self.starts.insert(pc, id);
+        }
+        id
+    }
+
+    fn reason(&mut self, number: u8) -> ReasonId {
+        let Some(known) = self.reasons.get_mut(usize::from(number)) else {
+            return ReasonId::UNKNOWN;
+        };
+        if let Some(id) = known {
+            return *id;
+        }
+        let id = reasons::Reason::of(self.layout, number).map_or(ReasonId::UNKNOWN, |reason| {
+            self.names.with(|names| names.reason(reason.class, reason.word))
+        });
+        *known = Some(id);
+        id
+    }
+}
