@@ -7,9 +7,8 @@ use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{noun, short};
 use super::stack::frame_lines;
 use super::words::{count, counted, mode, moment};
-use crate::base::Visibility;
 use crate::stream::LossKind;
-use crate::view::{SpawnSiteView, SummaryView};
+use crate::view::SummaryView;
 
 /// Most spawn sites listed in text.
 const SITES: usize = 8;
@@ -102,11 +101,9 @@ fn write_idle(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
     Ok(())
 }
 
-/// Where tasks come from: those the runtime creates for itself are left out, and without events
-/// there are no births to tell of.
+/// Where tasks come from; without events there are no births to tell of.
 fn write_sites(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
-    let own = |s: &&SpawnSiteView| s.site.visibility == Visibility::Shown;
-    let sites: Vec<&SpawnSiteView> = summary.spawn_sites.iter().filter(own).collect();
+    let sites = &summary.spawn_sites;
     if sites.is_empty() {
         return Ok(());
     }
