@@ -4,7 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod dump;
+mod hostile;
 mod look;
+mod real;
 mod truth;
 
 use std::collections::BTreeMap;
@@ -133,5 +135,47 @@ fn check_truth(version: &str) -> Result<(), String> {
 fn channels_locks_timers_and_labels_are_those_the_program_names() {
     for version in versions() {
         or_skip!(check_truth(version));
+    }
+}
+
+/// What stands still is told the same while all around it goroutines are born, run and die, and
+/// stacks grow.
+fn check_churn(version: &str) -> Result<(), String> {
+    const LOOKS: usize = 30;
+    let exe = go_build(version, "zoo", Variant::Stripped)?;
+    let (mut process, _) = GoProc::start_ready(&exe, &[]);
+    let mut watched = Watched::attach(process.pid());
+    let still = watched.look();
+    process.ask("churn", "ok");
+    let (mut seen, mut reread, mut unsettled) = (0, 0, 0);
+    for _ in 0..LOOKS {
+        let look = watched.look();
+        seen += look.outcome.read;
+        reread += look.outcome.reread;
+        unsettled += look.outcome.unsettled;
+        assert_eq!(look.outcome.unreadable, 0);
+        assert_eq!(look.outcome.read as usize, look.tasks.len());
+        for (id, before) in still.tasks.iter().filter(|(_, t)| t.mark.is_some() && !t.system) {
+            let now = &look.tasks[id];
+            if now.mark == before.mark {
+                assert_eq!(
+                    (now.stack, &now.waits_on, now.reason),
+                    (before.stack, &before.waits_on, before.reason)
+                );
+            }
+        }
+    }
+    println!(
+        "go {version}: {seen} goroutines in {LOOKS} looks under churn, {reread} read again, {unsettled} never stood still"
+    );
+    assert!(unsettled * 50 <= seen);
+    process.assert_alive();
+    Ok(())
+}
+
+#[test]
+fn what_stands_still_is_told_the_same_while_all_around_it_changes() {
+    for version in versions() {
+        or_skip!(check_churn(version));
     }
 }
