@@ -39,6 +39,8 @@ const GROUP: usize = 1024;
 pub const MAX_GOROUTINES: u64 = 4 << 20;
 /// How often a goroutine is read that does not stand still.
 const ATTEMPTS: usize = 3;
+/// The goroutine that runs `main` (`src/runtime/traceback.go`, `goroutineheader`, gives it no creator).
+const MAIN_GOROUTINE: u64 = 1;
 /// How often the list itself is read if it moved meanwhile.
 const LIST_ATTEMPTS: usize = 4;
 
@@ -124,14 +126,10 @@ impl Snapshotter {
         interner: &SharedInterner,
     ) -> Result<u64, SnapshotError> {
         let (list, left_out) = self.list(mem)?;
+        let (look, clock, sink) = (LookSeq(0), &|| KTime(0), &mut |_| {});
         let mut look = Look {
             mem,
-            context: &mut LookContext {
-                look: LookSeq(0),
-                clock: &|| KTime(0),
-                interner,
-                sink: &mut |_| {},
-            },
+            context: &mut LookContext { look, clock, interner, sink },
             outcome: LookOutcome::default(),
             spent: Spent { bytes: 0, deep_left: 0 },
             semaphores: None,
@@ -335,7 +333,9 @@ impl Snapshotter {
         let (reason, start, spawn_site) = interner.with(|names| {
             let reason = self.naming.reason(g.reason, names);
             let start = self.naming.start(g.start, names);
-            (reason, start, self.naming.spawn_site(g.created_at, names))
+            // The main goroutine was made by assembly: the runtime's dump names no creator either.
+            let made = if g.id == MAIN_GOROUTINE { 0 } else { g.created_at };
+            (reason, start, self.naming.spawn_site(made, names))
         });
         let known = Known {
             goroutine: g,
