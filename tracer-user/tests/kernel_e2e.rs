@@ -8,7 +8,7 @@ mod hand_plan;
 #[path = "kernel/support.rs"]
 mod support;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use common::{GoProc, Variant, go_build, or_skip};
@@ -50,6 +50,50 @@ fn every_birth_and_death_of_a_known_number_of_goroutines_is_told() {
         assert_eq!(all_hits(&counters), tally.records);
         assert_eq!(all_lost(&counters), 0);
         assert_eq!(tracer.kernel.diagnostics(), 0);
+        process.finish();
+    }
+}
+
+/// The programs read each version's own layout, at the sites that the planner chose.
+#[test]
+fn each_go_version_and_build_mode_tells_lives_and_waits() {
+    let _alone = support::alone();
+    or_skip!(common::need_bpf());
+    for (version, variant) in common::matrix() {
+        let binary = match go_build(version, "million", variant) {
+            Ok(binary) => binary,
+            Err(why) => {
+                common::skipped("each_go_version_and_build_mode_tells_lives_and_waits", &why);
+                continue;
+            }
+        };
+        let (mut process, _) = GoProc::start_ready(&binary, &["-n", "2000", "-park"]);
+        let (target, plan, config) = support::planned(&process);
+        let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+        let slot = tracer.kernel.attach(&target, &plan, Kinds::ALL, config).unwrap().slot;
+        let mut tally = Tally::default();
+        process.tell("run");
+        tracer.drain_until(&mut tally, |tally| tally.ended_at_one_site() == 2000);
+        process.wait_for("done");
+        let counters = tracer.kernel.detach(slot).unwrap().counters;
+        tracer.drain(&mut tally);
+        let wakers = tally.wakers.iter().filter(|(_, waker)| *waker != 0).count();
+        println!(
+            "go {version} {}: {} parks, {} runs, {wakers} of {} wake-ups by a goroutine, lost {}, degraded {:?}",
+            variant.name(),
+            tally.parks,
+            tally.runs,
+            tally.wakers.len(),
+            all_lost(&counters),
+            plan.degraded
+        );
+        assert_eq!((tally.born_at_one_site(), tally.ended_at_one_site()), (2000, 2000));
+        assert_eq!(all_hits(&counters), tally.records);
+        assert!(tally.parks > 100 && tally.runs >= 2000 && wakers > 100);
+        let mut parents: Vec<u64> = tally.births.values().map(|birth| birth.parent).collect();
+        parents.sort_unstable();
+        let parent = parents[parents.len() / 2];
+        assert_eq!(parent == 0, version == "1.19", "parents are kept since 1.21");
         process.finish();
     }
 }
@@ -435,36 +479,35 @@ fn a_full_map_of_parks_is_counted_exactly() {
 fn the_waker_is_the_goroutine_that_did_it_or_unknown() {
     let _alone = support::alone();
     or_skip!(common::need_bpf());
-    let binary = or_skip!(go_build(GO, "wakers", Variant::Default));
-    let (process, said) = GoProc::start_ready(&binary, &[]);
-    let ids = support::ids(&said);
-    let mut tracer = Tracer::load(&by(AttachMethod::Auto));
-    let attached = tracer.attach(&process, &binary, Kinds::ALL);
-    let mut tally = Tally::default();
-    let count = |tally: &Tally, who: &str| {
-        tally.wakers.iter().filter(|(goid, _)| *goid == ids[who]).count()
-    };
-    tracer.drain_until(&mut tally, |tally| {
-        ["sleeper", "deadline", "receiver", "locker"].iter().all(|who| count(tally, who) > 100)
-    });
-    let counters = tracer.kernel.detach(attached.slot).unwrap().counters;
-    tracer.drain(&mut tally);
-    process.finish();
-    assert_eq!(counters.waker_unread, 0);
-    let mut seen: HashMap<u64, HashMap<u64, u64>> = HashMap::new();
-    for (goid, waker) in &tally.wakers {
-        *seen.entry(*goid).or_default().entry(*waker).or_default() += 1;
+    for version in common::go::versions() {
+        let binary = or_skip!(go_build(version, "wakers", Variant::Default));
+        let (process, said) = GoProc::start_ready(&binary, &[]);
+        let ids = support::ids(&said);
+        let (target, plan, config) = support::planned(&process);
+        let mut tracer = Tracer::load(&by(AttachMethod::Auto));
+        let slot = tracer.kernel.attach(&target, &plan, Kinds::ALL, config).unwrap().slot;
+        let mut tally = Tally::default();
+        let woken = |tally: &Tally, who: &str| {
+            tally.wakers.iter().filter(|(goid, _)| *goid == ids[who]).count()
+        };
+        tracer.drain_until(&mut tally, |tally| {
+            ["sleeper", "deadline", "receiver", "locker"].iter().all(|who| woken(tally, who) > 100)
+        });
+        let counters = tracer.kernel.detach(slot).unwrap().counters;
+        tracer.drain(&mut tally);
+        process.finish();
+        assert_eq!(counters.waker_unread, 0);
+        let wakers = |who: &str| {
+            let of_who = tally.wakers.iter().filter(|(goid, _)| *goid == ids[who]);
+            let wakers: BTreeSet<u64> = of_who.map(|(_, waker)| *waker).collect();
+            wakers.into_iter().collect::<Vec<_>>()
+        };
+        println!("go {version}: {} wake-ups, each by whom it should be", tally.wakers.len());
+        assert_eq!(wakers("sleeper"), [0], "timers are no goroutine");
+        assert_eq!(wakers("deadline"), [0], "read deadlines are no goroutine");
+        assert_eq!(wakers("receiver"), [ids["sender"]]);
+        assert_eq!(wakers("locker"), [ids["unlocker"]]);
     }
-    println!("wake-ups by goroutine and waker: {seen:?} of {ids:?}");
-    let wakers = |who: &str| {
-        let mut wakers: Vec<u64> = seen[&ids[who]].keys().copied().collect();
-        wakers.sort_unstable();
-        wakers
-    };
-    assert_eq!(wakers("sleeper"), [0], "timers are no goroutine");
-    assert_eq!(wakers("deadline"), [0], "read deadlines are no goroutine");
-    assert_eq!(wakers("receiver"), [ids["sender"]]);
-    assert_eq!(wakers("locker"), [ids["unlocker"]]);
 }
 
 #[test]

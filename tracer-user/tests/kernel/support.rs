@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use loiter::base::Pid;
 use loiter::kernel::{AttachMethod, AttachTarget, Attached, Kernel, Kinds, LoadSettings};
+use loiter::runtime::go::{Detector, plan};
 use loiter::runtime::plan::ProbePlan;
 use loiter::stream::decode::RawRecord;
-use tracer_common::config::{SlotCounters, TargetConfig};
+use tracer_common::config::{NO_OFFSET, SlotCounters, TargetConfig};
 use tracer_common::event::{Birth, Wait};
 
 use crate::common::GoProc;
@@ -353,4 +354,26 @@ pub fn without_root(capabilities: &str, test: &str, target: &GoProc) -> String {
         .unwrap();
     let text = [done.stdout, done.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What the planner says of a process: file, plan, layout.
+pub fn planned(process: &GoProc) -> (AttachTarget, ProbePlan, TargetConfig) {
+    let target = AttachTarget::executable(Pid(process.pid()));
+    let program = Detector::new().detect(target.pid).unwrap();
+    let (image, source, layout) = (&program.image, &program.file, program.layout);
+    let table = plan::linked_table(image, source, layout).unwrap();
+    let plan = plan::plan(&plan::GoProgram { image, source, table: &table, layout }).unwrap();
+    let g = &layout.g;
+    let config = TargetConfig {
+        min_wait_ns: 0,
+        g_goid: g.goid,
+        g_parent: g.parent_goid.unwrap_or(NO_OFFSET),
+        g_gopc: g.gopc,
+        g_startpc: g.startpc,
+        g_waitreason: g.waitreason,
+        g_tracking_seq: g.tracking_seq,
+        g_m: g.m,
+        m_curg: layout.m.curg,
+    };
+    (target, plan, config)
 }

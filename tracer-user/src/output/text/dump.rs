@@ -91,7 +91,8 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
         .add(Tint::Plain, ": ")
         .add(tint, doing);
     let (shortest, longest) = group.waits();
-    if longest.known().is_some() {
+    // "At least nothing" is what one look alone knows of most waits.
+    if longest.known().is_some_and(|n| n.0 > 0) {
         head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));
     }
     page.line(&head)?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::base::{Frame, WaitClass};
+use crate::base::{Frame, Nanos, WaitClass};
 use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 use crate::view::{Waited, WallTime};
 
@@ -60,6 +60,9 @@ pub fn waited(waited: Waited) -> String {
 /// The waits from the shortest to the longest.
 pub fn wait_range(shortest: Waited, longest: Waited) -> String {
     match (shortest.known(), longest.known()) {
+        (Some(Nanos(0)), Some(b)) if b.0 > 0 => {
+            format!("the longest for {}", self::waited(longest))
+        }
         (Some(a), Some(b)) if a.to_string() != b.to_string() => {
             let least = if matches!((shortest, longest), (Waited::Exact(_), Waited::Exact(_))) {
                 ""

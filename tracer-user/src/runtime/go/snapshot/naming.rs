@@ -86,7 +86,8 @@ impl Naming {
     /// A stack. Frames that were left out or not found show as one [`FrameId::UNKNOWN`].
     pub(super) fn stack(&mut self, pcs: &StackPcs, names: &mut Interner) -> StackInfo {
         let whole = pcs.outer.is_empty() && pcs.reach == Reach::Whole;
-        let id = if whole { self.symbolizer.stack(&pcs.inner, names) } else { self.parts(pcs, names) };
+        let id =
+            if whole { self.symbolizer.stack(&pcs.inner, names) } else { self.parts(pcs, names) };
         if let Some(known) = self.stacks.get(&id) {
             return *known;
         }
@@ -167,6 +168,8 @@ fn describe(id: StackId, names: &Interner) -> StackInfo {
         wait_site: wait_site.copied().unwrap_or(FrameId::UNKNOWN),
         primitive: Primitive::of(known().map(function)),
         // Code outside of the function table is named by its number.
-        runs_program_code: known().map(function).any(|name| !is_plumbing(name) && !name.starts_with("0x")),
+        runs_program_code: known()
+            .map(function)
+            .any(|name| !is_plumbing(name) && !name.starts_with("0x")),
     }
 }
