@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use object::{Object as _, ObjectSection as _};
 
 use crate::go::{self, Variant};
 use crate::progress::step;
@@ -28,6 +29,9 @@ const FLAGS: &[&str] = &[
 
 /// Named, so that build scripts and macros are built without the flags.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Code to begin with: some functions, bytes.
+const SOME_CODE: usize = 4096;
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(clap::Args)]
@@ -139,19 +143,35 @@ pub fn one(target: &str, seconds: u64) -> Result<String> {
 
 /// Puts a real input into the corpus, where one is at hand: mutations of it come further than those of nothing.
 fn seed(target: &str, corpus: &Path) -> Result<()> {
-    let real = match target {
-        "proc_maps" => PathBuf::from("/proc/self/maps"),
-        "proc_stat" => PathBuf::from("/proc/self/stat"),
-        "proc_cgroup" => PathBuf::from("/proc/self/cgroup"),
-        name if name.starts_with("go_") => {
-            go::go_build(versions::GO_NEWEST, "pingpong", Variant::Stripped)
-                .map_err(anyhow::Error::msg)?
-        }
+    let bytes = match target {
+        "proc_maps" => read(Path::new("/proc/self/maps"))?,
+        "proc_stat" => read(Path::new("/proc/self/stat"))?,
+        "proc_cgroup" => read(Path::new("/proc/self/cgroup"))?,
+        "go_elf" | "go_plan" => go_program()?,
+        "go_pclntab" => section(".gopclntab")?,
+        "go_buildinfo" => section(".go.buildinfo")?,
+        "disasm" => section(".text")?.into_iter().take(SOME_CODE).collect(),
         _ => return Ok(()),
     };
-    let bytes = fs::read(&real).with_context(|| format!("cannot read {}", real.display()))?;
     let seed = corpus.join("real");
     fs::write(&seed, bytes).with_context(|| format!("cannot write {}", seed.display()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn go_program() -> Result<Vec<u8>> {
+    let path = go::go_build(versions::GO_NEWEST, "pingpong", Variant::Stripped)
+        .map_err(anyhow::Error::msg)?;
+    read(&path)
+}
+
+fn section(name: &str) -> Result<Vec<u8>> {
+    let program = go_program()?;
+    let file = object::File::parse(&*program).context("the Go program is no ELF file")?;
+    let section = file.section_by_name(name).with_context(|| format!("no section {name}"))?;
+    Ok(section.data().with_context(|| format!("cannot read {name}"))?.to_vec())
 }
 
 fn crate_dir() -> PathBuf {

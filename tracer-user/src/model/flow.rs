@@ -17,8 +17,8 @@ pub(super) struct Flow {
     /// Whether single parks and runs come. With `min_wait` only whole waits do, and silence of a
     /// task then proves nothing.
     raw: bool,
-    /// The mode before, if single parks and runs came in it: when it began.
-    raw_before: Option<KTime>,
+    /// The mode before, if it was [`Mode::All`]: when it began, and whether single runs came.
+    before: Option<(KTime, bool)>,
     /// Start of what was lost and has not been healed; [`NEVER`] = all is healed.
     lost_since: KTime,
     /// End of the last loss, healed or not.
@@ -33,7 +33,7 @@ impl Flow {
             widest: Mode::None,
             since: at,
             raw: false,
-            raw_before: None,
+            before: None,
             lost_since: NEVER,
             lost_until: NEVER,
         }
@@ -56,15 +56,16 @@ impl Flow {
 
     /// The probes changed.
     pub fn change(&mut self, mode: Mode, at: KTime) {
-        self.raw_before = self.raw.then_some(self.since);
+        self.before = (self.mode == Mode::All).then_some((self.since, self.raw));
         self.mode = mode;
         self.widest = self.widest.max(mode);
         self.since = self.since.max(at);
         self.raw = false;
     }
 
-    /// A single park, run or wake-up came at this time; true if it is the first since the change.
-    pub fn saw_raw(&mut self, at: KTime) -> bool {
+    /// A single run came at this time; true if it is the first since the change. Parks prove
+    /// nothing: with `min_wait` those that go on for long are told too.
+    pub fn saw_run(&mut self, at: KTime) -> bool {
         let first = !self.raw && self.mode == Mode::All && at >= self.since;
         self.raw |= first;
         first
@@ -95,11 +96,16 @@ impl Flow {
         self.lost_until != NEVER && sure <= self.lost_until
     }
 
-    /// Until when what was known at `sure` holds if no newer event of the task came.
-    pub fn holds_until(&self, sure: KTime, now: KTime) -> KTime {
-        let told_from = match (self.raw, self.raw_before) {
-            (true, _) if sure >= self.since => now,
-            (_, Some(began)) if sure >= began && sure < self.since => self.since,
+    /// Until when what was known at `sure` holds if no newer event of the task came. `parked` is
+    /// when it parked, if that was told: the end of such a wait is told in any case.
+    pub fn holds_until(&self, sure: KTime, parked: Option<KTime>, now: KTime) -> KTime {
+        let told = |since: KTime, raw: bool| match parked {
+            Some(at) => at >= since,
+            None => raw && sure >= since,
+        };
+        let told_from = match self.before {
+            _ if self.mode == Mode::All && told(self.since, self.raw) => now,
+            Some((began, raw)) if sure < self.since && told(began, raw) => self.since,
             _ => sure,
         };
         if self.in_doubt(sure) {

@@ -221,15 +221,13 @@ impl Process {
             }
             EventKind::Death { task } => self.death(task, at),
             EventKind::Park { task, reason, run_seq } => {
-                self.raw(at);
                 self.change(task, at, commands, |t| t.on_park(at, reason, run_seq));
             }
             EventKind::Run { task } => {
-                self.raw(at);
+                self.runs_are_told(at);
                 self.change(task, at, commands, |t| t.on_run(at));
             }
             EventKind::Ready { task, waker } => {
-                self.raw(at);
                 let waker = waker_number(waker, task);
                 self.change(task, at, commands, |t| t.on_ready(at, waker));
             }
@@ -251,10 +249,10 @@ impl Process {
         }
     }
 
-    /// The first park, run or wake-up since the probes changed makes silence mean something, and
-    /// with it what every task does after its newest event.
-    fn raw(&mut self, at: KTime) {
-        if self.flow.saw_raw(at) {
+    /// The first run told since the probes changed makes silence mean something, and with it what
+    /// every task does after its newest event.
+    fn runs_are_told(&mut self, at: KTime) {
+        if self.flow.saw_run(at) {
             self.reindex_all();
         }
     }
@@ -402,7 +400,7 @@ impl Process {
     ) {
         let slot = match self.tasks.find(id) {
             Some(slot) => slot,
-            None if self.tombs.has(id) => return,
+            None if self.tombs.keeps(id, at) => return,
             None => {
                 self.asks.unknown(at, commands);
                 self.counts.appeared += 1;

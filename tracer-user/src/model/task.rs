@@ -490,7 +490,7 @@ impl Task {
     fn contradicts(&self, seen: &Dynamic, flow: &Flow) -> bool {
         let told = flow.is_raw()
             && !flow.in_doubt(self.sure_at())
-            && flow.holds_until(self.sure_at(), seen.t0) >= seen.t0;
+            && flow.holds_until(self.sure_at(), None, seen.t0) >= seen.t0;
         if !told || !seen.has_mark || seen.state != TaskState::Waiting {
             return false;
         }
@@ -526,7 +526,8 @@ impl Task {
             return None;
         };
         // A look proves a wait from no later than its end to no earlier than its begin.
-        let until = flow.holds_until(self.sure_at(), now).max(since);
+        let parked = self.park_fits().then_some(self.parked);
+        let until = flow.holds_until(self.sure_at(), parked, now).max(since);
         Some(Wait { since, until, exactness })
     }
 }

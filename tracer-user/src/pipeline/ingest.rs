@@ -24,7 +24,6 @@ pub struct Ingest {
     batch: Vec<Input>,
     /// Records of slots that nobody owns any more: written before a detach, read after it.
     stray: u64,
-    newest: Option<KTime>,
     /// Whether a record stepped over a loss since the counters were last read.
     stepped: bool,
     exec: Vec<ProcId>,
@@ -49,7 +48,6 @@ impl Ingest {
             return;
         };
         let at = KTime(header.time_ns);
-        self.newest = Some(self.newest.map_or(at, |newest| newest.max(at)));
         self.stepped |= slot.losses.record(header.lost_before, at);
         let process = slot.process;
         if let RawRecord::Exec(_) = record {
@@ -62,11 +60,6 @@ impl Ingest {
     /// The inputs since the last call.
     pub fn take(&mut self) -> Vec<Input> {
         std::mem::take(&mut self.batch)
-    }
-
-    /// How many inputs wait to be taken.
-    pub const fn waiting(&self) -> usize {
-        self.batch.len()
     }
 
     /// Whether the counters should be read because a record stepped over a loss; asking clears it.
@@ -97,11 +90,6 @@ impl Ingest {
     pub fn reason(&mut self, slot: u16, number: u8) -> Option<(ProcId, ReasonId)> {
         let slot = self.slots.get_mut(&slot)?;
         Some((slot.process, slot.names.reason(number)))
-    }
-
-    /// The time of the newest record seen.
-    pub const fn newest(&self) -> Option<KTime> {
-        self.newest
     }
 }
 

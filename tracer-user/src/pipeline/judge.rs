@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::ProcId;
 use crate::detect::{Change, Engine, Settings};
 use crate::stream::{Command, Input};
-use crate::view::{DumpView, FindingView, SummaryView, build};
+use crate::view::{FindingView, SummaryView, build};
 
 /// Batches under way to the thread. A batch is what one drain of the ring gave.
 const BATCHES: usize = 64;
@@ -18,9 +18,9 @@ const BATCHES: usize = 64;
 /// What the thread is told.
 enum Order {
     Eat(Vec<Input>),
-    Dump(ProcId, oneshot::Sender<Option<DumpView>>),
     Summary(ProcId, String, oneshot::Sender<Option<SummaryView>>),
     Alive(ProcId, oneshot::Sender<u64>),
+    InDoubt(ProcId, oneshot::Sender<bool>),
 }
 
 /// What the thread says by itself.
@@ -78,15 +78,6 @@ impl Judge {
         if inputs.is_empty() { Ok(()) } else { self.order(Order::Eat(inputs)).await }
     }
 
-    /// All tasks as the last look found them.
-    ///
-    /// # Errors
-    /// If the thread has ended or there was no look.
-    pub async fn dump(&self, process: ProcId) -> anyhow::Result<DumpView> {
-        let view = self.ask(|answer| Order::Dump(process, answer)).await?;
-        view.context("there was no look at this process")
-    }
-
     /// The summary, with the reason of the end in words.
     ///
     /// # Errors
@@ -102,6 +93,14 @@ impl Judge {
     /// If the thread has ended.
     pub async fn alive(&self, process: ProcId) -> anyhow::Result<u64> {
         self.ask(|answer| Order::Alive(process, answer)).await
+    }
+
+    /// Whether something lost is not made good for yet.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn is_in_doubt(&self, process: ProcId) -> anyhow::Result<bool> {
+        self.ask(|answer| Order::InDoubt(process, answer)).await
     }
 
     /// Waits for what the thread says next. None if it has ended.
@@ -137,15 +136,16 @@ impl Bench {
             // Nobody waiting for an answer is no error: the one who asked is being shut down.
             match order {
                 Order::Eat(inputs) => self.eat(inputs),
-                Order::Dump(process, answer) => {
-                    let _ = answer.send(build::dump(self.engine.model(), process));
-                }
                 Order::Summary(process, ended, answer) => {
                     let _ = answer.send(build::summary(&mut self.engine, process, &ended));
                 }
                 Order::Alive(process, answer) => {
                     let alive = self.engine.model().process(process).map_or(0, |p| p.alive());
                     let _ = answer.send(alive);
+                }
+                Order::InDoubt(process, answer) => {
+                    let process = self.engine.model().process(process);
+                    let _ = answer.send(process.is_some_and(|p| p.is_in_doubt()));
                 }
             }
         }

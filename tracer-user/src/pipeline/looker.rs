@@ -12,8 +12,6 @@ use crate::stream::{Input, LookOutcome, LookSeq};
 
 /// A look that was taken.
 pub struct Taken {
-    /// Its number.
-    pub seq: LookSeq,
     /// Its inputs, from `SnapshotBegin` to `SnapshotEnd`.
     pub inputs: Vec<Input>,
     /// How it went.
@@ -89,7 +87,7 @@ fn serve(mut looks: Box<dyn Looks>, inbox: &Receiver<LookSeq>, outbox: &mpsc::Se
         let mut inputs = Vec::new();
         let answer = looks
             .look(seq, &super::clock::now, &mut |input| inputs.push(input))
-            .map(|outcome| Taken { seq, inputs, outcome });
+            .map(|outcome| Taken { inputs, outcome });
         if outbox.blocking_send(answer).is_err() {
             return;
         }

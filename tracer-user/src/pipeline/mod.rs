@@ -23,4 +23,3 @@ pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;
 pub use watch::{diagnose, watch};
-

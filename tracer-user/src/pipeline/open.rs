@@ -8,8 +8,8 @@ use tracer_common::config::{NO_OFFSET, TargetConfig};
 
 use crate::base::{FrameId, KTime, Nanos, Pid, ProcId, ReasonId};
 use crate::kernel::AttachTarget;
-use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
 use crate::runtime::go::layout::Layout;
+use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
 use crate::runtime::go::{Detector, GoProgram, HostedAs, locate, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
 use crate::runtime::plan::{ProbePlan, Site};

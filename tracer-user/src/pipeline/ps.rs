@@ -92,7 +92,8 @@ fn refused(pid: Pid, error: &DetectError, asked: bool) -> Option<PsRow> {
 /// clock that was set since, so it is set against the present moment.
 fn started(start_ticks: u64) -> Option<WallTime> {
     let hertz = rustix::param::clock_ticks_per_second();
-    let since_boot = u128::from(start_ticks).checked_mul(1_000_000_000)?.checked_div(hertz.into())?;
+    let since_boot =
+        u128::from(start_ticks).checked_mul(1_000_000_000)?.checked_div(hertz.into())?;
     let (boot_now, wall_now) = clock::boot_and_wall();
     let age = i128::from(boot_now.0).checked_sub(i128::try_from(since_boot).ok()?)?;
     Some(WallTime(i64::try_from(i128::from(wall_now).checked_sub(age)?).ok()?))

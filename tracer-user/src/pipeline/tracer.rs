@@ -152,14 +152,6 @@ impl Tracer {
         self.ingest.take_exec()
     }
 
-    /// What a slot has counted.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn counters(&self, slot: u16) -> anyhow::Result<SlotCounters> {
-        Ok(self.kernel.counters(slot)?)
-    }
-
     /// The parks longer than `min_wait` that go on in a slot, as events: without this a wait that
     /// never ends would leave no record.
     ///

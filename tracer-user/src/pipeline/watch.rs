@@ -30,6 +30,8 @@ const DRAIN_EVERY: Duration = Duration::from_millis(20);
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The wall clock may be set while a watch runs.
 const ANCHOR_EVERY: Nanos = Nanos::from_secs(60);
+/// Between two notices of losses, at least this.
+const TELL_LOSSES_EVERY: Nanos = Nanos::from_secs(1);
 /// After this many failed looks in a row the watch gives up.
 const MAX_FAILED_LOOKS: u32 = 20;
 
@@ -151,10 +153,13 @@ struct Watch<'a> {
     session: Session,
     pace: Pace,
     looks_taken: u32,
-    began: KTime,
     anchored: KTime,
     wall_offset: i128,
     next_process: u32,
+    untold_losses: [(LossKind, u64); LossKind::ALL.len()],
+    losses_told: Option<KTime>,
+    /// Something lost was told, and not yet that a look made good for it.
+    to_heal: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -178,10 +183,12 @@ impl<'a> Watch<'a> {
             session,
             pace,
             looks_taken: 0,
-            began,
             anchored: began,
             wall_offset: 0,
             next_process: 2,
+            untold_losses: LossKind::ALL.map(|kind| (kind, 0)),
+            losses_told: None,
+            to_heal: false,
         };
         let anchor = watch.anchor();
         watch.judge.eat(vec![anchor, def]).await?;
@@ -286,13 +293,17 @@ impl<'a> Watch<'a> {
 
     /// Takes what is in the ring and feeds it to the model.
     async fn drain(&mut self) -> anyhow::Result<()> {
-        let Some(tracer) = &mut self.tracer else { return Ok(()) };
         loop {
+            let Some(tracer) = &mut self.tracer else { return Ok(()) };
             let more = tracer.drain();
-            if tracer.take_stepped() {
+            let stepped = tracer.take_stepped();
+            if stepped {
                 tracer.settle(self.session.slot.as_slice())?;
             }
             let inputs = tracer.take();
+            if stepped {
+                self.count_losses(&inputs);
+            }
             self.judge.eat(self.session.probing.take_defs()).await?;
             self.judge.eat(inputs).await?;
             if !more {
@@ -305,7 +316,8 @@ impl<'a> Watch<'a> {
         if let Some(tracer) = &mut self.tracer {
             tracer.settle(self.session.slot.as_slice())?;
             let inputs = tracer.take();
-            self.tell_losses(&inputs);
+            self.count_losses(&inputs);
+            self.tell_losses();
             self.judge.eat(inputs).await?;
         }
         let now = clock::now();
@@ -316,16 +328,30 @@ impl<'a> Watch<'a> {
         self.judge.eat(vec![Input::Tick(now)]).await
     }
 
-    fn tell_losses(&mut self, inputs: &[Input]) {
-        for kind in LossKind::ALL {
-            let lost = inputs.iter().filter_map(|input| match input {
-                Input::Loss(loss) if loss.kind == kind => Some(loss.count),
-                _ => None,
-            });
-            let count = lost.sum();
-            if count > 0 {
-                let at = self.wall(clock::now());
-                self.sink.notice(&Notice::Lost { at, kind, count });
+    fn count_losses(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            if let Input::Loss(loss) = input {
+                let told = self.untold_losses.iter_mut().find(|(kind, _)| *kind == loss.kind);
+                if let Some((_, count)) = told {
+                    *count = count.saturating_add(loss.count);
+                }
+            }
+        }
+    }
+
+    /// At most one notice of a kind in a second: a ring that is too small loses all the time.
+    fn tell_losses(&mut self) {
+        let now = clock::now();
+        if self.losses_told.is_some_and(|told| now.since(told) < TELL_LOSSES_EVERY) {
+            return;
+        }
+        let at = self.wall(now);
+        for (kind, count) in &mut self.untold_losses {
+            if *count > 0 {
+                self.sink.notice(&Notice::Lost { at, kind: *kind, count: *count });
+                *count = 0;
+                self.losses_told = Some(now);
+                self.to_heal = true;
             }
         }
     }
@@ -375,6 +401,7 @@ impl<'a> Watch<'a> {
         self.judge.eat(self.session.probing.take_defs()).await?;
         self.judge.eat(inputs).await?;
         self.looks_taken += 1;
+        self.tell_healed().await?;
         self.tell_look(outcome.took).await?;
         let last = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
         Ok(last.then_some(Ended::Looked))
@@ -402,6 +429,15 @@ impl<'a> Watch<'a> {
         }
         let parks = tracer.long_parks(slot, min_wait, clock::now())?;
         self.judge.eat(parks).await
+    }
+
+    async fn tell_healed(&mut self) -> anyhow::Result<()> {
+        let untold = self.untold_losses.iter().any(|(_, count)| *count > 0);
+        if self.to_heal && !untold && !self.judge.is_in_doubt(self.session.process).await? {
+            self.to_heal = false;
+            self.sink.notice(&Notice::Healed { at: self.wall(clock::now()) });
+        }
+        Ok(())
     }
 
     async fn tell_look(&mut self, took: Nanos) -> anyhow::Result<()> {

@@ -123,7 +123,7 @@ impl ReadMem for LiveMem {
     fn read_many(&self, pieces: &[Piece], buf: &mut Vec<u8>) -> Result<Vec<bool>, ReadError> {
         let fits = fitting(pieces, MAX_TOTAL);
         let total: usize = pieces.iter().take(fits).map(|p| p.len).sum();
-        buf.clear();
+        // Not cleared first: each piece is overwritten, by zeros if it cannot be read.
         buf.resize(total, 0);
         let mut done = vec![false; pieces.len()];
         let (mut first, mut at) = (0_usize, 0_usize);

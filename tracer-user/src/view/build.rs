@@ -5,7 +5,9 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::base::{Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskState, WaitClass};
+use crate::base::{
+    Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskState, Visibility, WaitClass,
+};
 use crate::detect::{Engine, Finding};
 use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
@@ -156,6 +158,8 @@ fn spawn_sites(model: &Model, whose: &Process) -> Vec<SpawnSiteView> {
                 alive: site.alive,
             })
         })
+        // The runtime's own are in no dump either.
+        .filter(|s| s.site.visibility == Visibility::Shown)
         .filter(|s| s.births + s.deaths + s.alive > 0)
         .collect();
     let order = |s: &SpawnSiteView| std::cmp::Reverse((s.births, s.alive, s.deaths));

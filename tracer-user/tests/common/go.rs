@@ -11,8 +11,8 @@ use std::process::Command;
 pub const GO_VERSIONS: [&str; 8] =
     ["1.19", "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3"];
 
-/// The versions of the short set: the oldest, the newest, and two where the runtime changed.
-pub const SHORT_GO_VERSIONS: [&str; 4] = ["1.19", "1.22.10", "1.24.11", "1.27.3"];
+/// The versions of the short set: the oldest, the newest, and those between where the runtime changed.
+pub const SHORT_GO_VERSIONS: [&str; 5] = ["1.19", "1.21.13", "1.22.10", "1.24.11", "1.27.3"];
 
 /// Where Debian puts its toolchain.
 const DEBIAN_GO: &str = "/usr/lib/go-1.19/bin/go";

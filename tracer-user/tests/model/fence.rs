@@ -118,6 +118,17 @@ fn a_death_record_slower_than_the_look_is_still_a_death() {
 }
 
 #[test]
+fn a_number_that_comes_again_after_a_look_missed_it_lives_again() {
+    let mut w = World::new();
+    w.look(10, 20, vec![waiting(5, ms(11), ms(12), RECEIVE, 0)]);
+    w.look(30, 40, vec![]);
+    assert!(w.process().task(g(5)).is_none());
+    w.look(50, 60, vec![waiting(5, ms(51), ms(52), RECEIVE, 0)]);
+    assert!(w.process().task(g(5)).is_some());
+    assert_eq!((w.process().counts().vanished, w.process().counts().appeared), (1, 1));
+}
+
+#[test]
 fn a_task_in_a_later_look_whose_birth_was_not_told_appeared() {
     let mut w = World::new();
     w.look(10, 20, vec![]);
@@ -149,6 +160,7 @@ fn a_look_whose_mark_is_that_of_the_park_confirms_the_exact_wait() {
 #[test]
 fn a_look_whose_mark_disagrees_with_the_park_takes_the_exactness_away() {
     let mut w = World::with_all_events();
+    w.run(5, 7);
     w.park(5, 8, RECEIVE, 1);
     w.look(100, 110, vec![waiting(5, ms(101), ms(102), RECEIVE, 7)]);
     w.tick(1_102);
@@ -237,6 +249,20 @@ fn with_whole_waits_only_silence_proves_nothing() {
 }
 
 #[test]
+fn a_long_wait_told_while_it_goes_on_lasts_until_its_end_is_told() {
+    let mut w = World::with_all_events();
+    w.look(
+        10,
+        20,
+        vec![waiting(5, ms(11), ms(12), RECEIVE, 9), waiting(6, ms(11), ms(12), RECEIVE, 9)],
+    );
+    w.park(5, 5, RECEIVE, 9);
+    w.tick(60_000);
+    assert_eq!(w.waited(5), Waited::Exact(len(59_995)));
+    assert_eq!(w.waited(6), Waited::AtLeast(len(0)), "the park of one says nothing of another");
+}
+
+#[test]
 fn a_park_before_the_probes_changed_stays_exact_only_while_looks_agree() {
     let mut w = World::with_all_events();
     w.park(5, 100, RECEIVE, 4);
@@ -270,6 +296,7 @@ fn a_running_task_is_unknown_once_runs_are_no_longer_told() {
 fn records_that_come_late_by_a_little_are_put_where_they_belong() {
     let mut w = World::with_all_events();
     w.birth(5, 1);
+    w.run(5, 2);
     w.ready(5, 30, 9);
     w.park(5, 20, RECEIVE, 2);
     assert_eq!(

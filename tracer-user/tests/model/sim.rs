@@ -74,6 +74,13 @@ impl Truth {
         let last = self.at(n, until);
         first.doing == Doing::Waiting && last.is_some_and(|l| l.at == first.at)
     }
+
+    /// Whether it waited from `since` on and did not run until `until`.
+    pub fn did_not_run(&self, n: u64, since: KTime, until: KTime) -> bool {
+        let waits = self.at(n, since).is_some_and(|m| m.doing == Doing::Waiting);
+        let ran = |m: &Moment| m.at > since && m.at <= until && m.doing == Doing::Running;
+        waits && !self.lives[&n].iter().any(ran)
+    }
 }
 
 /// A small generator of numbers (splitmix64).
@@ -126,6 +133,7 @@ struct Sim<'a> {
     plan: Vec<(KTime, Planned)>,
     now: KTime,
     mode: (Mode, KTime),
+    modes: Vec<(Mode, KTime)>,
     next: u64,
     dice: Dice,
 }
@@ -139,6 +147,7 @@ impl<'a> Sim<'a> {
             plan: Vec::new(),
             now: ms(1),
             mode: (traced.modes[0], ms(0)),
+            modes: Vec::new(),
             next: 100,
             dice: Dice(traced.seed),
         };
@@ -174,6 +183,7 @@ impl<'a> Sim<'a> {
         if mode != self.mode.0 {
             self.now = self.now.after(Nanos(1));
             self.mode = (mode, self.now);
+            self.modes.push(self.mode);
             self.plan.push((self.now, Planned::Mode(mode)));
         }
     }
@@ -258,6 +268,9 @@ impl<'a> Sim<'a> {
             }
             self.write(&mut window, &mut out);
             out.extend(lost.told(t1).map(Input::Loss));
+            if planned == Planned::Look {
+                self.long_parks(t1, &mut out);
+            }
             match planned {
                 Planned::Tick => out.push(Input::Tick(t1)),
                 Planned::Mode(mode) => out.push(mode_change(t1, mode)),
@@ -277,6 +290,29 @@ impl<'a> Sim<'a> {
             };
             out.push(Input::Event(window.remove(i)));
         }
+    }
+
+    /// With `min_wait`, the waits that go on are asked for before a look is merged.
+    fn long_parks(&self, now: KTime, out: &mut Vec<Input>) {
+        let Some(min) = self.traced.min_wait else { return };
+        let (mode, since) = self.mode_at(now);
+        if mode != Mode::All {
+            return;
+        }
+        for &n in self.truth.lives.keys() {
+            let Some(m) = self.truth.at(n, now).filter(|m| m.doing == Doing::Waiting) else {
+                continue;
+            };
+            if m.at > since && now.since(m.at) >= min {
+                let kind = EventKind::Park { task: g(n), reason: m.reason, run_seq: RunSeq(m.seq) };
+                out.push(Input::Event(Event { process: P, at: m.at, tid: Tid(1), kind }));
+            }
+        }
+    }
+
+    fn mode_at(&self, now: KTime) -> (Mode, KTime) {
+        let first = (self.traced.modes[0], ms(0));
+        self.modes.iter().copied().rev().find(|&(_, at)| at <= now).unwrap_or(first)
     }
 
     fn look(&mut self, look: LookSeq, t0: KTime, t1: KTime, out: &mut Vec<Input>) {

@@ -133,7 +133,10 @@ goroutine 19 [running]:\n\tgoroutine running on other thread; stack unavailable\
     assert_eq!(all[&19], None);
     let expected = Shown {
         header: "select, locked to thread".into(),
-        frames: vec!["main.(*T[...]).wait /src/t.go:10 inlined".into(), "main.run /src/t.go:20".into()],
+        frames: vec![
+            "main.(*T[...]).wait /src/t.go:10 inlined".into(),
+            "main.run /src/t.go:20".into(),
+        ],
         created: "created by main.main in goroutine 1 /src/main.go:9".into(),
     };
     assert_eq!(all[&18].as_ref(), Some(&expected));

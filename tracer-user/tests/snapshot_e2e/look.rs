@@ -6,7 +6,7 @@ use loiter::base::{Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitCl
 use loiter::runtime::go::snapshot::{LookContext, Snapshotter};
 use loiter::runtime::go::{Detector, locate};
 use loiter::stream::{Input, LookOutcome, LookSeq, TaskLook};
-use loiter::symbolize::Interner;
+use loiter::symbolize::SharedInterner;
 use loiter::target::LiveMem;
 
 /// CLOCK_MONOTONIC.
@@ -72,7 +72,7 @@ pub struct Look {
 pub struct Watched {
     mem: LiveMem,
     snapshotter: Snapshotter,
-    interner: Interner,
+    interner: SharedInterner,
     pub names: Names,
     seq: u32,
 }
@@ -84,20 +84,28 @@ impl Watched {
         let mem = LiveMem::open(Pid(pid)).unwrap();
         let located = locate(&mem, &program).unwrap();
         let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
-        Self { mem, snapshotter, interner: Interner::new(), names: Names::default(), seq: 0 }
+        Self { mem, snapshotter, interner: SharedInterner::default(), names: Names::default(), seq: 0 }
     }
 
     /// Takes a look.
     pub fn look(&mut self) -> Look {
         let mut tasks = BTreeMap::new();
         self.seq += 1;
-        let names = &mut self.names;
+        let (names, interner) = (&mut self.names, &self.interner);
         let mut sink = |input| {
+            for definition in interner.take_definitions() {
+                names.take(definition.into());
+            }
             if let Some(task) = names.take(input) {
                 assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
             }
         };
-        let mut context = LookContext { look: LookSeq(self.seq), clock: &now, interner: &mut self.interner, sink: &mut sink };
+        let mut context = LookContext {
+            look: LookSeq(self.seq),
+            clock: &now,
+            interner,
+            sink: &mut sink,
+        };
         let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
         Look { tasks, outcome }
     }

@@ -26,10 +26,17 @@ struct Compared {
 }
 
 /// Compares the goroutines whose marks are equal before and after the process dumped itself.
-fn compare(watched: &Watched, before: &Look, after: &Look, own: &BTreeMap<u64, Option<Shown>>, minor: u32) -> Compared {
+fn compare(
+    watched: &Watched,
+    before: &Look,
+    after: &Look,
+    own: &BTreeMap<u64, Option<Shown>>,
+    minor: u32,
+) -> Compared {
     let mut found = Compared { same: 0, excluded: 0, different: Vec::new() };
     for (id, theirs) in own {
-        let marks = (before.tasks.get(id).and_then(|t| t.mark), after.tasks.get(id).and_then(|t| t.mark));
+        let marks =
+            (before.tasks.get(id).and_then(|t| t.mark), after.tasks.get(id).and_then(|t| t.mark));
         let (Some(theirs), (Some(a), Some(b))) = (theirs, marks) else {
             found.excluded += 1;
             continue;
@@ -47,7 +54,8 @@ fn compare(watched: &Watched, before: &Look, after: &Look, own: &BTreeMap<u64, O
     }
     // The other way round: nothing of ours is missing in theirs but what the runtime hides.
     for (id, task) in &after.tasks {
-        let stood_still = before.tasks.get(id).is_some_and(|t| t.mark.is_some() && t.mark == task.mark);
+        let stood_still =
+            before.tasks.get(id).is_some_and(|t| t.mark.is_some() && t.mark == task.mark);
         if stood_still && !task.system && !own.contains_key(id) {
             found.different.push(format!("goroutine {id} is only ours"));
         }
@@ -73,7 +81,12 @@ fn check_dump(version: &str, variant: Variant) -> Result<(), String> {
     let found = compare(&watched, &before, &after, &own, minor);
     println!(
         "go {version} {}: {} goroutines in its own dump, {} compared and identical, {} different, {} excluded; look: {:?}",
-        variant.name(), own.len(), found.same, found.different.len(), found.excluded, after.outcome
+        variant.name(),
+        own.len(),
+        found.same,
+        found.different.len(),
+        found.excluded,
+        after.outcome
     );
     assert!(found.different.is_empty(), "{}", found.different.join("\n"));
     assert!(found.same as f64 >= LEAST_COMPARED * own.len() as f64);
@@ -104,7 +117,11 @@ fn check_truth(version: &str) -> Result<(), String> {
         .filter(|(truth, task)| !truth.agrees(task, minor))
         .map(|(truth, task)| truth.describe(task))
         .collect();
-    println!("go {version}: {} goroutines told what they wait on, {} were found wrong", truths.len(), wrong.len());
+    println!(
+        "go {version}: {} goroutines told what they wait on, {} were found wrong",
+        truths.len(),
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let locked = look.tasks.values().filter(|t| t.locked_to_thread).count();
     let threads = look.tasks.values().filter(|t| t.locked_to_thread && t.thread.is_some()).count();

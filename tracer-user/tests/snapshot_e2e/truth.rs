@@ -55,7 +55,9 @@ impl Truth {
                 found.sort_unstable();
                 found == expected
             }
-            "nil" => matches!(&task.waits_on, WaitsOn::Channels(c) if c.len() == 1 && c[0].address == 0),
+            "nil" => {
+                matches!(&task.waits_on, WaitsOn::Channels(c) if c.len() == 1 && c[0].address == 0)
+            }
             "never" => task.waits_on == WaitsOn::Unknown,
             "mutex" => lock(LockKind::Mutex),
             "rw-read" => lock(LockKind::RwRead),
@@ -69,7 +71,8 @@ impl Truth {
                 (3_400.0..=3_600.0).contains(&left)
             }
             "labels" => {
-                let found: Vec<String> = task.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let found: Vec<String> =
+                    task.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 found == self.values
             }
             other => panic!("the zoo says {other}, which this test does not know"),

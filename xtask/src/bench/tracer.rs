@@ -15,7 +15,7 @@ use crate::program::Background;
 /// Longest wait until it is attached.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
 /// What `loiter watch` says on its standard error once its probes are attached and the first list is there.
-const ATTACHED: &str = "attached to pid";
+const ATTACHED: &str = "watching pid";
 
 /// A running `loiter watch`.
 pub struct Tracer {

@@ -31,7 +31,8 @@ fn without(instead: &str, remedy: &str) -> CheckState {
 /// An obstacle's message is "cause; remedy" (or "cause: remedy").
 fn missing(obstacle: &Obstacle) -> CheckState {
     let text = obstacle.to_string();
-    let (cause, remedy) = text.split_once("; ").or_else(|| text.split_once(": ")).unwrap_or((&text, ""));
+    let (cause, remedy) =
+        text.split_once("; ").or_else(|| text.split_once(": ")).unwrap_or((&text, ""));
     CheckState::Missing { cause: cause.to_owned(), remedy: remedy.to_owned() }
 }
 
@@ -54,12 +55,7 @@ pub fn features(f: &Features) -> Vec<CheckView> {
     );
     let ring = unless(
         &obstacles,
-        |o| {
-            matches!(
-                o,
-                Obstacle::NoRing { .. } | Obstacle::Refused { .. }
-            )
-        },
+        |o| matches!(o, Obstacle::NoRing { .. } | Obstacle::Refused { .. }),
         || match f.ring_error {
             None => ok("made one"),
             Some(_) => without("nothing with probes works", "see the rights below"),

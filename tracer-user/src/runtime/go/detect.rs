@@ -11,7 +11,9 @@ use crate::base::Pid;
 use crate::object::buildinfo::{self, BuildInfoError, GoBuild};
 use crate::object::elf::{ElfError, Image};
 use crate::stream::BuildInfo;
-use crate::target::{ExeLink, FileAt, FileId, FileKey, Mapping, Maps, ProcessStat, TargetError, exe_link, stat};
+use crate::target::{
+    ExeLink, FileAt, FileId, FileKey, Mapping, Maps, ProcessStat, TargetError, exe_link, stat,
+};
 
 use super::build::build_info;
 use super::layout::{Layout, UnsupportedVersion};
@@ -30,7 +32,9 @@ pub enum DetectError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// Neither the executable nor a shared object was made by Go.
-    #[error("process {pid} ({exe}) is not a Go program: neither it nor a library it has loaded holds Go build information")]
+    #[error(
+        "process {pid} ({exe}) is not a Go program: neither it nor a library it has loaded holds Go build information"
+    )]
     NotGo {
         /// Which process.
         pid: Pid,
@@ -38,7 +42,9 @@ pub enum DetectError {
         exe: Box<str>,
     },
     /// Compressed by an executable packer.
-    #[error("process {pid} ({exe}) was packed with UPX, which removes what is needed to read its goroutines: run the unpacked program (`upx -d`)")]
+    #[error(
+        "process {pid} ({exe}) was packed with UPX, which removes what is needed to read its goroutines: run the unpacked program (`upx -d`)"
+    )]
     Packed {
         /// Which process.
         pid: Pid,
@@ -168,7 +174,10 @@ impl Detector {
         if let Verdict::Go(build) = verdict {
             let maps = Maps::of(pid).map_err(TargetError::meanwhile)?;
             let own = code_of(&maps, &file, &link);
-            return self.program(Found { stat, exe, file, path: link.path, build, hosted_as: HostedAs::Executable }, &own);
+            return self.program(
+                Found { stat, exe, file, path: link.path, build, hosted_as: HostedAs::Executable },
+                &own,
+            );
         }
         match self.shared_object(&stat, &exe)? {
             Some(program) => Ok(program),
@@ -177,14 +186,20 @@ impl Detector {
     }
 
     /// A Go program among the shared objects of a process.
-    fn shared_object(&mut self, stat: &ProcessStat, exe: &str) -> Result<Option<GoProgram>, DetectError> {
+    fn shared_object(
+        &mut self,
+        stat: &ProcessStat,
+        exe: &str,
+    ) -> Result<Option<GoProgram>, DetectError> {
         let maps = match Maps::of(stat.pid) {
             Ok(maps) => maps,
             Err(error @ TargetError::NoSuchProcess { .. }) => return Err(error.meanwhile().into()),
             Err(error) => return Err(error.into()),
         };
         for mapping in maps.programs().into_iter().take(MAX_OBJECTS) {
-            let Some(key) = mapping.file.filter(|key| !self.without_go.contains(key)) else { continue };
+            let Some(key) = mapping.file.filter(|key| !self.without_go.contains(key)) else {
+                continue;
+            };
             let Ok(file) = FileAt::mapped(stat.pid, mapping) else { continue };
             let Verdict::Go(build) = self.verdict(&file) else {
                 self.without_go.insert(key);
@@ -207,7 +222,11 @@ impl Detector {
     fn program(&self, found: Found, mappings: &[&Mapping]) -> Result<GoProgram, DetectError> {
         let Found { stat, exe, file, path, build, hosted_as } = found;
         let pid = stat.pid;
-        let image = Image::parse(&file).map_err(|reason| DetectError::Format { pid, exe: exe.clone(), reason })?;
+        let image = Image::parse(&file).map_err(|reason| DetectError::Format {
+            pid,
+            exe: exe.clone(),
+            reason,
+        })?;
         let (layout, degraded) = self
             .layout(&build.version)
             .map_err(|reason| DetectError::Version { pid, exe: exe.clone(), reason })?;
@@ -227,7 +246,10 @@ impl Detector {
         })
     }
 
-    fn layout(&self, version: &str) -> Result<(&'static Layout, Vec<Box<str>>), UnsupportedVersion> {
+    fn layout(
+        &self,
+        version: &str,
+    ) -> Result<(&'static Layout, Vec<Box<str>>), UnsupportedVersion> {
         let known = Layout::for_version(version);
         let Some(assumed) = self.assumed.and_then(Layout::for_minor) else {
             return known.map(|layout| (layout, Vec::new()));

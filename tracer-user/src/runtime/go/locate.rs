@@ -40,10 +40,14 @@ pub enum LocateError {
     #[error("the Go program's file cannot be read: {0}")]
     Elf(#[from] ElfError),
     /// There is no function table.
-    #[error("no Go function table (pclntab) in the file: the binary was packed or altered; trace the unpacked program")]
+    #[error(
+        "no Go function table (pclntab) in the file: the binary was packed or altered; trace the unpacked program"
+    )]
     NoTable,
     /// There is no module that belongs to the table.
-    #[error("no moduledata that belongs to the function table: the binary was altered, or is not of the Go version it states")]
+    #[error(
+        "no moduledata that belongs to the function table: the binary was altered, or is not of the Go version it states"
+    )]
     NoModule,
     /// A function is missing or its code is not as expected.
     #[error("the list of goroutines was not found: {0}")]
@@ -106,7 +110,12 @@ pub fn locate(mem: &dyn ReadMem, program: &GoProgram) -> Result<Located, LocateE
     Ok(Located { layout, table, module, allgs, semtable })
 }
 
-fn with_inline_trees(table: Table, file: &FileAt, image: &Image, gofunc: u64) -> Result<Table, ElfError> {
+fn with_inline_trees(
+    table: Table,
+    file: &FileAt,
+    image: &Image,
+    gofunc: u64,
+) -> Result<Table, ElfError> {
     let len = table.inline_tree_bytes().min(MAX_INLINE_TREES).min(ByteSource::len(file));
     let mut trees = vec![0; usize::try_from(len).unwrap_or(0)];
     image.read(file, gofunc, &mut trees)?;
@@ -151,21 +160,31 @@ impl Search<'_> {
     /// The module whose function table is at `table_at`. From 1.26 on it has a section of its
     /// own; before, it lies among the data without pointers.
     fn module(&self, table_at: u64, table: &Table) -> Result<Module, LocateError> {
-        let sections = [".go.module", ".noptrdata"].iter().filter_map(|name| self.image.section(name));
+        let sections =
+            [".go.module", ".noptrdata"].iter().filter_map(|name| self.image.section(name));
         let sections = sections.map(|section| (section.vaddr, section.size));
-        let segments = self.image.segments().iter().filter(|s| s.writable).map(|s| (s.vaddr, s.file_size));
+        let segments =
+            self.image.segments().iter().filter(|s| s.writable).map(|s| (s.vaddr, s.file_size));
         let mut left = MAX_SEARCH;
         for (start, size) in sections.chain(segments) {
             let size = size.min(left);
             left = left.saturating_sub(size);
-            if let Some(module) = self.module_in(start.wrapping_add(self.bias), size, table_at, table)? {
+            if let Some(module) =
+                self.module_in(start.wrapping_add(self.bias), size, table_at, table)?
+            {
                 return Ok(module);
             }
         }
         Err(LocateError::NoModule)
     }
 
-    fn module_in(&self, start: u64, size: u64, table_at: u64, table: &Table) -> Result<Option<Module>, ReadError> {
+    fn module_in(
+        &self,
+        start: u64,
+        size: u64,
+        table_at: u64,
+        table: &Table,
+    ) -> Result<Option<Module>, ReadError> {
         let mut done = 0_u64;
         let mut buf = Vec::new();
         while done < size {
@@ -203,7 +222,9 @@ impl Search<'_> {
                 && min < max
                 && max <= etext
                 && self.is_code(text)
-                && (table.header_text() == 0 || table.header_text().wrapping_add(self.bias) == text || table.header_text() == text);
+                && (table.header_text() == 0
+                    || table.header_text().wrapping_add(self.bias) == text
+                    || table.header_text() == text);
             sound.then_some(Module { address, text, etext, gofunc: word(o.gofunc)? })
         };
         Ok(module())
@@ -212,7 +233,8 @@ impl Search<'_> {
     fn is_code(&self, address: u64) -> bool {
         let linked = address.wrapping_sub(self.bias);
         let code = self.image.segments().iter().filter(|s| s.executable);
-        code.into_iter().any(|s| linked.checked_sub(s.vaddr).is_some_and(|within| within < s.mem_size))
+        code.into_iter()
+            .any(|s| linked.checked_sub(s.vaddr).is_some_and(|within| within < s.mem_size))
     }
 
     /// The list of goroutines: `runtime.forEachGRace` is there in every binary, and the only two
@@ -231,7 +253,9 @@ impl Search<'_> {
                 }
             }
         }
-        Err(LocateError::NoList("neither runtime.forEachGRace nor runtime.atomicAllG loads it as they do in the Go versions known"))
+        Err(LocateError::NoList(
+            "neither runtime.forEachGRace nor runtime.atomicAllG loads it as they do in the Go versions known",
+        ))
     }
 
     /// `runtime.allgadd` appends to the slice `allgs` (three words in a row) and then copies its
@@ -247,7 +271,8 @@ impl Search<'_> {
         };
         for _ in 0..COMPARISONS {
             let before = self.word(found.array)?;
-            let agree = self.word(slice)? == before && self.word(slice.wrapping_add(8))? >= self.word(found.len)?;
+            let agree = self.word(slice)? == before
+                && self.word(slice.wrapping_add(8))? >= self.word(found.len)?;
             if agree && self.word(found.array)? == before {
                 return Ok(());
             }
@@ -263,7 +288,8 @@ impl Search<'_> {
                 return Ok(false);
             }
             let g = self.word(self.word(found.array)?)?;
-            let back = u64::from(self.layout.g.sched).saturating_add(u64::from(self.layout.gobuf.g));
+            let back =
+                u64::from(self.layout.g.sched).saturating_add(u64::from(self.layout.gobuf.g));
             let mut status = [0; 4];
             self.mem.read(g.wrapping_add(u64::from(self.layout.g.atomicstatus)), &mut status)?;
             let known = u32_at(&status, 0).is_some_and(|s| s & !0x1000 <= 11);
@@ -292,7 +318,8 @@ impl Search<'_> {
     fn is_data(&self, address: u64) -> bool {
         let linked = address.wrapping_sub(self.bias);
         let data = self.image.segments().iter().filter(|s| s.writable);
-        data.into_iter().any(|s| linked.checked_sub(s.vaddr).is_some_and(|within| within < s.mem_size))
+        data.into_iter()
+            .any(|s| linked.checked_sub(s.vaddr).is_some_and(|within| within < s.mem_size))
     }
 
     fn operands(

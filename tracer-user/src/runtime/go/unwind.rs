@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn the_frame_that_a_signal_stopped_is_looked_up_at_its_own_address() {
         let pcs = walk(1, &stack(&[0x77, 3, 4, TOP]));
-        let exact: Vec<u64> = pcs.inner.iter().filter(|f| f.kind == PcKind::Exact).map(|f| f.pc).collect();
+        let exact: Vec<u64> =
+            pcs.inner.iter().filter(|f| f.kind == PcKind::Exact).map(|f| f.pc).collect();
         assert_eq!(exact, [3]);
     }
 

@@ -60,12 +60,21 @@ mod tests {
 
     #[test]
     fn the_innermost_method_names_the_lock_and_its_address() {
-        let inner = ["runtime.gopark", "runtime.semacquire1", "internal/sync.runtime_SemacquireMutex"];
-        let mutex = [&inner[..], &["internal/sync.(*Mutex).lockSlow", "sync.(*Mutex).Lock", "main.f"]].concat();
+        let inner =
+            ["runtime.gopark", "runtime.semacquire1", "internal/sync.runtime_SemacquireMutex"];
+        let mutex =
+            [&inner[..], &["internal/sync.(*Mutex).lockSlow", "sync.(*Mutex).Lock", "main.f"]]
+                .concat();
         assert_eq!(of(&mutex), WaitsOn::Lock { kind: LockKind::Mutex, address: 0xffc });
-        let read = ["runtime.gopark", "sync.runtime_SemacquireRWMutexR", "sync.(*RWMutex).RLock", "main.f"];
+        let read = [
+            "runtime.gopark",
+            "sync.runtime_SemacquireRWMutexR",
+            "sync.(*RWMutex).RLock",
+            "main.f",
+        ];
         assert_eq!(of(&read), WaitsOn::Lock { kind: LockKind::RwRead, address: 0xff4 });
-        let second_writer = [&inner[..], &["sync.(*Mutex).lockSlow", "sync.(*RWMutex).Lock"]].concat();
+        let second_writer =
+            [&inner[..], &["sync.(*Mutex).lockSlow", "sync.(*RWMutex).Lock"]].concat();
         assert_eq!(of(&second_writer), WaitsOn::Lock { kind: LockKind::Mutex, address: 0xffc });
     }
 

@@ -19,7 +19,9 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
     pub(super) fn births(&mut self) -> Result<(), PlanError> {
         match self.function(NEWPROC1) {
             Some(newproc1) => self.calls_of_newproc1(newproc1)?,
-            None => self.degrade(SiteKind::Birth, format!("the program has no function {NEWPROC1}")),
+            None => {
+                self.degrade(SiteKind::Birth, format!("the program has no function {NEWPROC1}"))
+            }
         }
         self.tell_copies(SiteKind::Birth, NEWPROC1);
         Ok(())
@@ -81,7 +83,9 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
                 }
                 Err(why) => self.degrade(
                     SiteKind::Birth,
-                    format!("{name} has no place for a safe probe behind its call of {NEWPROC1}: {why}"),
+                    format!(
+                        "{name} has no place for a safe probe behind its call of {NEWPROC1}: {why}"
+                    ),
                 ),
             },
         }

@@ -26,7 +26,8 @@ impl<S: ByteSource + ?Sized> Code<'_, S> {
         let outside =
             || PlanError::NotInCode { name: function.name().into(), address: function.entry() };
         let size = function.end().checked_sub(function.entry()).ok_or_else(outside)?;
-        let size = usize::try_from(size).ok().filter(|&size| size <= MAX_CODE).ok_or_else(outside)?;
+        let size =
+            usize::try_from(size).ok().filter(|&size| size <= MAX_CODE).ok_or_else(outside)?;
         let offset = self.file_offset(function, function.entry(), size)?;
         let mut bytes = vec![0; size];
         self.source.read_at(offset, &mut bytes).map_err(read_failed)?;

@@ -53,7 +53,9 @@ pub enum PlanError {
     #[error("none of the Go scheduler's functions is in the function table: nothing can be probed")]
     NoRuntime,
     /// Several functions have the name of one.
-    #[error("{count} functions are called {name}: which one is the runtime's cannot be told, so none is probed")]
+    #[error(
+        "{count} functions are called {name}: which one is the runtime's cannot be told, so none is probed"
+    )]
     Ambiguous {
         /// The name.
         name: &'static str,
@@ -85,10 +87,14 @@ pub enum PlanError {
         why: DisasmError,
     },
     /// More calls than any runtime has.
-    #[error("more than {0} calls of runtime.newproc1: the function table does not belong to this code")]
+    #[error(
+        "more than {0} calls of runtime.newproc1: the function table does not belong to this code"
+    )]
     TooManyCalls(usize),
     /// Two probes on one instruction.
-    #[error("two functions begin at the same place ({0:#x}): the function table is damaged, so nothing is probed")]
+    #[error(
+        "two functions begin at the same place ({0:#x}): the function table is damaged, so nothing is probed"
+    )]
     SameInstruction(u64),
 }
 
@@ -219,8 +225,11 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
         let listing = self.code.listing(&function, &bytes)?;
         match disasm::after_entry(&listing, Register::Rax) {
             Ok(found) => {
-                let behind =
-                    if found.behind_stack_check { "behind the stack check" } else { "behind the entry" };
+                let behind = if found.behind_stack_check {
+                    "behind the stack check"
+                } else {
+                    "behind the entry"
+                };
                 let why = format!("first emulated instruction {behind}; {}", holds(found.place));
                 self.add(kind, &function, &listing, &found, why)
             }

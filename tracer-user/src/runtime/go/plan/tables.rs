@@ -1,10 +1,10 @@
 //! Go's function table with everything a plan needs of it, out of the file alone: where the code
 //! was linked to and where the inline trees are stands in `moduledata`.
 
+use crate::object::ByteSource;
 use crate::object::elf::{Image, Segment};
 use crate::object::pclntab::{self, Table};
 use crate::object::reloc::Relocations;
-use crate::object::ByteSource;
 use crate::runtime::go::bytes::u64_at;
 use crate::runtime::go::layout::{Layout, Moduledata};
 
@@ -88,7 +88,8 @@ impl<S: ByteSource + ?Sized> Search<'_, S> {
             // A module is aligned to words, and so are the pieces.
             let found = finder.find_iter(&buf).filter_map(|i| at.checked_add(i as u64));
             let aligned = found.filter(|place| place % WORD as u64 == 0);
-            if let Some(module) = aligned.into_iter().find_map(|place| self.module_at(place, table)) {
+            if let Some(module) = aligned.into_iter().find_map(|place| self.module_at(place, table))
+            {
                 return Some(module);
             }
             done += CHUNK as u64;

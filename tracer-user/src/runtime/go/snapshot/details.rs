@@ -44,7 +44,12 @@ impl Details {
     ) -> Result<Self, ReadError> {
         let mut details = Self {
             objects: objects(mem, wanted, goroutines, bytes)?,
-            labels: labels::read(mem, LabelForm::of(wanted.layout.minor), &distinct(goroutines.iter().map(|g| g.labels)), bytes)?,
+            labels: labels::read(
+                mem,
+                LabelForm::of(wanted.layout.minor),
+                &distinct(goroutines.iter().map(|g| g.labels)),
+                bytes,
+            )?,
             ..Self::default()
         };
         let machines = distinct(goroutines.iter().flat_map(|g| [g.m, g.locked_m]));
@@ -85,12 +90,20 @@ fn distinct(addresses: impl Iterator<Item = u64>) -> Vec<u64> {
 }
 
 /// The word at `offset` of each structure.
-fn words(mem: &dyn ReadMem, addresses: &[u64], offset: u64, bytes: &mut u64) -> Result<HashMap<u64, u64>, ReadError> {
+fn words(
+    mem: &dyn ReadMem,
+    addresses: &[u64],
+    offset: u64,
+    bytes: &mut u64,
+) -> Result<HashMap<u64, u64>, ReadError> {
     let mut batch = Batch::default();
     let asked: Vec<(u64, Ticket)> =
         addresses.iter().filter_map(|&a| Some((a, batch.add(a.checked_add(offset)?, 8)))).collect();
     *bytes = bytes.saturating_add(batch.run(mem)?);
-    Ok(asked.into_iter().filter_map(|(a, ticket)| Some((a, u64_at(batch.get(ticket)?, 0)?))).collect())
+    Ok(asked
+        .into_iter()
+        .filter_map(|(a, ticket)| Some((a, u64_at(batch.get(ticket)?, 0)?)))
+        .collect())
 }
 
 fn objects(
@@ -103,7 +116,8 @@ fn objects(
         .iter()
         .filter(|g| g.status.is_waiting())
         .filter_map(|g| {
-            let sudog = if g.waiting != 0 { g.waiting } else { *wanted.semaphores.get(&g.address)? };
+            let sudog =
+                if g.waiting != 0 { g.waiting } else { *wanted.semaphores.get(&g.address)? };
             Some(Waiter { g: g.address, sudog })
         })
         .collect();

@@ -68,6 +68,51 @@ impl Status {
     }
 }
 
+/// What of a g does not change while it stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Still {
+    pub(super) id: u64,
+    pub(super) status: Status,
+    reason: u8,
+    mark: RunMark,
+    stack: (u64, u64),
+    syscall: (u64, u64),
+}
+
+impl Still {
+    /// Bytes at the start of a g that hold all of it.
+    pub(super) fn bytes(layout: &Layout) -> usize {
+        let o = &layout.g;
+        let ends = [
+            o.stack.saturating_add(16),
+            o.sched.saturating_add(layout.gobuf.size),
+            o.syscallpc.saturating_add(8),
+            o.syscallsp.saturating_add(8),
+            o.atomicstatus.saturating_add(4),
+            o.goid.saturating_add(8),
+            o.waitreason.saturating_add(1),
+            o.tracking_seq.saturating_add(1),
+        ];
+        usize::from(ends.into_iter().max().unwrap_or(o.size))
+    }
+
+    /// From the start of a g; None if the bytes are too few or the state is none that Go has.
+    pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Option<Self> {
+        let o = &layout.g;
+        let word = |offset: u16| u64_at(bytes, usize::from(offset));
+        let sched = |offset: u16| word(o.sched.checked_add(offset)?);
+        let seq = RunSeq(u8_at(bytes, usize::from(o.tracking_seq))?);
+        Some(Self {
+            id: word(o.goid)?,
+            status: Status::from_raw(u32_at(bytes, usize::from(o.atomicstatus))?)?,
+            reason: u8_at(bytes, usize::from(o.waitreason))?,
+            mark: RunMark { seq, pc: sched(layout.gobuf.pc)?, sp: sched(layout.gobuf.sp)? },
+            stack: (word(o.stack)?, word(o.stack.checked_add(8)?)?),
+            syscall: (word(o.syscallpc)?, word(o.syscallsp)?),
+        })
+    }
+}
+
 /// A g as it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Goroutine {
@@ -133,22 +178,22 @@ impl Goroutine {
         })
     }
 
+    /// What has to be equal, read before and after everything else that belongs to it, for all of
+    /// that to be of the same standstill.
+    pub(super) const fn still(&self) -> Still {
+        Still {
+            id: self.id,
+            status: self.status,
+            reason: self.reason,
+            mark: self.mark(),
+            stack: (self.stack_low, self.stack_high),
+            syscall: (self.syscall_pc, self.syscall_sp),
+        }
+    }
+
     /// What tells whether it ran in between.
     pub(super) const fn mark(&self) -> RunMark {
         RunMark { seq: RunSeq(self.run_seq), pc: self.sched_pc, sp: self.sched_sp }
-    }
-
-    /// Whether `later`, read after everything that belongs to this one, shows that all of it was
-    /// read of the same standstill.
-    pub(super) fn stood_still_until(&self, later: &Self) -> bool {
-        self.id == later.id
-            && self.status == later.status
-            && self.reason == later.reason
-            && self.mark() == later.mark()
-            && (self.stack_low, self.stack_high) == (later.stack_low, later.stack_high)
-            && (self.syscall_pc, self.syscall_sp) == (later.syscall_pc, later.syscall_sp)
-            && self.waiting == later.waiting
-            && self.labels == later.labels
     }
 
     /// Where its stack begins to be read: saved program counter and stack pointer. None if it

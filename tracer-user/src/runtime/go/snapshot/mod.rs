@@ -15,8 +15,6 @@ mod semaphores;
 mod stacks;
 mod task;
 
-use std::collections::HashMap;
-
 use crate::base::{KTime, Pid, ProcId, WaitClass};
 use crate::stream::{Input, LookOutcome, LookSeq};
 use crate::symbolize::SharedInterner;
@@ -27,7 +25,7 @@ use super::locate::Located;
 use super::tables::Shapes;
 use batch::{Batch, Ticket};
 use details::{Details, Wanted};
-use goroutine::{Goroutine, Status};
+use goroutine::{Goroutine, Status, Still};
 use naming::{Naming, StackInfo};
 use semaphores::{SemTable, SudogOf};
 use stacks::{Spent, StackReader};
@@ -40,6 +38,8 @@ const GROUP: usize = 1024;
 pub const MAX_GOROUTINES: u64 = 4 << 20;
 /// How often a goroutine is read that does not stand still.
 const ATTEMPTS: usize = 3;
+/// The goroutine that runs `main` (`src/runtime/traceback.go`, `goroutineheader`, gives it no creator).
+const MAIN_GOROUTINE: u64 = 1;
 /// How often the list itself is read if it moved meanwhile.
 const LIST_ATTEMPTS: usize = 4;
 
@@ -50,7 +50,9 @@ pub enum SnapshotError {
     #[error("the goroutines could not be read: {0}")]
     Read(#[from] ReadError),
     /// The list of goroutines is not where it was, or makes no sense.
-    #[error("the list of goroutines makes no sense ({0}): the process may have replaced its program; attach to it again")]
+    #[error(
+        "the list of goroutines makes no sense ({0}): the process may have replaced its program; attach to it again"
+    )]
     List(&'static str),
 }
 
@@ -117,18 +119,23 @@ impl Snapshotter {
     ///
     /// # Errors
     /// If the memory cannot be read.
-    pub fn count(&mut self, mem: &dyn ReadMem, interner: &SharedInterner) -> Result<u64, SnapshotError> {
+    pub fn count(
+        &mut self,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+    ) -> Result<u64, SnapshotError> {
         let (list, left_out) = self.list(mem)?;
+        let (look, clock, sink) = (LookSeq(0), &|| KTime(0), &mut |_| {});
         let mut look = Look {
             mem,
-            context: &mut LookContext { look: LookSeq(0), clock: &|| KTime(0), interner, sink: &mut |_| {} },
+            context: &mut LookContext { look, clock, interner, sink },
             outcome: LookOutcome::default(),
             spent: Spent { bytes: 0, deep_left: 0 },
             semaphores: None,
         };
         let mut count = left_out;
         for group in list.chunks(GROUP) {
-            for g in self.goroutines(&mut look, group, Count::Nothing)? {
+            for g in self.goroutines(&mut look, group)? {
                 let own = interner.with(|names| self.naming.start(g.start, names).is_system);
                 count = count.saturating_add(u64::from(!own));
             }
@@ -141,7 +148,11 @@ impl Snapshotter {
     /// # Errors
     /// If the memory cannot be read any more. What was passed on until then is a snapshot without
     /// its end.
-    pub fn look(&mut self, mem: &dyn ReadMem, context: &mut LookContext<'_>) -> Result<LookOutcome, SnapshotError> {
+    pub fn look(
+        &mut self,
+        mem: &dyn ReadMem,
+        context: &mut LookContext<'_>,
+    ) -> Result<LookOutcome, SnapshotError> {
         context.interner.with(|names| self.naming.belong_to(names));
         let began = (context.clock)();
         let (list, left_out) = self.list(mem)?;
@@ -151,16 +162,29 @@ impl Snapshotter {
         let mut look = Look {
             mem,
             context,
-            outcome: LookOutcome { listed: left_out, truncated: left_out, ..LookOutcome::default() },
-            spent: Spent { bytes: (list.len() as u64).saturating_mul(8), deep_left: stacks::MAX_DEEP },
+            outcome: LookOutcome {
+                listed: left_out,
+                truncated: left_out,
+                ..LookOutcome::default()
+            },
+            spent: Spent {
+                bytes: (list.len() as u64).saturating_mul(8),
+                deep_left: stacks::MAX_DEEP,
+            },
             semaphores: None,
         };
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
         let t1 = (look.context.clock)();
-        let outcome = LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
-        (look.context.sink)(Input::SnapshotEnd { process: self.process, look: number, t1, outcome });
+        let outcome =
+            LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
+        (look.context.sink)(Input::SnapshotEnd {
+            process: self.process,
+            look: number,
+            t1,
+            outcome,
+        });
         Ok(outcome)
     }
 
@@ -200,17 +224,13 @@ impl Snapshotter {
         let mut todo: Vec<u64> = group.to_vec();
         for attempt in 1..=ATTEMPTS {
             let t0 = (look.context.clock)();
-            let seen = self.goroutines(look, &todo, Count::Unreadable)?;
+            let seen = self.goroutines(look, &todo)?;
             let stacks = self.stacks(look, &seen)?;
             let details = self.details(look, &seen)?;
-            let addresses: Vec<u64> = seen.iter().map(|g| g.address).collect();
-            let later = self.goroutines(look, &addresses, Count::Nothing)?;
+            let later = self.again(look, &seen)?;
             let t1 = (look.context.clock)();
-            let later: HashMap<u64, Goroutine> =
-                later.into_iter().map(|g| (g.address, g)).collect();
             todo.clear();
-            for (goroutine, stack) in seen.into_iter().zip(stacks) {
-                let now = later.get(&goroutine.address);
+            for ((goroutine, stack), now) in seen.into_iter().zip(stacks).zip(later) {
                 let reading = Reading { goroutine, stack };
                 match settle(&reading.goroutine, now) {
                     Settled::Yes => self.tell(look, &reading, Some(&details), (t0, t1)),
@@ -234,28 +254,59 @@ impl Snapshotter {
     }
 
     /// The g's at these addresses that are goroutines now.
-    fn goroutines(&mut self, look: &mut Look<'_, '_>, addresses: &[u64], count: Count) -> Result<Vec<Goroutine>, ReadError> {
-        self.batch.clear();
-        let size = usize::from(self.located.layout.g.size);
-        let asked: Vec<(u64, Ticket)> = addresses.iter().map(|&a| (a, self.batch.add(a, size))).collect();
-        look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
-        let mut found = Vec::with_capacity(asked.len());
-        for (address, ticket) in asked {
-            let decoded = self.batch.get(ticket).and_then(|b| Goroutine::decode(self.located.layout, address, b));
-            match decoded {
+    fn goroutines(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        addresses: &[u64],
+    ) -> Result<Vec<Goroutine>, ReadError> {
+        let layout = self.located.layout;
+        let tickets =
+            self.read_starts(look, addresses.iter().copied(), usize::from(layout.g.size))?;
+        let mut found = Vec::with_capacity(tickets.len());
+        for (&address, ticket) in addresses.iter().zip(tickets) {
+            match self.batch.get(ticket).and_then(|bytes| Goroutine::decode(layout, address, bytes))
+            {
                 Some(g) if g.status.is_alive() => found.push(g),
                 Some(_) => {}
-                None if count == Count::Unreadable => {
+                None => {
                     look.outcome.unreadable = look.outcome.unreadable.saturating_add(1);
                     look.outcome.listed = look.outcome.listed.saturating_add(1);
                 }
-                None => {}
             }
         }
         Ok(found)
     }
 
-    fn stacks(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Vec<Option<StackInfo>>, ReadError> {
+    /// The same g's after everything else was read; None for one that cannot be read.
+    fn again(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        seen: &[Goroutine],
+    ) -> Result<Vec<Option<Still>>, ReadError> {
+        let layout = self.located.layout;
+        let tickets =
+            self.read_starts(look, seen.iter().map(|g| g.address), Still::bytes(layout))?;
+        let decode = |ticket| self.batch.get(ticket).and_then(|bytes| Still::decode(layout, bytes));
+        Ok(tickets.into_iter().map(decode).collect())
+    }
+
+    fn read_starts(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        addresses: impl Iterator<Item = u64>,
+        len: usize,
+    ) -> Result<Vec<Ticket>, ReadError> {
+        self.batch.clear();
+        let tickets = addresses.map(|address| self.batch.add(address, len)).collect();
+        look.spent.bytes = look.spent.bytes.saturating_add(self.batch.run(look.mem)?);
+        Ok(tickets)
+    }
+
+    fn stacks(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        seen: &[Goroutine],
+    ) -> Result<Vec<Option<StackInfo>>, ReadError> {
         let pcs = self.stacks.read(look.mem, &mut self.shapes, seen, &mut look.spent)?;
         let names = look.context.interner;
         let stacks = pcs.into_iter().map(|pcs| {
@@ -266,7 +317,13 @@ impl Snapshotter {
     }
 
     /// Passes on one goroutine. Without `details` it did not stand still.
-    fn tell(&mut self, look: &mut Look<'_, '_>, reading: &Reading, details: Option<&Details>, interval: (KTime, KTime)) {
+    fn tell(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        reading: &Reading,
+        details: Option<&Details>,
+        interval: (KTime, KTime),
+    ) {
         let g = &reading.goroutine;
         look.outcome.listed = look.outcome.listed.saturating_add(1);
         look.outcome.read = look.outcome.read.saturating_add(1);
@@ -274,7 +331,9 @@ impl Snapshotter {
         let (reason, start, spawn_site) = interner.with(|names| {
             let reason = self.naming.reason(g.reason, names);
             let start = self.naming.start(g.start, names);
-            (reason, start, self.naming.spawn_site(g.created_at, names))
+            // The main goroutine was made by assembly: the runtime's dump names no creator either.
+            let made = if g.id == MAIN_GOROUTINE { 0 } else { g.created_at };
+            (reason, start, self.naming.spawn_site(made, names))
         });
         let known = Known {
             goroutine: g,
@@ -290,7 +349,11 @@ impl Snapshotter {
         sink(Input::SnapshotTask(Box::new(task)));
     }
 
-    fn details(&mut self, look: &mut Look<'_, '_>, seen: &[Goroutine]) -> Result<Details, ReadError> {
+    fn details(
+        &mut self,
+        look: &mut Look<'_, '_>,
+        seen: &[Goroutine],
+    ) -> Result<Details, ReadError> {
         let needs_semaphores = look.semaphores.is_none()
             && seen.iter().any(|g| {
                 let class = self.naming.class(g.reason);
@@ -298,7 +361,8 @@ impl Snapshotter {
                 g.status.is_waiting() && g.waiting == 0 && may_be
             });
         if needs_semaphores {
-            let waiters = self.semaphores.waiters(look.mem, self.located.layout, &mut look.spent.bytes)?;
+            let waiters =
+                self.semaphores.waiters(look.mem, self.located.layout, &mut look.spent.bytes)?;
             look.semaphores = Some(waiters);
         }
         let none = SudogOf::new();
@@ -312,13 +376,6 @@ impl Snapshotter {
     }
 }
 
-/// Whether g's that cannot be read are counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Count {
-    Unreadable,
-    Nothing,
-}
-
 /// Whether all that was read of a goroutine belongs to one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Settled {
@@ -327,14 +384,15 @@ enum Settled {
     Ended,
 }
 
-/// Compares the first reading of a g with the last; `now` is None if there is none any more.
-fn settle(then: &Goroutine, now: Option<&Goroutine>) -> Settled {
+/// Compares the first reading of a g with the last, which is None if it cannot be read any more.
+fn settle(then: &Goroutine, now: Option<Still>) -> Settled {
     match now {
         None => Settled::Ended,
+        Some(now) if !now.status.is_alive() => Settled::Ended,
         Some(now) if now.id != then.id => Settled::No,
         // Of a running goroutine nothing is told that could have changed.
         Some(_) if then.status == Status::Running => Settled::Yes,
-        Some(now) if then.stood_still_until(now) => Settled::Yes,
+        Some(now) if then.still() == now => Settled::Yes,
         Some(_) => Settled::No,
     }
 }

@@ -59,6 +59,7 @@ pub(super) struct Naming {
     stacks: Memory<StackId, StackInfo>,
     spawn_sites: Memory<u64, FrameId>,
     starts: Memory<u64, StartInfo>,
+    reasons: Memory<u8, Reason>,
 }
 
 impl Naming {
@@ -70,6 +71,7 @@ impl Naming {
             stacks: Memory::default(),
             spawn_sites: Memory::default(),
             starts: Memory::default(),
+            reasons: Memory::default(),
         }
     }
 
@@ -80,13 +82,15 @@ impl Naming {
             self.stacks.clear();
             self.spawn_sites.clear();
             self.starts.clear();
+            self.reasons.clear();
         }
     }
 
     /// A stack. Frames that were left out or not found show as one [`FrameId::UNKNOWN`].
     pub(super) fn stack(&mut self, pcs: &StackPcs, names: &mut Interner) -> StackInfo {
         let whole = pcs.outer.is_empty() && pcs.reach == Reach::Whole;
-        let id = if whole { self.symbolizer.stack(&pcs.inner, names) } else { self.parts(pcs, names) };
+        let id =
+            if whole { self.symbolizer.stack(&pcs.inner, names) } else { self.parts(pcs, names) };
         if let Some(known) = self.stacks.get(&id) {
             return *known;
         }
@@ -130,17 +134,21 @@ impl Naming {
     }
 
     /// The reason for a value of `g.waitreason`.
-    pub(super) fn reason(&self, value: u8, names: &mut Interner) -> Reason {
+    pub(super) fn reason(&mut self, value: u8, names: &mut Interner) -> Reason {
+        if let Some(&known) = self.reasons.get(&value) {
+            return known;
+        }
         let (class, word) = match reasons::Reason::of(self.layout, value) {
             Some(reason) => (reason.class, reason.word),
             None => (WaitClass::Other, ""),
         };
-        Reason {
+        let reason = Reason {
             id: if word.is_empty() { ReasonId::UNKNOWN } else { names.reason(class, word) },
             class,
             is_nil_channel: word.ends_with("(nil chan)"),
             is_mutex: class == WaitClass::Lock,
-        }
+        };
+        remember(&mut self.reasons, value, reason)
     }
 
     /// The class of a value of `g.waitreason`.
@@ -167,6 +175,8 @@ fn describe(id: StackId, names: &Interner) -> StackInfo {
         wait_site: wait_site.copied().unwrap_or(FrameId::UNKNOWN),
         primitive: Primitive::of(known().map(function)),
         // Code outside of the function table is named by its number.
-        runs_program_code: known().map(function).any(|name| !is_plumbing(name) && !name.starts_with("0x")),
+        runs_program_code: known()
+            .map(function)
+            .any(|name| !is_plumbing(name) && !name.starts_with("0x")),
     }
 }

@@ -48,7 +48,8 @@ impl Known<'_> {
             locked_to_thread: g.locked_m != 0,
             // The runtime's own goroutines that run finalizers and cleanups are the program's
             // while they are in its code.
-            system: self.start.is_system && !self.stack.is_some_and(|stack| stack.runs_program_code),
+            system: self.start.is_system
+                && !self.stack.is_some_and(|stack| stack.runs_program_code),
             labels: self.details.map(|details| details.labels(g)).unwrap_or_default(),
         }
     }
@@ -58,13 +59,16 @@ impl Known<'_> {
             return WaitsOn::Unknown;
         };
         match (details.object(self.goroutine), self.reason.class) {
-            (Some(Object::Channels(channels)), WaitClass::ChanSend | WaitClass::ChanReceive | WaitClass::Select) => {
-                WaitsOn::Channels(channels.clone())
-            }
+            (
+                Some(Object::Channels(channels)),
+                WaitClass::ChanSend | WaitClass::ChanReceive | WaitClass::Select,
+            ) => WaitsOn::Channels(channels.clone()),
             (Some(Object::Address(word)), WaitClass::Lock | WaitClass::Group) => {
                 self.stack.map_or(WaitsOn::Unknown, |stack| stack.primitive.waits_on(*word))
             }
-            (None, WaitClass::Never) if self.reason.is_nil_channel => WaitsOn::Channels(Box::new([NIL_CHANNEL])),
+            (None, WaitClass::Never) if self.reason.is_nil_channel => {
+                WaitsOn::Channels(Box::new([NIL_CHANNEL]))
+            }
             (None, WaitClass::Sleep) => self.timer(details),
             _ => WaitsOn::Unknown,
         }
@@ -78,7 +82,8 @@ impl Known<'_> {
     /// The runtime stamps the start of every eighth wait for a mutex (`casgstatus` in
     /// `src/runtime/proc.go`, from 1.20 on).
     fn waits_since(&self) -> Option<KTime> {
-        let stamped = self.details.is_some() && self.goroutine.status.is_waiting() && self.reason.is_mutex;
+        let stamped =
+            self.details.is_some() && self.goroutine.status.is_waiting() && self.reason.is_mutex;
         let stamp = self.goroutine.tracking_stamp.filter(|_| stamped)?;
         self.our_time(stamp).filter(|since| *since <= self.interval.1)
     }
@@ -94,9 +99,13 @@ impl Known<'_> {
 }
 
 /// What a goroutine waits on that receives from or sends to a nil channel.
-const NIL_CHANNEL: ChannelState = ChannelState { address: 0, capacity: 0, length: 0, closed: false };
+const NIL_CHANNEL: ChannelState =
+    ChannelState { address: 0, capacity: 0, length: 0, closed: false };
 
 /// Whether the saved context of this state stays as it is until the goroutine runs.
 const fn has_mark(state: TaskState) -> bool {
-    matches!(state, TaskState::Waiting | TaskState::Runnable | TaskState::Syscall | TaskState::Preempted)
+    matches!(
+        state,
+        TaskState::Waiting | TaskState::Runnable | TaskState::Syscall | TaskState::Preempted
+    )
 }

@@ -1,0 +1,6 @@
+//! The build information that Go's linker leaves in a program.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = loiter::object::buildinfo::parse(bytes);
+});
