@@ -74,6 +74,8 @@ pub struct Watched {
     snapshotter: Snapshotter,
     interner: SharedInterner,
     pub names: Names,
+    /// The version of Go it states: `go1.27.3`.
+    pub version: Box<str>,
     seq: u32,
 }
 
@@ -83,12 +85,14 @@ impl Watched {
         let program = Detector::new().detect(Pid(pid)).unwrap();
         let mem = LiveMem::open(Pid(pid)).unwrap();
         let located = locate(&mem, &program).unwrap();
+        let version = program.version.clone();
         let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
         Self {
             mem,
             snapshotter,
             interner: SharedInterner::default(),
             names: Names::default(),
+            version,
             seq: 0,
         }
     }
