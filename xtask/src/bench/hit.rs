@@ -92,10 +92,11 @@ impl Costs {
 fn switch(exe: &Path, helper: &Path, plan: Option<&str>, seconds: u64) -> Result<(f64, f64)> {
     let (mut program, _) = Workload::start(exe, &["-procs", "1"])?;
     let mut probes = attach(helper, program.pid(), plan, "all")?;
-    let mut sample = || Ok((rounds(&mut program)?, cpu_of(program.pid())?, hits(&mut probes)?));
-    let before: (u64, u64, u64) = sample()?;
+    let mut sample =
+        || anyhow::Ok((rounds(&mut program)?, cpu_of(program.pid())?, hits(&mut probes)?));
+    let before = sample()?;
     std::thread::sleep(Duration::from_secs(seconds));
-    let after: (u64, u64, u64) = sample()?;
+    let after = sample()?;
     end(probes)?;
     program.finish()?;
     let rounds = to_f64(after.0 - before.0);
