@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use common::process::http_get;
 use common::{need_root, or_skip, real_program};
+use loiter::base::Pid;
+use loiter::runtime::go::Detector;
 use look::Watched;
 
 /// Least part of the goroutines of the process's own dump that must have stood still.
@@ -90,13 +92,18 @@ fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// The minor version of Go that a process states.
-fn minor(watched: &Watched) -> u32 {
-    let digits = watched.version.trim_start_matches("go1.");
-    digits.split('.').next().unwrap().parse().unwrap()
+/// The version of Go that a process states: `go1.27.3`.
+fn version(pid: u32) -> Box<str> {
+    Detector::new().detect(Pid(pid)).unwrap().version.clone()
+}
+
+/// 27 of `go1.27.3`.
+fn minor(version: &str) -> u32 {
+    common::go::minor(version.trim_start_matches("go")).unwrap()
 }
 
 fn check(name: &str, program: &Running) {
+    let version = version(program.child.id());
     let mut watched = Watched::attach(program.child.id());
     let before = watched.look();
     let page = http_get(&program.address, "/debug/pprof/goroutine?debug=2").unwrap();
@@ -113,7 +120,7 @@ fn check(name: &str, program: &Running) {
         if mark_before != mark_after {
             continue;
         }
-        let ours = dump::ours(&watched.names, &after.tasks[id], minor(&watched));
+        let ours = dump::ours(&watched.names, &after.tasks[id], minor(&version));
         if ours == *theirs {
             same += 1;
         } else {
@@ -123,7 +130,7 @@ fn check(name: &str, program: &Running) {
     println!(
         "{name} with {} idle connections ({}): {} goroutines in its own dump, {same} compared and identical, {} different, {} excluded",
         program.clients.len(),
-        watched.version,
+        version,
         own.len(),
         different.len(),
         own.len() - same - different.len()

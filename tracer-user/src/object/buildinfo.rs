@@ -65,21 +65,22 @@ pub enum BuildInfoError {
     Elf(#[from] ElfError),
 }
 
-/// Finds and reads the build information of a file: in section `.go.buildinfo`, else by its magic
-/// in what is loaded.
+/// Finds and reads the build information of a file: in section `.go.buildinfo`, which every Go
+/// linker makes; only in a file without a section table by its magic in the data. So a file that
+/// Go did not make costs no search.
 ///
 /// # Errors
 /// If there is none, or it is malformed.
 pub fn read(image: &Image, source: &(impl ByteSource + ?Sized)) -> Result<GoBuild, BuildInfoError> {
     let reader = Reader { image, source };
-    let section = image.section(".go.buildinfo").map(|s| s.vaddr);
-    if let Some(Ok(found)) = section.map(|vaddr| reader.at(vaddr)) {
-        return Ok(found);
+    if let Some(section) = image.section(".go.buildinfo") {
+        return reader.at(section.vaddr);
     }
-    let (writable, other): (Vec<&Segment>, Vec<&Segment>) =
-        image.segments().iter().filter(|s| !s.executable).partition(|s| s.writable);
+    if !image.sections().is_empty() {
+        return Err(BuildInfoError::NotGo);
+    }
     let mut failed = BuildInfoError::NotGo;
-    for segment in writable.into_iter().chain(other) {
+    for segment in image.segments().iter().filter(|s| s.writable) {
         match reader.search(segment) {
             Ok(found) => return Ok(found),
             Err(BuildInfoError::NotGo) => {}

@@ -223,7 +223,7 @@ fn path_of(
 ) -> String {
     let name = text(unit, file.path_name());
     let directory = file.directory(header).map(|d| text(unit, d)).unwrap_or_default();
-    if name.starts_with(['/', '<']) || directory.is_empty() {
+    if name.starts_with('/') || ["", "."].contains(&&*directory) {
         name
     } else {
         format!("{directory}/{name}")

@@ -74,8 +74,6 @@ pub struct Watched {
     snapshotter: Snapshotter,
     interner: SharedInterner,
     pub names: Names,
-    /// The version of Go it states: `go1.27.3`.
-    pub version: Box<str>,
     seq: u32,
 }
 
@@ -85,37 +83,30 @@ impl Watched {
         let program = Detector::new().detect(Pid(pid)).unwrap();
         let mem = LiveMem::open(Pid(pid)).unwrap();
         let located = locate(&mem, &program).unwrap();
-        let version = program.version.clone();
         let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
-        Self {
-            mem,
-            snapshotter,
-            interner: SharedInterner::default(),
-            names: Names::default(),
-            version,
-            seq: 0,
-        }
+        Self { mem, snapshotter, interner: SharedInterner::default(), names: Names::default(), seq: 0 }
     }
 
     /// Takes a look.
     pub fn look(&mut self) -> Look {
         let mut tasks = BTreeMap::new();
         self.seq += 1;
-        let mut inputs = Vec::new();
-        let mut sink = |input| inputs.push(input);
+        let (names, interner) = (&mut self.names, &self.interner);
+        let mut sink = |input| {
+            for definition in interner.take_definitions() {
+                names.take(definition.into());
+            }
+            if let Some(task) = names.take(input) {
+                assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
+            }
+        };
         let mut context = LookContext {
             look: LookSeq(self.seq),
             clock: &now,
-            interner: &self.interner,
+            interner,
             sink: &mut sink,
         };
         let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
-        let definitions = self.interner.take_definitions().into_iter().map(Input::from);
-        for input in definitions.chain(inputs) {
-            if let Some(task) = self.names.take(input) {
-                assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
-            }
-        }
         Look { tasks, outcome }
     }
 }

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn runs_of_no_length_do_not_go_on_for_ever() {
-        let table = vec![2u8, 0].repeat(1 << 20);
+        let table = [2u8, 0].repeat(1 << 20);
         assert_eq!(Runs::new(&table, 100).count(), 101);
     }
 }

@@ -258,7 +258,8 @@ pub struct FuncIds {
 impl FuncIds {
     /// Whether the function was not called but put on the stack by the runtime: its caller
     /// stopped at its program counter, not behind a call. Source: src/runtime/traceback.go,
-    /// `unwinder.next` (1.26: `isInjectedCall`).
+    /// `unwinder.next` (1.26: `isInjectedCall`). The dump of 1.19 does so for `sigpanic` alone and
+    /// so can be a line off for a goroutine that was preempted; that is not copied.
     pub fn is_injected(&self, id: FuncId) -> bool {
         [self.sigpanic, self.async_preempt, self.debug_call].contains(&id.0)
     }
@@ -379,10 +380,9 @@ impl Layout {
             sigpanic: FuncId(ids.sigpanic),
             panicwrap: FuncId(ids.panicwrap),
             // Up to 1.24 the finalizer goroutine is hidden as any function of the runtime.
-            always_shown: match ids.run_cleanups {
-                Some(cleanups) => Some([FuncId(ids.run_finalizers), FuncId(cleanups)]),
-                None => None,
-            },
+            always_shown: ids
+                .run_cleanups
+                .map(|cleanups| [FuncId(ids.run_finalizers), FuncId(cleanups)]),
         }
     }
 }
