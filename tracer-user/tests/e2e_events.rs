@@ -19,14 +19,16 @@ fn lost(summary: &Value) -> u64 {
     summary["lost"].as_object().expect("lost is an object").values().map(number).sum()
 }
 
-/// Births at the spawn site in this function, and deaths that may be of goroutines from there: those known to be, and
-/// those whose birth was lost.
-fn births_and_deaths(summary: &Value, function: &str) -> (u64, u64) {
-    let sites = summary["spawn_sites"].as_array().expect("spawn sites are listed");
-    let (here, others): (Vec<_>, Vec<_>) = sites.iter().partition(|s| s["function"] == function);
-    let births = here.iter().map(|site| number(&site["births"])).sum();
-    let elsewhere: u64 = others.iter().map(|site| number(&site["deaths"])).sum();
-    (births, number(&summary["deaths"]) - elsewhere)
+/// All births and deaths told: also deaths of goroutines whose birth was lost, which belong to no spawn site.
+fn births_and_deaths(summary: &Value) -> (u64, u64) {
+    (number(&summary["births"]), number(&summary["deaths"]))
+}
+
+/// The program, with the runtime's own workers born: from then on every birth is one of the million.
+fn start_million(exe: &std::path::Path) -> GoProc {
+    let (mut target, _) = GoProc::start_ready(exe, &["-n", "1000000"]);
+    target.ask("run 200000", "done");
+    target
 }
 
 #[test]
@@ -34,12 +36,15 @@ fn a_million_goroutines_are_born_and_die_or_are_counted_as_lost() {
     or_skip!(need_bpf());
     for version in ["1.19", newest()] {
         let exe = or_skip!(go_build(version, "million", Variant::Stripped));
-        let (mut target, _) = GoProc::start_ready(&exe, &["-n", "1000000"]);
+        let mut target = start_million(&exe);
         let loiter = Loiter::watch(target.pid(), &["--events", "lifecycle"]);
         target.ask("run", "done");
         let (_, summary, _) = loiter.interrupt();
-        let (births, deaths) = births_and_deaths(&summary, "main.run");
+        let (births, deaths) = births_and_deaths(&summary);
         let lost = lost(&summary);
+        let site = &summary["spawn_sites"][0];
+        assert_eq!(site["function"], "main.run", "{summary}");
+        assert_eq!(site["births"], births, "{summary}");
         println!("go {version}: births {births}, deaths {deaths}, lost {lost}");
         assert!(births <= 1_000_000 && deaths <= 1_000_000, "{summary}");
         assert_eq!(2_000_000 - births - deaths, lost, "{summary}");
@@ -51,15 +56,15 @@ fn a_million_goroutines_are_born_and_die_or_are_counted_as_lost() {
 fn with_a_ring_of_one_page_every_loss_is_counted_and_a_look_heals_the_model() {
     or_skip!(need_bpf());
     let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
-    let (mut target, _) = GoProc::start_ready(&exe, &["-n", "1000000"]);
+    let mut target = start_million(&exe);
     let args = ["--events", "lifecycle", "--ring-size", "4KiB", "--interval", "1s"];
-    let loiter = Loiter::watch(target.pid(), &args);
+    let mut loiter = Loiter::watch(target.pid(), &args);
     target.ask("run", "done");
-    // The next looks come after the load: what they find is what the model must then hold.
-    let mut loiter = loiter;
-    loiter.wait_message("good");
+    // A look that begins after the load heals: what it finds is what the model must then hold.
+    let said = loiter.messages_so_far();
+    loiter.wait_message_after(said, "made good");
     let (code, summary, lines) = loiter.interrupt();
-    let (births, deaths) = births_and_deaths(&summary, "main.run");
+    let (births, deaths) = births_and_deaths(&summary);
     let lost = lost(&summary);
     println!("births {births}, deaths {deaths}, lost {lost}");
     assert!(lost > 0, "a page should be too small: {summary}");
@@ -136,8 +141,10 @@ fn waits_are_exact_or_at_least(mode: &[&str]) {
             assert!(exact, "goroutine {} ({}) was seen to park", t.goid, t.kind);
             assert!(off.abs() <= PRECISION_NS, "goroutine {} ({}): {off} ns off", t.goid, t.kind);
             worst = worst.max(off.abs());
+        } else if exact {
+            // Of one in eight waits for a mutex the runtime itself writes down when it began.
+            assert!(off.abs() <= PRECISION_NS, "goroutine {} ({}): {off} ns off", t.goid, t.kind);
         } else {
-            assert!(!exact, "goroutine {} ({}) parked before the watch", t.goid, t.kind);
             assert!(off >= 0, "at least means no more than the truth: {off} ns");
         }
     }

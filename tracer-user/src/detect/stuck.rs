@@ -15,6 +15,8 @@ use super::{Check, Confidence, Detector, Finding, FindingKind, Verdicts};
 
 /// So many senders on one place are no longer one generator that waits to be asked.
 const SENDERS: u64 = 5;
+/// The looks that show a crowd take this long beyond the time they must span.
+const CROWD_GRACE: Nanos = Nanos::from_secs(1);
 /// A look for waits that must be over the threshold by now, at most this often.
 const LOOK_EVERY: Nanos = Nanos::from_secs(5);
 
@@ -85,9 +87,23 @@ fn check_group(
         // Parked since the last look: where, the next one tells.
         return verdicts.look(check.next_look(Nanos(0)));
     }
+    if matches_none >= check.settings.crowd_at_least
+        && class != WaitClass::Never
+        && crowd_is_undecided(check)
+    {
+        // Of so many the crowd detector has more to say, once it has its looks.
+        return verdicts.look(check.next_look(Nanos(0)));
+    }
     if let Some(finding) = gather(check, FindingKind::Stuck, group.key(), picked) {
         verdicts.findings.push(judge(check, finding, class));
     }
+}
+
+/// Whether there were too few looks, or over too short a time, to tell a crowd.
+fn crowd_is_undecided(check: &Check<'_>) -> bool {
+    let watched = check.now.since(check.process.def().at);
+    check.process.counts().looks < check.settings.crowd_looks
+        || watched <= Nanos(check.settings.crowd_span.0.saturating_add(CROWD_GRACE.0))
 }
 
 /// A wait still below the threshold: when to ask again, and whether a look is needed for that.

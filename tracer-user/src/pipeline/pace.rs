@@ -2,8 +2,17 @@
 
 use crate::base::{KTime, Nanos};
 
-/// A look may take at most one part in this many of the time.
-const SHARE: u64 = 50;
+/// Which part of the time looks may take: one in so many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Share(u64);
+
+impl Share {
+    /// For a watch that stays.
+    pub const WATCH: Share = Share(50);
+    /// For a person who waits for the answer.
+    pub const DIAGNOSE: Share = Share(2);
+}
+
 /// Two looks are at least this far apart, whoever asks.
 const LEAST: Nanos = Nanos::from_millis(100);
 
@@ -11,15 +20,16 @@ const LEAST: Nanos = Nanos::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     interval: Nanos,
+    share: Share,
     last_end: Option<KTime>,
     took: Nanos,
     asked: Option<KTime>,
 }
 
 impl Pace {
-    /// One look every `interval`, the first at once.
-    pub const fn new(interval: Nanos) -> Self {
-        Self { interval, last_end: None, took: Nanos(0), asked: None }
+    /// One look every `interval`, the first at once, as far as `share` allows.
+    pub const fn new(interval: Nanos, share: Share) -> Self {
+        Self { interval, share, last_end: None, took: Nanos(0), asked: None }
     }
 
     /// Somebody wants a look, not before this.
@@ -35,7 +45,7 @@ impl Pace {
     /// When the next look is due.
     pub fn due(&self) -> KTime {
         let Some(end) = self.last_end else { return KTime(0) };
-        let regular = end.after(self.interval.max(Nanos(self.took.0.saturating_mul(SHARE))));
+        let regular = end.after(self.interval.max(Nanos(self.took.0.saturating_mul(self.share.0))));
         match self.asked {
             Some(asked) => asked.max(end.after(LEAST)).min(regular),
             None => regular,
@@ -49,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_look_that_takes_long_is_taken_less_often() {
-        let mut pace = Pace::new(Nanos::from_secs(1));
+        let mut pace = Pace::new(Nanos::from_secs(1), Share::WATCH);
         pace.looked(KTime(0), Nanos::from_millis(1));
         assert_eq!(pace.due(), KTime(1_000_000_000));
         pace.looked(KTime(0), Nanos::from_millis(200));
@@ -58,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_wish_brings_the_next_look_forward_but_not_to_a_stand_still() {
-        let mut pace = Pace::new(Nanos::from_secs(10));
+        let mut pace = Pace::new(Nanos::from_secs(10), Share::WATCH);
         pace.looked(KTime(1_000_000_000), Nanos::from_millis(1));
         pace.ask(KTime(1_000_000_001));
         assert_eq!(pace.due(), KTime(1_100_000_000));

@@ -18,7 +18,7 @@ use super::clock;
 use super::judge::{Judge, Said};
 use super::looker::{Looker, Taken};
 use super::open::{Opened, Probing, open};
-use super::pace::Pace;
+use super::pace::{Pace, Share};
 use super::ready::readiness;
 use super::settings::{DiagnoseSettings, RingSize, TargetSettings, Thresholds, WatchSettings};
 use super::signals::EndSignals;
@@ -44,6 +44,7 @@ struct Job {
     time_limit: Option<Nanos>,
     looks: Option<u32>,
     interval: Nanos,
+    share: Share,
     detectors: detect::Settings,
 }
 
@@ -61,6 +62,7 @@ pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Resu
             time_limit: settings.time_limit,
             looks: None,
             interval: settings.interval,
+            share: Share::WATCH,
             detectors: detectors(&settings.thresholds),
         },
         sink,
@@ -85,6 +87,7 @@ pub fn diagnose(
             time_limit: None,
             looks: Some(settings.looks),
             interval: Nanos(settings.over.0 / gaps),
+            share: Share::DIAGNOSE,
             detectors: detectors(&settings.thresholds),
         },
         sink,
@@ -173,7 +176,7 @@ impl<'a> Watch<'a> {
         };
         let judge = Judge::start(job.detectors.clone())?;
         let (session, def) = Session::new(opened)?;
-        let pace = Pace::new(job.interval);
+        let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
             job,
             sink,
@@ -486,7 +489,7 @@ impl<'a> Watch<'a> {
         self.next_process += 1;
         let (session, def) = Session::new(opened)?;
         self.session = session;
-        self.pace = Pace::new(self.job.interval);
+        self.pace = Pace::new(self.job.interval, self.job.share);
         self.judge.eat(vec![def]).await?;
         self.attach().await
     }

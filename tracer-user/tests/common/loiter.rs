@@ -92,14 +92,8 @@ impl Loiter {
 
     fn next(&mut self, end: Instant) -> Option<()> {
         match self.said.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Said::Out(line)) => {
-                let value = serde_json::from_str(&line)
-                    .unwrap_or_else(|e| panic!("loiter printed no JSON: {e}: {line}"));
-                self.lines.push(value);
-                Some(())
-            }
-            Ok(Said::Err(line)) => {
-                self.messages.push(line);
+            Ok(said) => {
+                self.keep(said);
                 Some(())
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -109,10 +103,33 @@ impl Loiter {
         }
     }
 
+    fn keep(&mut self, said: Said) {
+        match said {
+            Said::Out(line) => {
+                let value = serde_json::from_str(&line)
+                    .unwrap_or_else(|e| panic!("loiter printed no JSON: {e}: {line}"));
+                self.lines.push(value);
+            }
+            Said::Err(line) => self.messages.push(line),
+        }
+    }
+
     /// Waits for a message that contains a word.
     pub fn wait_message(&mut self, word: &str) -> String {
+        self.wait_message_after(0, word)
+    }
+
+    /// How many messages have come by now.
+    pub fn messages_so_far(&mut self) -> usize {
+        while let Ok(said) = self.said.try_recv() {
+            self.keep(said);
+        }
+        self.messages.len()
+    }
+
+    /// Waits for a message that contains a word, beyond those that were there already.
+    pub fn wait_message_after(&mut self, mut at: usize, word: &str) -> String {
         let end = Instant::now() + TIMEOUT;
-        let mut at = 0;
         loop {
             while let Some(message) = self.messages.get(at) {
                 if message.contains(word) {

@@ -4,11 +4,12 @@
 //	-alive N   most that are alive at once (1 000)
 //	-park      each one parks once before it ends
 //
-// Lines: "ready". Command "run" answers "done STARTED ENDED NS". Nothing leaks.
+// Lines: "ready". Command "run" (or "run N") answers "done STARTED ENDED NS". Nothing leaks.
 package main
 
 import (
 	"flag"
+	"strconv"
 	"sync/atomic"
 
 	"loiter/workloads/control"
@@ -57,10 +58,18 @@ func main() {
 	park := flag.Bool("park", false, "each parks once")
 	flag.Parse()
 	control.Say("ready")
-	control.Serve(func(command string, _ []string) {
+	control.Serve(func(command string, args []string) {
 		switch command {
 		case "run":
-			run(*n, *alive, *park)
+			count := *n
+			if len(args) > 0 {
+				var err error
+				if count, err = strconv.Atoi(args[0]); err != nil {
+					control.Fail("run %q: %v", args[0], err)
+					return
+				}
+			}
+			run(count, *alive, *park)
 		default:
 			control.Fail("unknown command %q", command)
 		}
