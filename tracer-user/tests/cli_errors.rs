@@ -1,5 +1,7 @@
 //! What the real binary says and leaves behind when it cannot do what is asked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
 use std::fs;
 use std::io::Read as _;
 use std::process::{Command, Output, Stdio};

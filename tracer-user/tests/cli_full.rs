@@ -2,6 +2,8 @@
 //! as they do: line by line, each line in one of the forms that Go writes and panicparse knows
 //! (its `stack/context.go`: header, function, file, created by, unavailable), in the order allowed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
 mod cli_views;
 
 use cli_views as views;

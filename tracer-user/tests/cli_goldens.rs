@@ -1,6 +1,8 @@
 //! What people and programs see, kept as files: `LOITER_BLESS=1 cargo test --test cli_goldens`
 //! writes them anew; then read the difference.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
 mod cli_views;
 
 use std::io;

@@ -1,6 +1,8 @@
 //! The JSON that programs rely on: the keys that docs/json.md promises are there, in every object,
 //! also where there is nothing to tell.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
 mod cli_views;
 
 use std::io;
