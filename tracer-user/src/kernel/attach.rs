@@ -231,7 +231,9 @@ impl Kernel {
             // What ended unseen must not end now.
             self.forget_parked(slot)?;
         }
-        on.into_iter().try_for_each(|kind| self.put_on(slot, kind))
+        // What ends something comes before what begins it: who is seen to park is seen to be made
+        // runnable and to run, who is seen to be born is seen to end.
+        on.into_iter().rev().try_for_each(|kind| self.put_on(slot, kind))
     }
 
     /// The kinds attached now.

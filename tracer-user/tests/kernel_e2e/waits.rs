@@ -50,7 +50,8 @@ fn with_min_wait_only_long_waits_leave_a_record_and_it_tells_all_of_it() {
     let of_receiver = tally.waits.iter().filter(|wait| wait.goid == ids["receiver"]);
     assert!(of_receiver.clone().any(|wait| wait.waker != 0));
     for wait in of_receiver {
-        // Not looked for where the goroutine was runnable again early.
+        assert_ne!(wait.ready_ns, 0, "who is seen to park is seen to be made runnable: {wait:?}");
+        // The waker is not looked for where the goroutine was runnable again early.
         let early = wait.ready_ns - wait.parked_ns < config.min_wait_ns / 2;
         assert_eq!(wait.waker, if early { 0 } else { ids["sender"] }, "{wait:?}");
     }
