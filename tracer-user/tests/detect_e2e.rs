@@ -1,5 +1,8 @@
 //! Which processes are found to run Go, and what is said of those that are not.
 
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -63,7 +66,8 @@ fn a_pid_that_is_not_in_use_is_said_to_be_so() {
 
 #[test]
 fn a_kernel_thread_is_called_one() {
-    let kernel_thread = list().unwrap().into_iter().find(|&pid| stat(pid).is_ok_and(|s| s.kernel_thread));
+    let kernel_thread =
+        list().unwrap().into_iter().find(|&pid| stat(pid).is_ok_and(|s| s.kernel_thread));
     let pid = or_skip!(kernel_thread.ok_or("no kernel thread is visible in this PID namespace"));
     let error = Detector::new().detect(pid).map(|_| ()).unwrap_err();
     assert_eq!(error, DetectError::Target(TargetError::KernelThread { pid }));
