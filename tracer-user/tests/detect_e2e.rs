@@ -1,5 +1,8 @@
 //! Which processes are found to run Go, and what is said of those that are not.
 
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,9 @@
 //! Our dump of a live process against the process's own `goroutine?debug=2`, and what goroutines
 //! wait on against what they say themselves.
 
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod dump;

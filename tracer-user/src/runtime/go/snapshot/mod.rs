@@ -144,7 +144,9 @@ impl Snapshotter {
         Ok(count)
     }
 
-    /// Reads all goroutines and passes on what is found: [`Input::SnapshotBegin`], a [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`].
+    /// Reads all goroutines and passes on what is found: [`Input::SnapshotBegin`], an
+    /// [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`]. Definitions of new names are left
+    /// in the interner, to be taken before what was passed on is used.
     ///
     /// # Errors
     /// If the memory cannot be read any more. What was passed on until then is a snapshot without
@@ -408,7 +410,7 @@ enum Settled {
 /// Compares the first reading of a g with the last, which is None if it cannot be read any more.
 fn settle(then: &Goroutine, now: Option<Still>) -> Settled {
     match now {
-        None => Settled::Ended,
+        None => Settled::No,
         Some(now) if !now.status.is_alive() => Settled::Ended,
         Some(now) if now.id != then.id => Settled::No,
         // Of a running goroutine nothing is told that could have changed.
