@@ -37,21 +37,17 @@ fn main() -> anyhow::Result<()> {
     let mut snapshotter = Snapshotter::new(ProcId(1), pid, located);
     let interner = SharedInterner::default();
     for n in 1..=looks {
-        let (mut tasks, mut stacks, mut frames) = (0_u64, 0_u64, 0_u64);
-        let mut sink = |input| match input {
-            Input::SnapshotTask(_) => tasks += 1,
-            Input::StackDef { .. } => stacks += 1,
-            Input::NameDef { .. } => frames += 1,
-            _ => {}
-        };
+        let mut tasks = 0_u64;
+        let mut sink = |input| tasks += u64::from(matches!(input, Input::SnapshotTask(_)));
         let mut context =
             LookContext { look: LookSeq(n), clock: &now, interner: &interner, sink: &mut sink };
         let outcome = snapshotter.look(&mem, &mut context)?;
         if n == 1 {
             println!("first_list_ms {:.2}", began.elapsed().as_secs_f64() * 1e3);
         }
+        let definitions = interner.take_definitions().len();
         println!(
-            "look_ms {:.2} tasks {tasks} new_stacks {stacks} new_frames {frames} bytes {} reread {} unsettled {} unreadable {}",
+            "look_ms {:.2} tasks {tasks} new_names {definitions} bytes {} reread {} unsettled {} unreadable {}",
             outcome.took.as_secs_f64() * 1e3,
             outcome.bytes,
             outcome.reread,

@@ -100,7 +100,8 @@ fn a_full_dump_has_the_shape_of_gos_own() {
 #[test]
 fn a_finding_says_what_is_stuck_and_why_that_is_known() {
     check_text("stuck", |out, o| text::write_finding(out, o, &views::stuck(), Change::Opened));
-    check_text("crowd", |out, o| text::write_finding(out, o, &views::crowd(), Change::Updated));
+    check_text("crowd", |out, o| text::write_finding(out, o, &views::crowd(), Change::Opened));
+    check_text("update", |out, o| text::write_finding(out, o, &views::crowd(), Change::Updated));
     check_text("resolved", |out, o| text::write_finding(out, o, &views::stuck(), Change::Resolved));
 }
 

@@ -43,9 +43,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
     setup::ensure(&[Need::Bpf, Need::Go(&[versions::GO_NEWEST])])?;
     let loiter = loiter::build()?;
-    let orders = step("Building the order service (stripped, as it would be deployed)", || {
-        go::go_build(versions::GO_NEWEST, "orders", Variant::Stripped).map_err(anyhow::Error::msg)
-    })?;
+    let orders = step(
+        "Building the order service (stripped, without paths: as it would be deployed)",
+        || {
+            go::go_build(versions::GO_NEWEST, "orders", Variant::Deployed)
+                .map_err(anyhow::Error::msg)
+        },
+    )?;
 
     println!(
         "\n=== An order service in production. Orders are answered, memory grows, nobody knows why.\n"

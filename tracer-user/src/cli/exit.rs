@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::kernel::{KernelError, Obstacle};
 use crate::output::clean::clean;
+use crate::runtime::go::DetectError;
 use crate::runtime::link::LookError;
 use crate::target::TargetError;
 use crate::target::memory::ReadError;
@@ -68,26 +69,36 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What helps, where the messages themselves do not say it.
 fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    const LIST: &str = "`loiter ps` lists the processes that can be traced now";
+    const DOCTOR: &str = "`loiter doctor` tells what this kernel and these rights allow";
     error.chain().find_map(|e| {
-        let gone = matches!(e.downcast_ref(), Some(ReadError::Gone))
-            || matches!(e.downcast_ref(), Some(LookError::Gone))
-            || matches!(e.downcast_ref(), Some(KernelError::Gone { .. }))
-            || matches!(
-                e.downcast_ref(),
-                Some(
-                    TargetError::NoSuchProcess { .. }
-                        | TargetError::Gone { .. }
-                        | TargetError::KernelThread { .. }
-                )
-            );
-        let kernel =
-            e.downcast_ref::<KernelError>().is_some() || e.downcast_ref::<Obstacle>().is_some();
-        match (gone, kernel) {
-            (true, _) => Some("`loiter ps` lists the processes that can be traced now"),
-            (_, true) => Some("`loiter doctor` tells what this kernel and these rights allow"),
-            _ => None,
-        }
+        let gone = is(e, |e: &ReadError| matches!(e, ReadError::Gone))
+            || is(e, |e: &LookError| matches!(e, LookError::Gone))
+            || is(e, |e: &KernelError| matches!(e, KernelError::Gone { .. }))
+            || is(e, no_such_target)
+            || is(e, |e: &DetectError| match e {
+                DetectError::Target(e) => no_such_target(e),
+                e => matches!(e, DetectError::NotGo { .. }),
+            });
+        let kernel = e.is::<KernelError>() || e.is::<Obstacle>();
+        if gone { Some(LIST) } else { kernel.then_some(DOCTOR) }
     })
+}
+
+fn is<E: std::error::Error + 'static>(
+    error: &(dyn std::error::Error + 'static),
+    fits: impl Fn(&E) -> bool,
+) -> bool {
+    error.downcast_ref().is_some_and(fits)
+}
+
+fn no_such_target(error: &TargetError) -> bool {
+    matches!(
+        error,
+        TargetError::NoSuchProcess { .. }
+            | TargetError::Gone { .. }
+            | TargetError::KernelThread { .. }
+    )
 }
 
 /// The error in words, for stderr.

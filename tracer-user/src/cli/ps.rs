@@ -55,8 +55,9 @@ pub fn run(args: &PsArgs, context: &Context) -> anyhow::Result<Outcome> {
         context.tell(&format!("no Go process among the {} looked at", view.examined));
     }
     if view.denied > 0 {
+        let processes = if view.denied == 1 { "process" } else { "processes" };
         context.tell(&format!(
-            "{} processes could not be looked at: run loiter as root, or give it CAP_SYS_PTRACE",
+            "{} {processes} could not be looked at: run loiter as root, or give it CAP_SYS_PTRACE",
             view.denied
         ));
     }

@@ -77,7 +77,9 @@ impl Process {
             }
             return;
         }
-        if let Some(tomb) = self.tombs.get_mut(id) {
+        if self.tombs.keeps(id, dynamic.t0)
+            && let Some(tomb) = self.tombs.get_mut(id)
+        {
             // It ended while the look went on; but now it is known where it came from.
             if tomb.spawn_site == FrameId::UNKNOWN && spawn_site != FrameId::UNKNOWN {
                 tomb.spawn_site = spawn_site;

@@ -400,7 +400,7 @@ impl Process {
     ) {
         let slot = match self.tasks.find(id) {
             Some(slot) => slot,
-            None if self.tombs.has(id) => return,
+            None if self.tombs.keeps(id, at) => return,
             None => {
                 self.asks.unknown(at, commands);
                 self.counts.appeared += 1;

@@ -69,8 +69,17 @@ impl Tombs {
         self.by_id.get_mut(&id)
     }
 
-    pub fn has(&self, id: TaskId) -> bool {
-        self.by_id.contains_key(&id)
+    /// Whether a task that did something at `at` is among these. One that was only missed by a
+    /// look and does something afterwards lives: foreign threads lend their goroutine out again
+    /// and again under one number (extra Ms, runtime/proc.go). It is taken out.
+    pub fn keeps(&mut self, id: TaskId, at: KTime) -> bool {
+        match self.by_id.get(&id) {
+            Some(tomb) if tomb.end == End::Missed && at > tomb.at => {
+                self.by_id.remove(&id);
+                false
+            }
+            found => found.is_some(),
+        }
     }
 
     /// Ends up to this time may have been forgotten.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::base::{Frame, TaskState};
+use crate::base::{Frame, Nanos, TaskState};
 use crate::stream::WaitsOn;
 use crate::view::{TaskView, Waited};
 
 use super::{frames, wait_reason};
+
+/// A lower bound below this is no more than the time the look itself took.
+const TELLING: Nanos = Nanos::from_secs(1);
 
 /// What makes two tasks the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,12 +34,18 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// The shortest and the longest known wait.
-    pub fn waits(&self) -> (Waited, Waited) {
-        let known = || self.tasks.iter().map(|t| t.waited).filter(|w| w.known().is_some());
+    /// The shortest and the longest wait that says something, and of how many tasks one is known.
+    /// That a task waited for the moment of the look says nothing.
+    pub fn waits(&self) -> (Waited, Waited, u64) {
+        let telling = |w: &Waited| match w {
+            Waited::Exact(_) => true,
+            Waited::AtLeast(n) => *n >= TELLING,
+            Waited::Unknown => false,
+        };
+        let known = || self.tasks.iter().map(|t| t.waited).filter(telling);
         let shortest = known().min_by_key(|w| w.known()).unwrap_or(Waited::Unknown);
         let longest = known().max_by_key(|w| w.known()).unwrap_or(Waited::Unknown);
-        (shortest, longest)
+        (shortest, longest, known().count() as u64)
     }
 
     /// The objects waited on with the number of waiters of each, most first.

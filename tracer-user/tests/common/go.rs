@@ -26,6 +26,8 @@ pub enum Variant {
     Stripped,
     /// `-trimpath`
     Trimpath,
+    /// `-trimpath -ldflags "-s -w"`: as programs are often deployed.
+    Deployed,
     /// `-buildmode=pie`, linked by Go's own linker.
     Pie,
     /// With cgo, linked as Go pleases.
@@ -71,6 +73,7 @@ impl Variant {
             Variant::Default => "default",
             Variant::Stripped => "stripped",
             Variant::Trimpath => "trimpath",
+            Variant::Deployed => "deployed",
             Variant::Pie => "pie",
             Variant::Cgo => "cgo",
             Variant::ExternalPie => "external-pie",
@@ -101,6 +104,7 @@ impl Variant {
             Variant::Default | Variant::Cgo => &[],
             Variant::Stripped => &["-ldflags=-s -w"],
             Variant::Trimpath => &["-trimpath"],
+            Variant::Deployed => &["-trimpath", "-ldflags=-s -w"],
             Variant::Pie => &["-buildmode=pie"],
             Variant::ExternalPie => &["-buildmode=pie", "-ldflags=-linkmode=external -s -w"],
             Variant::External => &["-ldflags=-linkmode=external"],

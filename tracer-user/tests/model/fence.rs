@@ -118,6 +118,17 @@ fn a_death_record_slower_than_the_look_is_still_a_death() {
 }
 
 #[test]
+fn a_number_that_comes_again_after_a_look_missed_it_lives_again() {
+    let mut w = World::new();
+    w.look(10, 20, vec![waiting(5, ms(11), ms(12), RECEIVE, 0)]);
+    w.look(30, 40, vec![]);
+    assert!(w.process().task(g(5)).is_none());
+    w.look(50, 60, vec![waiting(5, ms(51), ms(52), RECEIVE, 0)]);
+    assert!(w.process().task(g(5)).is_some());
+    assert_eq!((w.process().counts().vanished, w.process().counts().appeared), (1, 1));
+}
+
+#[test]
 fn a_task_in_a_later_look_whose_birth_was_not_told_appeared() {
     let mut w = World::new();
     w.look(10, 20, vec![]);

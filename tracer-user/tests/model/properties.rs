@@ -6,10 +6,11 @@ use loiter::base::*;
 use loiter::detect::{Change, Engine, Settings};
 use loiter::model::{Process, Waited};
 use loiter::stream::*;
+use loiter::view::build;
 use proptest::prelude::*;
 
 use crate::sim::{Doing, Op, Traced, Truth, simulate};
-use crate::world::{P, SPAWN, len};
+use crate::world::{P, RECEIVE, SPAWN, g, len};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec((any::<u8>(), any::<u8>(), 0u16..2_000), 1..400)
@@ -77,10 +78,14 @@ fn assert_counts_add_up(process: &Process) {
     let came = c.births + c.before + c.appeared;
     let went = c.deaths - c.unknown_deaths + c.vanished;
     assert_eq!(came - went, process.tasks().len() as u64, "{c:?}");
+    assert_aggregates_add_up(process);
+}
+
+fn assert_aggregates_add_up(process: &Process) {
     let by_site: u64 = process.spawn_sites().map(|(_, s)| s.alive).sum();
     assert_eq!(by_site, process.tasks().len() as u64);
     let by_state: u64 = TaskState::ALL.iter().map(|&s| process.in_state(s)).sum();
-    assert_eq!(by_state, process.tasks().len() as u64);
+    assert_eq!(by_state + process.alive_system(), process.tasks().len() as u64);
     let blocked = process.in_state(TaskState::Waiting) + process.in_state(TaskState::Syscall);
     assert_eq!(process.groups().map(|g| g.len() as u64).sum::<u64>(), blocked);
     for group in process.groups() {
@@ -138,6 +143,73 @@ fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if asked { default.cases } else { 300 };
     ProptestConfig { cases, failure_persistence: None, ..default }
+}
+
+/// A time that may be anything.
+fn any_time() -> impl Strategy<Value = KTime> {
+    prop_oneof![
+        8 => (0u64..100).prop_map(crate::world::ms),
+        1 => Just(KTime(0)),
+        1 => Just(KTime(u64::MAX)),
+    ]
+}
+
+/// Inputs that need not make sense together.
+fn any_input() -> impl Strategy<Value = Input> {
+    let event = (any_time(), any_time(), 0u64..6, 0u8..9, any::<u8>()).prop_map(
+        |(at, then, n, what, seq)| {
+            let (task, reason, run_seq) = (g(n), ReasonId(seq.into()), RunSeq(seq));
+            let kind = match what {
+                0 | 1 => EventKind::Birth {
+                    task,
+                    parent: Some(g(n / 2)),
+                    spawn_site: FrameId(n as u32),
+                    start: SPAWN,
+                },
+                2 => EventKind::Death { task },
+                3 => EventKind::Park { task, reason, run_seq },
+                4 => EventKind::Run { task },
+                5 => EventKind::Ready { task, waker: Waker::Task(task) },
+                6 => EventKind::Waited {
+                    task,
+                    parked: then,
+                    ready: Some(at),
+                    waker: Waker::Unknown,
+                    reason,
+                    run_seq,
+                },
+                7 => EventKind::Exit { code: 0 },
+                _ => EventKind::Fork,
+            };
+            Input::Event(Event { process: P, at, tid: Tid(1), kind })
+        },
+    );
+    let seen = (any_time(), any_time(), 0u64..6, any::<u8>()).prop_map(|(t0, t1, n, seq)| {
+        let state = TaskState::ALL[usize::from(seq) % TaskState::ALL.len()];
+        let system = seq % 7 == 0;
+        let look = TaskLook { state, system, ..crate::world::waiting(n, t0, t1, RECEIVE, seq % 3) };
+        Input::SnapshotTask(Box::new(look))
+    });
+    let look = LookSeq(1);
+    let process = P;
+    prop_oneof![
+        10 => event,
+        6 => seen,
+        2 => any_time().prop_map(move |t0| Input::SnapshotBegin { process, look, t0 }),
+        2 => (any_time(), 0u64..3).prop_map(move |(t1, unreadable)| {
+            let outcome = LookOutcome { unreadable: unreadable / 2, ..LookOutcome::default() };
+            Input::SnapshotEnd { process, look, t1, outcome }
+        }),
+        1 => (any_time(), any_time()).prop_map(move |(since, until)| {
+            Input::Loss(Loss { process: Some(P), kind: LossKind::RingFull, count: u64::MAX, since, until })
+        }),
+        1 => any_time().prop_map(Input::Tick),
+        1 => (any_time(), 0usize..3).prop_map(move |(at, i)| {
+            let mode = [Mode::None, Mode::Lifecycle, Mode::All][i];
+            Input::ModeChange { process, at, mode, why: "any".into() }
+        }),
+        1 => any_time().prop_map(move |at| Input::ProcessEnd { process: ProcId(9), at, how: EndHow::Exit }),
+    ]
 }
 
 proptest! {
@@ -222,6 +294,19 @@ proptest! {
         let counts = process.counts();
         let told = counts.births + counts.deaths + process.lost(LossKind::RingFull);
         prop_assert_eq!(told, truth.births + truth.deaths);
+    }
+
+    #[test]
+    fn whatever_comes_in_the_aggregates_add_up(inputs in prop::collection::vec(any_input(), 1..200)) {
+        let mut engine = Engine::new(settings());
+        for input in crate::world::preamble().into_iter().chain(inputs) {
+            engine.feed(input, &mut Vec::new(), &mut Vec::new());
+        }
+        if let Some(process) = engine.model().process(P) {
+            assert_aggregates_add_up(process);
+            build::summary(&mut engine, P, "test");
+            build::dump(engine.model(), P);
+        }
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Watched {
     snapshotter: Snapshotter,
     interner: SharedInterner,
     pub names: Names,
+    /// 27 of Go 1.27.
+    pub minor: u32,
     seq: u32,
 }
 
@@ -82,6 +84,7 @@ impl Watched {
     pub fn attach(pid: u32) -> Self {
         let program = Detector::new().detect(Pid(pid)).unwrap();
         let mem = LiveMem::open(Pid(pid)).unwrap();
+        let minor = u32::from(program.layout.minor);
         let located = locate(&mem, &program).unwrap();
         let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
         Self {
@@ -89,6 +92,7 @@ impl Watched {
             snapshotter,
             interner: SharedInterner::default(),
             names: Names::default(),
+            minor,
             seq: 0,
         }
     }
@@ -97,21 +101,18 @@ impl Watched {
     pub fn look(&mut self) -> Look {
         let mut tasks = BTreeMap::new();
         self.seq += 1;
-        let mut inputs = Vec::new();
-        let mut sink = |input| inputs.push(input);
-        let mut context = LookContext {
-            look: LookSeq(self.seq),
-            clock: &now,
-            interner: &self.interner,
-            sink: &mut sink,
-        };
-        let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
-        let definitions = self.interner.take_definitions().into_iter().map(Input::from);
-        for input in definitions.chain(inputs) {
-            if let Some(task) = self.names.take(input) {
+        let (names, interner) = (&mut self.names, &self.interner);
+        let mut sink = |input| {
+            for definition in interner.take_definitions() {
+                names.take(definition.into());
+            }
+            if let Some(task) = names.take(input) {
                 assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
             }
-        }
+        };
+        let mut context =
+            LookContext { look: LookSeq(self.seq), clock: &now, interner, sink: &mut sink };
+        let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
         Look { tasks, outcome }
     }
 }

@@ -1,13 +1,14 @@
 //! (a) What one hit costs: at our sites, which the kernel emulates, and at the entries of the same functions, where others put
-//! their probes. The same kernel part, the same reader, one run, round by round, with a bare pair (A/A).
+//! their probes. It is the CPU time of the program that counts: other work on the machine does not. The same kernel part, the same reader, one run, round by round, with a bare pair (A/A).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::Options;
 use super::stats::Samples;
+use super::tracer::cpu_of;
 use crate::go::{self, Variant};
 use crate::program::Workload;
 use crate::progress::step;
@@ -60,7 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Time a unit of work in ns, and hits a unit, of each plan.
+/// CPU time a unit of work in ns, and hits a unit, of each plan.
 #[derive(Default)]
 struct Costs {
     time: [Samples; PLANS.len()],
@@ -87,41 +88,36 @@ impl Costs {
     }
 }
 
-/// Ping-pong: ns a round, hits a round.
+/// Ping-pong: CPU time of the program a round in ns, hits a round.
 fn switch(exe: &Path, helper: &Path, plan: Option<&str>, seconds: u64) -> Result<(f64, f64)> {
     let (mut program, _) = Workload::start(exe, &["-procs", "1"])?;
     let mut probes = attach(helper, program.pid(), plan, "all")?;
-    let (hits_before, before) = (hits(&mut probes)?, pair(&mut program, "count", "count")?);
+    let mut sample =
+        || anyhow::Ok((rounds(&mut program)?, cpu_of(program.pid())?, hits(&mut probes)?));
+    let before = sample()?;
     std::thread::sleep(Duration::from_secs(seconds));
-    let (after, hits_after) = (pair(&mut program, "count", "count")?, hits(&mut probes)?);
+    let after = sample()?;
     end(probes)?;
     program.finish()?;
     let rounds = to_f64(after.0 - before.0);
-    Ok((to_f64(after.1 - before.1) / rounds, to_f64(hits_after - hits_before) / rounds))
+    Ok((to_f64(after.1 - before.1) / rounds, to_f64(after.2 - before.2) / rounds))
 }
 
-/// Births and deaths: ns a goroutine, hits a goroutine.
+/// Births and deaths: CPU time of the program a goroutine in ns, hits a goroutine.
 fn live(exe: &Path, helper: &Path, plan: Option<&str>) -> Result<(f64, f64)> {
     let (mut program, _) = Workload::start(exe, &["-n", BIRTHS])?;
     let mut probes = attach(helper, program.pid(), plan, "lifecycle")?;
-    let before = hits(&mut probes)?;
+    let before = (cpu_of(program.pid())?, hits(&mut probes)?);
     let numbers = program.ask_numbers("run", "done")?;
-    let after = hits(&mut probes)?;
+    let after = (cpu_of(program.pid())?, hits(&mut probes)?);
     end(probes)?;
     program.finish()?;
-    match numbers.as_slice() {
-        &[started, _, ns] => {
-            Ok((to_f64(ns) / to_f64(started), to_f64(after - before) / to_f64(started)))
-        }
-        _ => bail!("million tells {numbers:?}"),
-    }
+    let started = to_f64(numbers.first().copied().context("million tells no number")?);
+    Ok((to_f64(after.0 - before.0) / started, to_f64(after.1 - before.1) / started))
 }
 
-fn pair(program: &mut Workload, command: &str, answer: &str) -> Result<(u64, u64)> {
-    match program.ask_numbers(command, answer)?.as_slice() {
-        &[first, second] => Ok((first, second)),
-        other => bail!("`{command}` is answered with {other:?}"),
-    }
+fn rounds(program: &mut Workload) -> Result<u64> {
+    program.ask_numbers("count", "count")?.first().copied().context("no rounds told")
 }
 
 /// Attaches a plan through the helper, which speaks lines as the workloads do.

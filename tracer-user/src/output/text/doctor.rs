@@ -125,11 +125,7 @@ fn write_site(page: &mut Page, site: &SiteView, measured: Option<Nanos>) -> io::
     if let Some(over) = measured
         && let (Some(rate), Some(cpus)) = (site.hits_per_second(over), site.cpus(over))
     {
-        page.field_words(
-            "",
-            Tint::Plain,
-            &format!("{} hits/s: {}", rounded(rate), cpu_share(cpus)),
-        )?;
+        page.field_words("", Tint::Plain, &load(rate, cpus))?;
     }
     Ok(())
 }
@@ -144,7 +140,7 @@ fn write_cost(page: &mut Page, target: &TargetPlanView) -> io::Result<()> {
     for m in [Mode::None, Mode::Lifecycle, Mode::All] {
         let cost = match (m, target.cost(m)) {
             (Mode::None, _) => "no probe, no cost to the target".to_owned(),
-            (_, Some((rate, cpus))) => format!("{} hits/s: {}", rounded(rate), cpu_share(cpus)),
+            (_, Some((rate, cpus))) => load(rate, cpus),
             (_, None) => continue,
         };
         let line = Line::new().add(Tint::Plain, &format!("  --events {:<11}", m.word()));
@@ -157,9 +153,15 @@ fn rounded(rate: f64) -> String {
     if rate >= 10.0 { super::words::count(rate.round() as u64) } else { format!("{rate:.1}") }
 }
 
+fn load(rate: f64, cpus: f64) -> String {
+    if rate <= 0.0 {
+        return "not hit".to_owned();
+    }
+    format!("{} hits/s: {}", rounded(rate), cpu_share(cpus))
+}
+
 fn cpu_share(cpus: f64) -> String {
     match cpus {
-        c if c <= 0.0 => "nothing".to_owned(),
         c if c < 0.0001 => "less than 0.01 % of a CPU".to_owned(),
         c if c < 0.1 => format!("{:.2} % of a CPU", c * 100.0),
         c if c < 1.0 => format!("{:.0} % of a CPU", c * 100.0),

@@ -1,12 +1,13 @@
 //! Every task, grouped: what most of them do comes first. May use: view, output::group.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{noun, write_head};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, moment, object, wait_range};
-use crate::base::TaskState;
+use crate::base::{Frame, TaskState, Visibility};
 use crate::output::group::{Group, GroupBy, group};
 use crate::output::{frames, wait_reason};
 use crate::view::{DumpView, TaskView};
@@ -90,10 +91,12 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
         .add(Tint::Strong, &counted(n, first.kind.word()))
         .add(Tint::Plain, ": ")
         .add(tint, doing);
-    let (shortest, longest) = group.waits();
-    // "At least nothing" is what one look alone knows of most waits.
-    if longest.known().is_some_and(|n| n.0 > 0) {
+    let (shortest, longest, known) = group.waits();
+    if known > 0 {
         head.push(Tint::Plain, &format!(", {}", wait_range(shortest, longest)));
+        if known < n {
+            head.push(Tint::Faint, &format!(" (known of {})", count(known)));
+        }
     }
     page.line(&head)?;
     write_objects(page, group)?;
@@ -107,7 +110,9 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
             }
         }
     }
-    if let Some(site) = &first.created_by {
+    // Who made the main goroutine is the runtime's business, and Go's own dump hides it too.
+    let told = |site: &&Arc<Frame>| site.visibility == Visibility::Shown || first.system;
+    if let Some(site) = first.created_by.as_ref().filter(told) {
         frame_field(page, "created by", site)?;
     }
     write_labels(page, group)?;

@@ -16,7 +16,7 @@ const IDS: usize = 10;
 const OBJECTS: usize = 3;
 const FRAMES: usize = 16;
 
-/// Writes a finding.
+/// Writes a finding: all of it when it is new, later what may have changed.
 ///
 /// # Errors
 /// The writer's.
@@ -48,8 +48,12 @@ pub fn write_finding(
         None => page.field_words("born at", Tint::Faint, "not known")?,
     }
     write_objects(&mut page, finding)?;
+    if change == Change::Updated {
+        write_reasons(&mut page, finding)?;
+        return page.blank();
+    }
     write_past(&mut page, finding)?;
-    page.field_items("because", Tint::Plain, finding.reasons.iter().map(String::as_str))?;
+    write_reasons(&mut page, finding)?;
     write_tasks(&mut page, finding)?;
     stack_field(&mut page, "one stack", &frames::shown_or_all(&finding.stack), FRAMES)?;
     page.blank()
@@ -134,6 +138,10 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn write_reasons(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    page.field_items("because", Tint::Plain, finding.reasons.iter().map(String::as_str))
 }
 
 fn write_tasks(page: &mut Page, finding: &FindingView) -> io::Result<()> {

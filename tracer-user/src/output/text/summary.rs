@@ -3,12 +3,12 @@
 
 use std::io::{self, Write};
 
-use super::page::{LABEL, Line, Page, TextOptions, Tint};
+use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{noun, short};
 use super::stack::frame_lines;
 use super::words::{count, counted, mode, moment};
 use crate::stream::LossKind;
-use crate::view::{SpawnSiteView, SummaryView};
+use crate::view::SummaryView;
 
 /// Most spawn sites listed in text.
 const SITES: usize = 8;
@@ -62,7 +62,7 @@ pub fn write_summary(
         page.field_words("degraded", Tint::Warn, reason)?;
     }
     write_idle(&mut page, summary)?;
-    write_sites(&mut page, &summary.spawn_sites)
+    write_sites(&mut page, summary)
 }
 
 /// What a kind of loss means.
@@ -101,20 +101,22 @@ fn write_idle(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
     Ok(())
 }
 
-fn write_sites(page: &mut Page, sites: &[SpawnSiteView]) -> io::Result<()> {
+/// Where tasks come from; without events there are no births to tell of.
+fn write_sites(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    let sites = &summary.spawn_sites;
     if sites.is_empty() {
         return Ok(());
     }
-    let numbers = |a: &str, b: &str, c: &str| format!("{a:>10} {b:>10} {c:>10}  ");
-    page.line(
-        &Line::new()
-            .add(Tint::Faint, &numbers("born", "ended", "alive"))
-            .add(Tint::Faint, "spawn site"),
-    )?;
+    let numbers = |born: &str, ended: &str, alive: &str| match summary.births {
+        Some(_) => format!("{born:>10} {ended:>10} {alive:>10}  "),
+        None => format!("{alive:>10}  "),
+    };
+    let heads = numbers("born", "ended", "alive");
+    page.line(&Line::new().add(Tint::Faint, &heads).add(Tint::Faint, "spawn site"))?;
     for site in sites.iter().take(SITES) {
         let lead = numbers(&count(site.births), &count(site.deaths), &count(site.alive));
         for (i, line) in frame_lines(&site.site, page.room(lead.len())).into_iter().enumerate() {
-            let lead = if i == 0 { lead.clone() } else { " ".repeat(lead.len().max(LABEL)) };
+            let lead = if i == 0 { lead.clone() } else { " ".repeat(lead.len()) };
             page.line(&Line::new().add(Tint::Plain, &lead).join(line))?;
         }
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::base::{Frame, Nanos, WaitClass};
+use crate::base::{Frame, WaitClass};
 use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 use crate::view::{Waited, WallTime};
 
@@ -57,12 +57,13 @@ pub fn waited(waited: Waited) -> String {
     }
 }
 
-/// The waits from the shortest to the longest.
+/// The waits from the shortest to the longest, whichever of the two is which.
 pub fn wait_range(shortest: Waited, longest: Waited) -> String {
-    match (shortest.known(), longest.known()) {
-        (Some(Nanos(0)), Some(b)) if b.0 > 0 => {
-            format!("the longest for {}", self::waited(longest))
-        }
+    let mut known = (shortest.known(), longest.known());
+    if known.0 > known.1 && known.1.is_some() {
+        known = (known.1, known.0);
+    }
+    match known {
         (Some(a), Some(b)) if a.to_string() != b.to_string() => {
             let least = if matches!((shortest, longest), (Waited::Exact(_), Waited::Exact(_))) {
                 ""
@@ -71,7 +72,13 @@ pub fn wait_range(shortest: Waited, longest: Waited) -> String {
             };
             format!("for {least}{a} to {b}")
         }
-        (_, Some(_)) => format!("for {}", self::waited(longest)),
+        (_, Some(n)) => {
+            let exact = matches!(
+                (shortest, longest),
+                (_, Waited::Exact(_)) | (Waited::Exact(_), Waited::Unknown)
+            );
+            format!("for {}{n}", if exact { "" } else { "at least " })
+        }
         (Some(_), None) => format!("for {}", self::waited(shortest)),
         (None, None) => "for an unknown time".to_owned(),
     }

@@ -59,6 +59,7 @@ pub(super) struct Naming {
     stacks: Memory<StackId, StackInfo>,
     spawn_sites: Memory<u64, FrameId>,
     starts: Memory<u64, StartInfo>,
+    reasons: Memory<u8, Reason>,
 }
 
 impl Naming {
@@ -70,6 +71,7 @@ impl Naming {
             stacks: Memory::default(),
             spawn_sites: Memory::default(),
             starts: Memory::default(),
+            reasons: Memory::default(),
         }
     }
 
@@ -80,6 +82,7 @@ impl Naming {
             self.stacks.clear();
             self.spawn_sites.clear();
             self.starts.clear();
+            self.reasons.clear();
         }
     }
 
@@ -131,17 +134,21 @@ impl Naming {
     }
 
     /// The reason for a value of `g.waitreason`.
-    pub(super) fn reason(&self, value: u8, names: &mut Interner) -> Reason {
+    pub(super) fn reason(&mut self, value: u8, names: &mut Interner) -> Reason {
+        if let Some(&known) = self.reasons.get(&value) {
+            return known;
+        }
         let (class, word) = match reasons::Reason::of(self.layout, value) {
             Some(reason) => (reason.class, reason.word),
             None => (WaitClass::Other, ""),
         };
-        Reason {
+        let reason = Reason {
             id: if word.is_empty() { ReasonId::UNKNOWN } else { names.reason(class, word) },
             class,
             is_nil_channel: word.ends_with("(nil chan)"),
             is_mutex: class == WaitClass::Lock,
-        }
+        };
+        remember(&mut self.reasons, value, reason)
     }
 
     /// The class of a value of `g.waitreason`.
