@@ -152,6 +152,16 @@ fn inlined_copies_are_counted_and_their_functions_named() {
 }
 
 #[test]
+fn names_that_would_steer_a_terminal_are_made_harmless() {
+    let path = or_skip!(go_build(GO, "million", Variant::Default));
+    let mut victim = Victim::open(&path);
+    let at = victim.table_at + victim.names + victim.name("runtime.newproc.func1") as usize;
+    victim.program.bytes[at] = 0x1b;
+    let plan = victim.plan().unwrap();
+    assert!(plan.sites.iter().any(|site| &*site.function == "untime.newproc.func1"));
+}
+
+#[test]
 fn code_that_is_no_code_is_refused() {
     let path = or_skip!(go_build(GO, "million", Variant::Default));
     for function in ["runtime.newproc1", "runtime.gdestroy", "runtime.park_m"] {

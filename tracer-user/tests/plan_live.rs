@@ -15,6 +15,7 @@ use common::go::{full_matrix, minor};
 use common::{GO_VERSIONS, GoProc, Variant, go_build, or_skip};
 use loiter::base::Pid;
 use loiter::kernel::{AttachTarget, Kernel, Kinds, LoadSettings};
+use loiter::runtime::plan::SiteKind;
 use loiter::stream::decode::RawRecord;
 use support::Program;
 use tracer_common::config::{NO_OFFSET, SlotCounters, TargetConfig};
@@ -120,13 +121,9 @@ fn cases() -> Vec<(&'static str, Variant)> {
     if full_matrix() {
         return common::matrix();
     }
-    vec![
-        ("1.19", Variant::Default),
-        ("1.19", Variant::Debug),
-        ("1.22.10", Variant::Stripped),
-        ("1.27.3", Variant::Default),
-        ("1.27.3", Variant::Race),
-    ]
+    let mut cases: Vec<_> = GO_VERSIONS.map(|version| (version, Variant::Stripped)).into();
+    cases.extend([("1.19", Variant::Debug), ("1.27.3", Variant::Race), ("1.27.3", Variant::Pie)]);
+    cases
 }
 
 #[test]
@@ -167,4 +164,21 @@ fn coroutines_are_born_and_end_though_no_go_statement_makes_them() {
         assert_eq!(coroutines.len(), N, "{version}");
         assert!(coroutines.iter().all(|life| (life.births, life.deaths) == (1, 1)), "{version}");
     }
+}
+
+#[test]
+fn ends_are_counted_once_where_a_profile_inlined_them_into_one_of_two_ways_to_end() {
+    or_skip!(common::need_bpf());
+    let path = or_skip!(go_build("1.27.3", "spawner", Variant::Default));
+    let plan = Program::open("1.27.3", &path).plan().unwrap();
+    let deaths = plan.sites.iter().filter(|site| site.kind == SiteKind::Death);
+    let functions: Vec<&str> = deaths.map(|site| &*site.function).collect();
+    assert_eq!(functions, ["runtime.goexit0", "runtime.gdestroy"]);
+    assert_eq!(plan.degraded, []);
+
+    let (lives, _) = watch("1.27.3", &path, &["-n", "1000"], 1_000);
+    let born = lives.by_goid.values().filter(|life| life.births > 0);
+    let once = born.filter(|life| (life.births, life.deaths) == (1, 1)).count();
+    assert_eq!(once, 2_000, "1 000 goroutines and 1 000 coroutines");
+    assert!(lives.by_goid.values().all(|life| life.deaths <= 1));
 }

@@ -1,5 +1,8 @@
 //! A Go program's file, opened for planning.
 
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
 use std::path::Path;
 
 use loiter::object::elf::Image;

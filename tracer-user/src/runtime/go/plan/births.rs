@@ -10,7 +10,7 @@ use crate::object::disasm::{self, Branch, Listing, Register};
 use crate::object::pclntab::Func;
 use crate::runtime::plan::SiteKind;
 
-use super::{NEWPROC1, PlanError, Planner, holds};
+use super::{NEWPROC1, PlanError, Planner, holds, shown};
 
 /// Places that look like a call of `newproc1` at most; runtimes have two to four.
 const MAX_CALLS: usize = 64;
@@ -51,7 +51,7 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
     fn birth(&mut self, newproc1: &Func<'a>, branch: Branch) -> Result<bool, PlanError> {
         let Some(caller) = self.table.find(branch.address()) else { return Ok(false) };
         let bytes = self.code.function(&caller)?;
-        let name = caller.name();
+        let name = shown(&caller);
         // The bytes may be part of something else, also of data within assembly.
         let listing = match Listing::decode(&bytes, caller.entry()) {
             Ok(listing) => listing,

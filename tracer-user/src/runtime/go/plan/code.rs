@@ -5,7 +5,7 @@ use crate::object::disasm::{Branch, Listing, MAX_CODE, direct_branches};
 use crate::object::elf::{ElfError, Image, Segment};
 use crate::object::pclntab::Func;
 
-use super::PlanError;
+use super::{PlanError, shown};
 
 /// Bytes of code searched for calls at most: ten times what large programs have.
 const MAX_SEARCH: u64 = 2 << 30;
@@ -24,7 +24,7 @@ impl<S: ByteSource + ?Sized> Code<'_, S> {
     /// The bytes of a function, padding included.
     pub(super) fn function(&self, function: &Func<'_>) -> Result<Vec<u8>, PlanError> {
         let outside =
-            || PlanError::NotInCode { name: function.name().into(), address: function.entry() };
+            || PlanError::NotInCode { name: shown(function).into(), address: function.entry() };
         let size = function.end().checked_sub(function.entry()).ok_or_else(outside)?;
         let size =
             usize::try_from(size).ok().filter(|&size| size <= MAX_CODE).ok_or_else(outside)?;
@@ -41,7 +41,7 @@ impl<S: ByteSource + ?Sized> Code<'_, S> {
         bytes: &'c [u8],
     ) -> Result<Listing<'c>, PlanError> {
         Listing::decode(bytes, function.entry()).map_err(|why| PlanError::NotUnderstood {
-            name: function.name().into(),
+            name: shown(function).into(),
             address: function.entry(),
             why,
         })
@@ -63,7 +63,7 @@ impl<S: ByteSource + ?Sized> Code<'_, S> {
         let segment = self.executable().find(holds);
         segment
             .and_then(|s| s.file_offset.checked_add(address.checked_sub(s.vaddr)?))
-            .ok_or_else(|| PlanError::NotInCode { name: function.name().into(), address })
+            .ok_or_else(|| PlanError::NotInCode { name: shown(function).into(), address })
     }
 
     fn executable(&self) -> impl Iterator<Item = &Segment> {

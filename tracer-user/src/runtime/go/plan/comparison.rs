@@ -45,7 +45,7 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
         let bytes = listing.bytes(function.entry());
         Ok(Site {
             kind,
-            function: function.name().into(),
+            function: super::shown(function).into(),
             address: function.entry(),
             file_offset: self.code.file_offset(function, function.entry(), bytes.len())?,
             instruction: Emulated::Push,

@@ -234,7 +234,7 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
                 self.add(kind, &function, &listing, &found, why)
             }
             Err(why) => {
-                let name = function.name();
+                let name = shown(&function);
                 self.degrade(kind, format!("{name} has no place for a safe probe: {why}"));
                 Ok(())
             }
@@ -253,7 +253,7 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
         let file_offset = self.code.file_offset(function, found.address, bytes.len())?;
         self.plan.sites.push(Site {
             kind,
-            function: function.name().into(),
+            function: shown(function).into(),
             address: found.address,
             file_offset,
             instruction: found.instruction,
@@ -273,7 +273,7 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
         let text = listing.text(address);
         let called = listing.call_at(address).and_then(|target| self.table.find(target));
         match called {
-            Some(function) => format!("{text} <{}>", function.name()),
+            Some(function) => format!("{text} <{}>", shown(&function)),
             None => text,
         }
     }
@@ -291,18 +291,20 @@ impl<'a, S: ByteSource + ?Sized> Planner<'a, S> {
     /// what happens.
     fn tell_copies(&mut self, kind: SiteKind, name: &str) {
         let of_name = |copy: &&InlinedCopy<'_>| NAMES.get(copy.name) == Some(&name);
-        let (mut count, mut into) = (0usize, Vec::new());
+        let (mut count, mut functions, mut named) = (0usize, 0usize, Vec::new());
         for copy in self.copies.iter().filter(of_name) {
             count = count.saturating_add(copy.copies);
-            into.push(copy.into.name());
+            functions = functions.saturating_add(1);
+            if named.len() < MOST_NAMED {
+                named.push(shown(&copy.into));
+            }
         }
         if count == 0 {
             return;
         }
-        let more = into.len().saturating_sub(MOST_NAMED);
-        let mut holders = into.get(..MOST_NAMED.min(into.len())).unwrap_or_default().join(", ");
-        if more > 0 {
-            holders.push_str(&format!(" and {more} more"));
+        let mut holders = named.join(", ");
+        if functions > named.len() {
+            holders.push_str(&format!(" and {} more", functions.saturating_sub(named.len())));
         }
         let places = if count == 1 { "place" } else { "places" };
         self.degrade(
@@ -325,6 +327,14 @@ fn holds(place: Place) -> String {
             format!("no register holds the goroutine any more, {} does", Location::Stack { words })
         }
     }
+}
+
+/// Longest function name that is shown.
+const MOST_NAME: usize = 256;
+
+/// A function's name, fit for a terminal: the table is the target's.
+fn shown(function: &Func<'_>) -> String {
+    function.name().chars().filter(|c| !c.is_control()).take(MOST_NAME).collect()
 }
 
 /// The function of that name which is the runtime's own. A wrapper for the other calling convention has
