@@ -1,6 +1,4 @@
 //! The build information that Go's linker leaves in a program.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = loiter::object::buildinfo::parse(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| loiter::object::fuzz::build_info(bytes));

@@ -19,13 +19,14 @@ fn lost(summary: &Value) -> u64 {
     summary["lost"].as_object().expect("lost is an object").values().map(number).sum()
 }
 
-/// Births and deaths at the spawn site in this function.
+/// Births at the spawn site in this function, and deaths that may be of goroutines from there: those known to be, and
+/// those whose birth was lost.
 fn births_and_deaths(summary: &Value, function: &str) -> (u64, u64) {
     let sites = summary["spawn_sites"].as_array().expect("spawn sites are listed");
-    let at = |site: &&Value| site["function"] == function;
-    sites.iter().filter(at).fold((0, 0), |(births, deaths), site| {
-        (births + number(&site["births"]), deaths + number(&site["deaths"]))
-    })
+    let (here, others): (Vec<_>, Vec<_>) = sites.iter().partition(|s| s["function"] == function);
+    let births = here.iter().map(|site| number(&site["births"])).sum();
+    let elsewhere: u64 = others.iter().map(|site| number(&site["deaths"])).sum();
+    (births, number(&summary["deaths"]) - elsewhere)
 }
 
 #[test]

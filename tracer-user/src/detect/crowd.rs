@@ -169,14 +169,16 @@ fn check_group(
     }
 }
 
-/// Whether a task did not run for long enough to be one of a crowd that stands.
+/// Whether a task did not run for long enough to be one of a crowd that stands. A wait beyond the
+/// threshold of [`super::Stuck`] is enough by itself: where looks are rare, many such are a crowd.
 fn stands_still(check: &Check<'_>, task: &Task, wait: Wait) -> bool {
-    let by_looks = task.still_looks() >= check.settings.crowd_looks
-        && task.still_for() >= check.settings.crowd_span;
+    let settings = check.settings;
+    let by_looks =
+        task.still_looks() >= settings.crowd_looks && task.still_for() >= settings.crowd_span;
     let by_events = check.process.tells_every_run()
         && wait.exactness == Exactness::Exact
-        && wait.length() >= check.settings.crowd_span;
-    by_looks || by_events
+        && wait.length() >= settings.crowd_span;
+    by_looks || by_events || wait.length() >= settings.stuck_after
 }
 
 fn judge(

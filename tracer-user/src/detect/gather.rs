@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::base::{StackId, TaskId};
-use crate::model::{GroupKey, Task, Wait};
+use crate::model::{Exactness, GroupKey, Task, Wait, Waited};
 use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 
 use super::identity::finding_id;
@@ -30,7 +30,6 @@ pub(super) fn gather(
     }
     let listed = picked.len().min(MAX_FINDING_TASKS);
     picked.get_mut(..listed)?.sort_unstable_by(by_age);
-    let oldest = picked.first()?.1;
     let youngest = picked.iter().map(|p| p.1).max_by_key(|w| (w.since, w.exactness))?;
     let (objects, object_count) = objects(&picked);
     let site = check.process.spawn_site(key.spawn_site);
@@ -43,7 +42,7 @@ pub(super) fn gather(
         key,
         tasks: picked.iter().take(MAX_FINDING_TASKS).map(|p| p.0.id()).collect(),
         count: picked.len() as u64,
-        oldest_wait: oldest.waited(),
+        oldest_wait: longest(&picked),
         youngest_wait: youngest.waited(),
         objects,
         object_count,
@@ -57,6 +56,17 @@ pub(super) fn gather(
         first_seen: check.now,
         at: check.now,
     })
+}
+
+/// The longest wait. While one start is not known, any of them may have waited longer than the
+/// longest that is known.
+fn longest(picked: &[Picked<'_>]) -> Waited {
+    let known = picked.iter().map(|p| p.1.length()).max().unwrap_or_default();
+    if picked.iter().all(|p| p.1.exactness == Exactness::Exact) {
+        Waited::Exact(known)
+    } else {
+        Waited::AtLeast(known)
+    }
 }
 
 /// The identity of an object, whatever its content at the moment.

@@ -190,12 +190,12 @@ pub enum Obstacle {
     /// The kernel lacks uprobes.
     #[error("this kernel was built without uprobes (CONFIG_UPROBE_EVENTS)")]
     NoUprobes,
-    /// The wanted method is not right in this kernel.
+    /// The wanted method does not work in this kernel.
     #[error(
-        "uprobe_multi of this kernel sees the main thread of a process alone (a bug of Linux 6.6 to \
-         6.9); use perf events (the default there), or a later stable release"
+        "uprobe_multi does not work in this kernel: it came with Linux 6.6, and early releases of 6.6 \
+         to 6.9 see the main thread of a process alone; use perf events (the default there)"
     )]
-    MultiFilter,
+    NoMulti,
     /// Perf-event uprobes need more rights.
     #[error(
         "CAP_SYS_ADMIN missing: without uprobe_multi (Linux 6.6) uprobes are perf events, and those \

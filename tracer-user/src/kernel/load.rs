@@ -191,10 +191,9 @@ impl Kernel {
                     }
                     self.multi = None;
                     if wanted == AttachMethod::Multi {
-                        return Err(Obstacle::MultiFilter.into());
+                        return Err(Obstacle::NoMulti.into());
                     }
                 }
-                // Before 6.6 the attach type is not known.
                 Err((_, why, _))
                     if wanted == AttachMethod::Auto && why.raw_os_error() == Some(libc::EINVAL) => {
                 }
@@ -209,12 +208,20 @@ impl Kernel {
         name::SITE_PROGRAMS.iter().try_for_each(|name| load_for_perf_event(&mut self.ebpf, name))
     }
 
-    /// Linux 6.6 to 6.10 can have a uprobe_multi that sees only the main thread: there it is tried
-    /// on loiter itself.
+    /// Linux 6.6 to 6.10 can have a uprobe_multi that sees only the main thread, and an older one
+    /// may have it backported: there it is tried on loiter itself. (Kernels without it take the
+    /// programs all the same, as they do not look at the attach type, and refuse the link.)
     fn multi_sees_all_threads(&mut self, support: MultiSupport) -> Result<bool, KernelError> {
-        match support {
-            MultiSupport::Expected => Ok(true),
-            MultiSupport::Absent | MultiSupport::ToBeTried => self.try_multi(),
+        if support == MultiSupport::Expected {
+            return Ok(true);
+        }
+        match self.try_multi() {
+            Err(KernelError::Attach { source, .. })
+                if source.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                Ok(false)
+            }
+            tried => tried,
         }
     }
 

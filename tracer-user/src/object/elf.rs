@@ -9,6 +9,8 @@
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::{ByteSource, SourceError};
 
+pub use super::notes::BuildIds;
+
 /// Program headers read at most. Linkers make about ten; a file with more is not a program.
 pub const MAX_SEGMENTS: u16 = 512;
 /// Section headers read at most. Linked programs have about forty.
@@ -117,15 +119,6 @@ pub struct Section {
     pub size: u64,
     /// Whether the file holds contents for it.
     pub has_contents: bool,
-}
-
-/// The ids that name a build.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct BuildIds {
-    /// NT_GNU_BUILD_ID, in hex.
-    pub gnu: Option<Box<str>>,
-    /// Go's build id as written, such as `abc/def/ghi/jkl`.
-    pub go: Option<Box<str>>,
 }
 
 /// The headers of an ELF file.
@@ -345,7 +338,7 @@ impl Image {
         for range in &self.notes {
             let size = range.size.min(MAX_NOTES);
             if let Ok(notes) = read_vec(source, range.offset, size, "notes") {
-                find_build_ids(&notes, &mut ids);
+                ids.add(&notes);
             }
         }
         ids
@@ -496,34 +489,6 @@ fn read_vec(
     let mut buf = vec![0u8; size];
     source.read_at(offset, &mut buf).map_err(|source| ElfError::Read { what, source })?;
     Ok(buf)
-}
-
-/// Walks notes: name size, description size, type, then name and description, each padded to 4.
-fn find_build_ids(mut notes: &[u8], ids: &mut BuildIds) {
-    const NT_GNU_BUILD_ID: u32 = 3;
-    const NT_GO_BUILD_ID: u32 = 4;
-    let padded = |n: u32| usize::try_from(n).ok()?.checked_next_multiple_of(4);
-    while let Some((name, desc, kind, rest)) = (|| {
-        let (name_len, desc_len) = (u32_at(notes, 0)?, u32_at(notes, 4)?);
-        let name_end = 12usize.checked_add(padded(name_len)?)?;
-        let desc_end = name_end.checked_add(desc_len as usize)?;
-        let next = name_end.checked_add(padded(desc_len)?)?;
-        let name = notes.get(12..12usize.checked_add(name_len as usize)?)?;
-        let desc = notes.get(name_end..desc_end)?;
-        Some((name, desc, u32_at(notes, 8)?, notes.get(next..).unwrap_or_default()))
-    })() {
-        match (name, kind) {
-            (b"GNU\0", NT_GNU_BUILD_ID) => {
-                let hex: String = desc.iter().map(|b| format!("{b:02x}")).collect();
-                ids.gnu.get_or_insert(hex.into());
-            }
-            (b"Go\0\0", NT_GO_BUILD_ID) => {
-                ids.go.get_or_insert(String::from_utf8_lossy(desc).into());
-            }
-            _ => {}
-        }
-        notes = rest;
-    }
 }
 
 #[cfg(test)]

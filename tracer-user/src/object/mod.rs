@@ -8,6 +8,7 @@ mod bytes;
 pub mod disasm;
 pub mod elf;
 pub mod fuzz;
+mod notes;
 pub mod pclntab;
 pub mod reloc;
 mod source;

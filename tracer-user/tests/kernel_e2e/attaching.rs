@@ -8,7 +8,7 @@ use loiter::runtime::plan::SiteKind;
 
 use crate::common::{GoProc, Variant, go_build, or_skip};
 use crate::support::{Tally, Tracer};
-use crate::{GO, METHODS, by, hand_plan, support};
+use crate::{GO, by, hand_plan, methods, support};
 
 #[test]
 fn detaching_and_being_killed_leave_no_probe_behind() {
@@ -16,7 +16,7 @@ fn detaching_and_being_killed_leave_no_probe_behind() {
     or_skip!(crate::common::need_bpf());
     let binary = or_skip!(go_build(GO, "pingpong", Variant::Default));
     let plan = hand_plan::plan(&binary);
-    for method in METHODS {
+    for method in methods() {
         let (mut process, _) = GoProc::start_ready(&binary, &[]);
         let before = support::text_under_sites(&process, &plan);
         let mut tracer = Tracer::load(&by(method));

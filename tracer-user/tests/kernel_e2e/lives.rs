@@ -10,14 +10,14 @@ use loiter::stream::decode::RawRecord;
 
 use crate::common::{GoProc, Variant, go_build, or_skip};
 use crate::support::{Tally, Tracer, all_hits, all_lost};
-use crate::{GO, METHODS, by, hand_plan, support};
+use crate::{GO, by, hand_plan, methods, support};
 
 #[test]
 fn every_birth_and_death_of_a_known_number_of_goroutines_is_told() {
     let _alone = support::alone();
     or_skip!(crate::common::need_bpf());
     let binary = or_skip!(go_build(GO, "million", Variant::Default));
-    for method in METHODS {
+    for method in methods() {
         let (mut process, _) = GoProc::start_ready(&binary, &["-n", "20000"]);
         let mut tracer = Tracer::load(&by(method));
         let attached = tracer.attach(&process, &binary, Kinds::LIFECYCLE);
@@ -89,7 +89,7 @@ fn with_a_ring_of_one_page_hits_equal_records_plus_losses_exactly() {
     let _alone = support::alone();
     or_skip!(crate::common::need_bpf());
     let binary = or_skip!(go_build(GO, "million", Variant::Default));
-    for method in METHODS {
+    for method in methods() {
         let (mut process, _) = GoProc::start_ready(&binary, &["-n", "50000", "-park"]);
         let mut tracer = Tracer::load(&LoadSettings { ring_bytes: 4096, ..by(method) });
         let attached = tracer.attach(&process, &binary, Kinds::ALL);

@@ -48,8 +48,12 @@ fn with_min_wait_only_long_waits_leave_a_record_and_it_tells_all_of_it() {
     assert_eq!(wakers, [0], "no goroutine wakes a sleeper");
     assert!(sleeps[sleeps.len() / 2] >= Duration::from_millis(3), "{sleeps:?}");
     let of_receiver = tally.waits.iter().filter(|wait| wait.goid == ids["receiver"]);
-    assert!(of_receiver.clone().count() > 0);
-    assert!(of_receiver.clone().all(|wait| wait.waker == ids["sender"]));
+    assert!(of_receiver.clone().any(|wait| wait.waker != 0));
+    for wait in of_receiver {
+        // Not looked for where the goroutine was runnable again early.
+        let early = wait.ready_ns - wait.parked_ns < config.min_wait_ns / 2;
+        assert_eq!(wait.waker, if early { 0 } else { ids["sender"] }, "{wait:?}");
+    }
 }
 
 #[test]

@@ -77,6 +77,17 @@ fn a_crowd_on_one_mutex_met_late_is_named_with_its_lock_and_site_within_ten_seco
 }
 
 #[test]
+fn many_that_wait_beyond_the_threshold_are_a_crowd_also_where_looks_are_rare() {
+    let mut w = World::new();
+    for t in [100, 40_000] {
+        w.look(t, t + 10, (0..200).map(|n| on_lock(100 + n, t + 5, 0xc000_0100)).collect());
+    }
+    let findings = w.findings();
+    let [f] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((f.kind, f.confidence, f.count), (FindingKind::Crowd, Confidence::Likely, 200));
+}
+
+#[test]
 fn an_idle_pool_of_the_same_shape_is_at_most_suspect() {
     for reason in [RECEIVE, IO, SLEEP] {
         let mut w = World::new();

@@ -74,6 +74,8 @@ pub struct Watched {
     snapshotter: Snapshotter,
     interner: SharedInterner,
     pub names: Names,
+    /// 27 of Go 1.27.
+    pub minor: u32,
     seq: u32,
 }
 
@@ -82,9 +84,17 @@ impl Watched {
     pub fn attach(pid: u32) -> Self {
         let program = Detector::new().detect(Pid(pid)).unwrap();
         let mem = LiveMem::open(Pid(pid)).unwrap();
+        let minor = u32::from(program.layout.minor);
         let located = locate(&mem, &program).unwrap();
         let snapshotter = Snapshotter::new(ProcId(1), Pid(pid), located);
-        Self { mem, snapshotter, interner: SharedInterner::default(), names: Names::default(), seq: 0 }
+        Self {
+            mem,
+            snapshotter,
+            interner: SharedInterner::default(),
+            names: Names::default(),
+            minor,
+            seq: 0,
+        }
     }
 
     /// Takes a look.
@@ -100,12 +110,8 @@ impl Watched {
                 assert_eq!(tasks.insert(task.task.number, task), None, "a goroutine is told twice");
             }
         };
-        let mut context = LookContext {
-            look: LookSeq(self.seq),
-            clock: &now,
-            interner,
-            sink: &mut sink,
-        };
+        let mut context =
+            LookContext { look: LookSeq(self.seq), clock: &now, interner, sink: &mut sink };
         let outcome = self.snapshotter.look(&self.mem, &mut context).unwrap();
         Look { tasks, outcome }
     }

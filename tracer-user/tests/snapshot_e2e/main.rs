@@ -4,7 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod dump;
+mod hostile;
 mod look;
+mod real;
 mod truth;
 
 use std::collections::BTreeMap;
@@ -123,6 +125,11 @@ fn check_truth(version: &str) -> Result<(), String> {
         wrong.len()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let late: Vec<f64> =
+        truths.iter().filter_map(|truth| truth.noted_late(&look.tasks[&truth.id])).collect();
+    println!("go {version}: the runtime noted the start of {} waits", late.len());
+    assert!(late.iter().all(|late| (0.0..2.0).contains(late)), "{late:?}");
+    assert_eq!(late.is_empty(), minor < 20, "one wait in eight has a start from 1.20 on");
     let locked = look.tasks.values().filter(|t| t.locked_to_thread).count();
     let threads = look.tasks.values().filter(|t| t.locked_to_thread && t.thread.is_some()).count();
     assert!(locked > 0 && threads == locked);
@@ -134,4 +141,70 @@ fn channels_locks_timers_and_labels_are_those_the_program_names() {
     for version in versions() {
         or_skip!(check_truth(version));
     }
+}
+
+/// What stands still is told the same while all around it goroutines are born, run and die, and
+/// stacks grow.
+fn check_churn(version: &str) -> Result<(), String> {
+    const LOOKS: usize = 30;
+    let exe = go_build(version, "zoo", Variant::Stripped)?;
+    let (mut process, _) = GoProc::start_ready(&exe, &[]);
+    let mut watched = Watched::attach(process.pid());
+    let still = watched.look();
+    process.ask("churn", "ok");
+    let (mut seen, mut reread, mut unsettled) = (0, 0, 0);
+    for _ in 0..LOOKS {
+        let look = watched.look();
+        seen += look.outcome.read;
+        reread += look.outcome.reread;
+        unsettled += look.outcome.unsettled;
+        assert_eq!(look.outcome.unreadable, 0);
+        assert_eq!(look.outcome.read as usize, look.tasks.len());
+        for (id, before) in still.tasks.iter().filter(|(_, t)| t.mark.is_some() && !t.system) {
+            let now = &look.tasks[id];
+            if now.mark == before.mark {
+                assert_eq!(
+                    (now.stack, &now.waits_on, now.reason),
+                    (before.stack, &before.waits_on, before.reason)
+                );
+            }
+        }
+    }
+    println!(
+        "go {version}: {seen} goroutines in {LOOKS} looks under churn, {reread} read again, {unsettled} never stood still"
+    );
+    assert!(unsettled * 50 <= seen);
+    process.assert_alive();
+    Ok(())
+}
+
+#[test]
+fn what_stands_still_is_told_the_same_while_all_around_it_changes() {
+    for version in versions() {
+        or_skip!(check_churn(version));
+    }
+}
+
+/// The only child of a process.
+fn child_of(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_process_in_another_pid_namespace_is_read_and_its_threads_have_our_ids() {
+    or_skip!(common::need_root());
+    let exe = or_skip!(go_build("1.27.3", "zoo", Variant::Stripped));
+    let unshare = Path::new("/usr/bin/unshare");
+    let arguments = ["--pid", "--mount", "--fork", "--kill-child", exe.to_str().unwrap()];
+    let (process, _) = GoProc::start_ready(unshare, &arguments);
+    let pid = child_of(process.pid());
+    let look = Watched::attach(pid).look();
+    let threads: Vec<u32> = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    let told: Vec<u32> = look.tasks.values().filter_map(|task| Some(task.thread?.0)).collect();
+    assert!(!told.is_empty());
+    assert!(told.iter().all(|tid| threads.contains(tid)), "{told:?} are not all of {threads:?}");
 }

@@ -79,6 +79,13 @@ impl Truth {
         }
     }
 
+    /// Where the runtime noted when a wait for a mutex began, and the zoo when it was about to:
+    /// how much later the one is, in seconds.
+    pub fn noted_late(&self, task: &TaskLook) -> Option<f64> {
+        let told: i128 = self.values.get(1).filter(|_| self.what == "mutex")?.parse().unwrap();
+        Some((i128::from(task.waits_since?.0) - told) as f64 / 1e9)
+    }
+
     /// For messages.
     pub fn describe(&self, task: &TaskLook) -> String {
         format!(

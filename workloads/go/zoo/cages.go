@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 var keep []any // keeps the other ends of the cages alive
@@ -96,9 +97,10 @@ func selects() {
 func locks() {
 	mutex := new(sync.Mutex)
 	mutex.Lock()
-	for i := 0; i < 3; i++ {
+	// Many: the runtime notes the start of every eighth wait.
+	for i := 0; i < 120; i++ {
 		go func() {
-			tell("mutex", addr(mutex))
+			tell("mutex", addr(mutex), monotonic())
 			mutex.Lock()
 		}()
 	}
@@ -117,7 +119,7 @@ func locks() {
 	twice := new(sync.RWMutex)
 	twice.Lock()
 	go func() {
-		tell("mutex", addr(twice))
+		tell("mutex", addr(twice), monotonic())
 		twice.Lock()
 	}()
 	group := new(sync.WaitGroup)
@@ -278,6 +280,16 @@ func check(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// monotonic is CLOCK_MONOTONIC in nanoseconds.
+func monotonic() int64 {
+	var t syscall.Timespec
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, 1, uintptr(unsafe.Pointer(&t)), 0)
+	if errno != 0 {
+		panic(errno)
+	}
+	return t.Nano()
 }
 
 // addr is the address of what a channel or pointer points to.

@@ -77,7 +77,7 @@ pub struct Module {
 }
 
 /// A Go runtime, located in a process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Located {
     /// How this version lays out its structures.
     pub layout: &'static Layout,

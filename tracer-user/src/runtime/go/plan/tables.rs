@@ -20,6 +20,8 @@ const MAX_INLINE_TREES: u64 = 256 << 20;
 /// pointers. Without sections all writable data is searched.
 const SECTIONS: [&str; 2] = [".go.module", ".noptrdata"];
 const WORD: usize = 8;
+/// Pointers to the function table that are looked at in one place of the file: a program has three.
+const MAX_CANDIDATES: usize = 1024;
 
 /// Reads the function table of a program's file: placed where the code was linked to, with inline
 /// trees.
@@ -60,9 +62,8 @@ struct Search<'a, S: ?Sized> {
 impl<S: ByteSource + ?Sized> Search<'_, S> {
     /// The module whose function table is at `table_at`.
     fn module(&self, table_at: u64, table: &Table) -> Option<Module> {
-        if let Some(module) =
-            self.relocations.pointing_to(table_at).find_map(|at| self.module_at(at, table))
-        {
+        let mut pointing = self.relocations.pointing_to(table_at).take(MAX_CANDIDATES);
+        if let Some(module) = pointing.find_map(|at| self.module_at(at, table)) {
             return Some(module);
         }
         let sections = SECTIONS.iter().filter_map(|name| self.image.section(name));
@@ -81,16 +82,18 @@ impl<S: ByteSource + ?Sized> Search<'_, S> {
         let finder = memchr::memmem::Finder::new(&wanted);
         let mut done = 0u64;
         let mut buf = Vec::new();
-        while done < size {
+        let mut left = MAX_CANDIDATES;
+        while done < size && left > 0 {
             buf.resize(usize::try_from(size - done).unwrap_or(CHUNK).min(CHUNK), 0);
             let at = start.checked_add(done)?;
             self.image.read(self.source, at, &mut buf).ok()?;
             // A module is aligned to words, and so are the pieces.
             let found = finder.find_iter(&buf).filter_map(|i| at.checked_add(i as u64));
-            let aligned = found.filter(|place| place % WORD as u64 == 0);
-            if let Some(module) = aligned.into_iter().find_map(|place| self.module_at(place, table))
-            {
-                return Some(module);
+            for place in found.filter(|place| place % WORD as u64 == 0).take(left) {
+                left = left.saturating_sub(1);
+                if let Some(module) = self.module_at(place, table) {
+                    return Some(module);
+                }
             }
             done += CHUNK as u64;
         }

@@ -145,3 +145,87 @@ fn state(layout: &Layout, address: u64, hchan: &[u8]) -> Option<ChannelState> {
         closed: closed != 0,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::FixtureMem;
+
+    const G: u64 = 0xc000;
+
+    fn layout(minor: u16) -> &'static Layout {
+        Layout::for_minor(minor).unwrap()
+    }
+
+    fn put(mem: &mut FixtureMem, at: u64, size: u16, words: &[(u16, u64)]) {
+        let mut raw = vec![0; usize::from(size)];
+        for &(offset, word) in words {
+            raw[usize::from(offset)..][..8].copy_from_slice(&word.to_le_bytes());
+        }
+        mem.put(at, raw);
+    }
+
+    fn sudog(
+        mem: &mut FixtureMem,
+        l: &Layout,
+        at: u64,
+        g: u64,
+        channel: u64,
+        element: u64,
+        next: u64,
+    ) {
+        let o = &l.sudog;
+        put(mem, at, o.size, &[(o.g, g), (o.c, channel), (o.elem, element), (o.waitlink, next)]);
+    }
+
+    fn channel(mem: &mut FixtureMem, l: &Layout, at: u64, length: u64, capacity: u64) {
+        put(mem, at, l.hchan.size, &[(l.hchan.qcount, length), (l.hchan.dataqsiz, capacity)]);
+    }
+
+    fn read_one(mem: &FixtureMem, l: &Layout) -> Object {
+        let mut bytes = 0;
+        read(mem, l, &[Waiter { g: G, sudog: 0x100 }], &mut bytes).unwrap().remove(0)
+    }
+
+    #[test]
+    fn all_channels_of_a_select_are_told_in_their_order() {
+        let (l, mut mem) = (layout(24), FixtureMem::new());
+        sudog(&mut mem, l, 0x100, G, 0x1000, 0, 0x300);
+        sudog(&mut mem, l, 0x300, G, 0x2000, 0, 0);
+        channel(&mut mem, l, 0x1000, 2, 3);
+        channel(&mut mem, l, 0x2000, 0, 0);
+        let state =
+            |address, length, capacity| ChannelState { address, capacity, length, closed: false };
+        let expected = Object::Channels(Box::new([state(0x1000, 2, 3), state(0x2000, 0, 0)]));
+        assert_eq!(read_one(&mem, l), expected);
+    }
+
+    #[test]
+    fn since_1_26_the_waiter_of_a_semaphore_tells_its_address() {
+        let (l, mut mem) = (layout(26), FixtureMem::new());
+        // What follows it by `waitlink` are other waiters.
+        sudog(&mut mem, l, 0x100, G, 0, 0xbeef0, 0x900);
+        assert_eq!(read_one(&mem, l), Object::Address(0xbeef0));
+    }
+
+    #[test]
+    fn what_belongs_to_another_goroutine_or_is_no_channel_is_not_told() {
+        let (l, mut mem) = (layout(27), FixtureMem::new());
+        sudog(&mut mem, l, 0x100, G + 8, 0x1000, 0, 0);
+        channel(&mut mem, l, 0x1000, 0, 0);
+        assert_eq!(read_one(&mem, l), Object::Unknown);
+        sudog(&mut mem, l, 0x100, G, 0x1000, 0, 0);
+        channel(&mut mem, l, 0x1000, 9, 3);
+        assert_eq!(read_one(&mem, l), Object::Unknown);
+        assert_eq!(read_one(&FixtureMem::new(), l), Object::Unknown);
+    }
+
+    #[test]
+    fn a_list_that_bites_its_tail_ends_at_the_bound() {
+        let (l, mut mem) = (layout(27), FixtureMem::new());
+        sudog(&mut mem, l, 0x100, G, 0x1000, 0, 0x100);
+        channel(&mut mem, l, 0x1000, 0, 0);
+        let Object::Channels(channels) = read_one(&mem, l) else { panic!("no channels") };
+        assert_eq!(channels.len(), MAX_CHANNELS);
+    }
+}

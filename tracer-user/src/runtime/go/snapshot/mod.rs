@@ -18,9 +18,10 @@ mod task;
 use crate::base::{KTime, Pid, ProcId, WaitClass};
 use crate::stream::{Input, LookOutcome, LookSeq};
 use crate::symbolize::SharedInterner;
-use crate::target::{ReadError, ReadMem, ThreadIds, monotonic_offset};
+use crate::target::{FixtureMem, ReadError, ReadMem, ThreadIds, monotonic_offset};
 
 use super::bytes::u64_at;
+use super::layout::Layout;
 use super::locate::Located;
 use super::tables::Shapes;
 use batch::{Batch, Ticket};
@@ -28,7 +29,7 @@ use details::{Details, Wanted};
 use goroutine::{Goroutine, Status, Still};
 use naming::{Naming, StackInfo};
 use semaphores::{SemTable, SudogOf};
-use stacks::{Spent, StackReader};
+use stacks::{Source, Spent, StackReader};
 use task::Known;
 
 /// Goroutines read together: bounds the memory of a look (structures and stacks of a group are
@@ -307,7 +308,8 @@ impl Snapshotter {
         look: &mut Look<'_, '_>,
         seen: &[Goroutine],
     ) -> Result<Vec<Option<StackInfo>>, ReadError> {
-        let pcs = self.stacks.read(look.mem, &mut self.shapes, seen, &mut look.spent)?;
+        let mut source = Source { mem: look.mem, shapes: &mut self.shapes, spent: &mut look.spent };
+        let pcs = self.stacks.read(&mut source, seen)?;
         let names = look.context.interner;
         let stacks = pcs.into_iter().map(|pcs| {
             let pcs = pcs.filter(|pcs| !pcs.inner.is_empty())?;
@@ -376,6 +378,25 @@ impl Snapshotter {
     }
 }
 
+/// Entry for fuzzing: `bytes` are the target's memory from [`FUZZ_AT`] on, and everything that
+/// hangs on a g begins at its start. No bytes may cause a panic or a loop without end.
+pub fn fuzz_memory(bytes: &[u8]) {
+    let mut mem = FixtureMem::new();
+    mem.put(FUZZ_AT, bytes);
+    for layout in Layout::all() {
+        let mut read = 0;
+        let _ = Goroutine::decode(layout, FUZZ_AT, bytes);
+        let _ = Still::decode(layout, bytes);
+        let _ = labels::read(&mem, labels::LabelForm::of(layout.minor), &[FUZZ_AT], &mut read);
+        let waiter = channels::Waiter { g: FUZZ_AT, sudog: FUZZ_AT };
+        let _ = channels::read(&mem, layout, &[waiter], &mut read);
+        let _ = SemTable::new(vec![FUZZ_AT]).waiters(&mem, layout, &mut read);
+    }
+}
+
+/// Where the memory of [`fuzz_memory`] is.
+pub const FUZZ_AT: u64 = 0x1000;
+
 /// Whether all that was read of a goroutine belongs to one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Settled {
@@ -394,5 +415,40 @@ fn settle(then: &Goroutine, now: Option<Still>) -> Settled {
         Some(_) if then.status == Status::Running => Settled::Yes,
         Some(now) if then.still() == now => Settled::Yes,
         Some(_) => Settled::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory full of words that point into it.
+    fn memory(seed: u64, len: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state >> 33
+        };
+        let word = |roll: u64, value: u64| match roll % 4 {
+            0 => 0,
+            1 => value % 8,
+            _ => FUZZ_AT + (value % (len as u64)) / 8 * 8,
+        };
+        (0..len / 8).flat_map(|_| word(next(), next()).to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn structures_that_point_anywhere_neither_panic_nor_loop() {
+        for seed in 0..300 {
+            fuzz_memory(&memory(seed, 20_000));
+        }
+    }
+
+    #[test]
+    fn structures_that_are_cut_off_anywhere_are_survived() {
+        let whole = memory(7, 1_200);
+        for end in 0..whole.len() {
+            fuzz_memory(&whole[..end]);
+        }
     }
 }

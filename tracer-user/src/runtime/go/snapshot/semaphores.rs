@@ -154,3 +154,85 @@ fn follow(
     let list = Visit { sudog: at(o.waitlink)?, list_of: Some(semaphore), ..visit };
     Some([child(at(o.prev)?), child(at(o.next)?), list])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::FixtureMem;
+
+    const TABLE: u64 = 0x10_0000;
+
+    fn layout() -> &'static Layout {
+        Layout::for_minor(24).unwrap()
+    }
+
+    struct Node {
+        at: u64,
+        g: u64,
+        semaphore: u64,
+        left: u64,
+        right: u64,
+        further: u64,
+    }
+
+    fn put(mem: &mut FixtureMem, node: &Node) {
+        let o = &layout().sudog;
+        let mut raw = vec![0; usize::from(o.size)];
+        let words =
+            [(o.g, node.g), (o.elem, node.semaphore), (o.prev, node.left), (o.next, node.right)];
+        for (offset, word) in words.into_iter().chain([(o.waitlink, node.further)]) {
+            raw[usize::from(offset)..][..8].copy_from_slice(&word.to_le_bytes());
+        }
+        mem.put(node.at, raw);
+    }
+
+    /// A table whose root 5 has this treap.
+    fn table(treap: u64) -> FixtureMem {
+        let mut raw = vec![0; ROOTS as usize * ROOT_SIZE];
+        raw[5 * ROOT_SIZE + TREAP..][..8].copy_from_slice(&treap.to_le_bytes());
+        raw[5 * ROOT_SIZE + NWAIT] = 3;
+        let mut mem = FixtureMem::new();
+        mem.put(TABLE, raw);
+        mem
+    }
+
+    fn waiters(mem: &FixtureMem, candidates: Vec<u64>) -> Vec<(u64, u64)> {
+        let found = SemTable::new(candidates).waiters(mem, layout(), &mut 0).unwrap();
+        let mut all: Vec<(u64, u64)> = found.into_iter().collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn waiters_of_one_semaphore_and_of_its_neighbours_in_the_tree_are_found() {
+        let mut mem = table(0x100);
+        let first = 5 << 3;
+        let second = (5 + ROOTS) << 3;
+        put(
+            &mut mem,
+            &Node { at: 0x100, g: 1, semaphore: first, left: 0, right: 0x300, further: 0x500 },
+        );
+        put(&mut mem, &Node { at: 0x300, g: 2, semaphore: second, left: 0, right: 0, further: 0 });
+        put(
+            &mut mem,
+            &Node { at: 0x500, g: 3, semaphore: first, left: 0x9999, right: 0, further: 0 },
+        );
+        assert_eq!(waiters(&mem, vec![0x77, TABLE]), [(1, 0x100), (2, 0x300), (3, 0x500)]);
+    }
+
+    #[test]
+    fn a_table_whose_waiters_belong_to_other_roots_is_not_believed() {
+        let mut mem = table(0x100);
+        put(&mut mem, &Node { at: 0x100, g: 1, semaphore: 6 << 3, left: 0, right: 0, further: 0 });
+        assert_eq!(waiters(&mem, vec![TABLE]), []);
+    }
+
+    #[test]
+    fn a_list_that_bites_its_tail_ends() {
+        let mut mem = table(0x100);
+        let same =
+            Node { at: 0x100, g: 1, semaphore: 5 << 3, left: 0x100, right: 0x100, further: 0x100 };
+        put(&mut mem, &same);
+        assert!(waiters(&mem, vec![TABLE]).len() <= 1);
+    }
+}

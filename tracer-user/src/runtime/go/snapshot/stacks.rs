@@ -35,61 +35,70 @@ pub(super) struct Spent {
     pub(super) deep_left: u64,
 }
 
+/// Where stacks are read from, what tells their frames, and what it costs.
+pub(super) struct Source<'a> {
+    pub(super) mem: &'a dyn ReadMem,
+    pub(super) shapes: &'a mut Shapes,
+    pub(super) spent: &'a mut Spent,
+}
+
+/// A walk that needs more of its stack.
+#[derive(Clone, Copy)]
+struct Need {
+    /// Which goroutine of the group.
+    index: usize,
+    /// From where.
+    from: u64,
+    /// End of the stack.
+    high: u64,
+}
+
 impl StackReader {
     /// The program counters of each goroutine's stack, in the order of `goroutines`, as far as it
     /// can be read; None where there is no saved context.
     pub(super) fn read(
         &mut self,
-        mem: &dyn ReadMem,
-        shapes: &mut Shapes,
+        source: &mut Source<'_>,
         goroutines: &[Goroutine],
-        spent: &mut Spent,
     ) -> Result<Vec<Option<StackPcs>>, ReadError> {
         let mut walks: Vec<Option<Walk>> = goroutines.iter().map(start).collect();
-        let first = walks.iter().zip(goroutines).enumerate().filter_map(|(index, (walk, g))| {
-            walk.as_ref()?;
-            Some((index, g.context()?.1))
+        let first = goroutines.iter().enumerate().filter_map(|(index, g)| {
+            Some(Need { index, from: g.context()?.1, high: g.stack_high })
         });
-        let first: Vec<(usize, u64)> = first.collect();
-        let deeper = self.round(mem, shapes, goroutines, &mut walks, &first, FIRST, spent)?;
-        let deepest = self.round(mem, shapes, goroutines, &mut walks, &deeper, SECOND, spent)?;
-        for (index, from) in deepest {
-            if let (Some(Some(walk)), Some(g)) = (walks.get_mut(index), goroutines.get(index)) {
-                self.deep(mem, shapes, walk, from, g.stack_high, spent)?;
+        let first: Vec<Need> = first.collect();
+        let deeper = self.round(source, &mut walks, &first, FIRST)?;
+        let deepest = self.round(source, &mut walks, &deeper, SECOND)?;
+        for need in deepest {
+            if let Some(Some(walk)) = walks.get_mut(need.index) {
+                self.deep(source, walk, need)?;
             }
         }
         Ok(walks.into_iter().map(|walk| walk.map(Walk::finish)).collect())
     }
 
-    /// Reads `len` bytes of each stack in `from` (index, address) and walks on; gives those that
-    /// need more, and from where.
-    #[allow(clippy::too_many_arguments)]
+    /// Reads `len` bytes of each stack and walks on; gives those that need more.
     fn round(
         &mut self,
-        mem: &dyn ReadMem,
-        shapes: &mut Shapes,
-        goroutines: &[Goroutine],
+        source: &mut Source<'_>,
         walks: &mut [Option<Walk>],
-        from: &[(usize, u64)],
+        needs: &[Need],
         len: u64,
-        spent: &mut Spent,
-    ) -> Result<Vec<(usize, u64)>, ReadError> {
+    ) -> Result<Vec<Need>, ReadError> {
         self.batch.clear();
-        let mut asked: Vec<(usize, u64, Ticket)> = Vec::with_capacity(from.len());
-        for &(index, address) in from {
-            let Some(g) = goroutines.get(index) else { continue };
-            let len = usize::try_from(g.stack_high.saturating_sub(address).min(len)).unwrap_or(0);
-            asked.push((index, address, self.batch.add(address, len)));
+        let mut asked: Vec<(Need, Ticket)> = Vec::with_capacity(needs.len());
+        for &need in needs {
+            let len = need.high.saturating_sub(need.from).min(len);
+            asked.push((need, self.batch.add(need.from, usize::try_from(len).unwrap_or(0))));
         }
-        spent.bytes = spent.bytes.saturating_add(self.batch.run(mem)?);
+        source.spent.bytes = source.spent.bytes.saturating_add(self.batch.run(source.mem)?);
         let mut more = Vec::new();
-        for (index, start, ticket) in asked {
+        for (need, ticket) in asked {
             // What cannot be read ends the walk where it is.
-            let walk = walks.get_mut(index).and_then(Option::as_mut);
+            let walk = walks.get_mut(need.index).and_then(Option::as_mut);
             let (Some(walk), Some(bytes)) = (walk, self.batch.get(ticket)) else { continue };
-            let window = Window { start, bytes };
-            if let Progress::Needs(address) = walk.advance(window, |pc| shapes.of(pc)) {
-                more.push((index, address));
+            let window = Window { start: need.from, bytes };
+            if let Progress::Needs(from) = walk.advance(window, |pc| source.shapes.of(pc)) {
+                more.push(Need { from, ..need });
             }
         }
         Ok(more)
@@ -98,29 +107,27 @@ impl StackReader {
     /// Walks one deep stack to its end.
     fn deep(
         &mut self,
-        mem: &dyn ReadMem,
-        shapes: &mut Shapes,
+        source: &mut Source<'_>,
         walk: &mut Walk,
-        mut from: u64,
-        high: u64,
-        spent: &mut Spent,
+        need: Need,
     ) -> Result<(), ReadError> {
-        let mut left = MAX_ONE.min(spent.deep_left);
+        let mut from = need.from;
+        let mut left = MAX_ONE.min(source.spent.deep_left);
         while left > 0 {
-            let len = high.saturating_sub(from).min(LARGE).min(left);
+            let len = need.high.saturating_sub(from).min(LARGE).min(left);
             self.large.resize(usize::try_from(len).unwrap_or(0), 0);
-            match mem.read(from, &mut self.large) {
+            match source.mem.read(from, &mut self.large) {
                 Ok(()) => {}
                 Err(error @ (ReadError::Gone | ReadError::Denied)) => return Err(error),
                 Err(_) => return Ok(()),
             }
             left = left.saturating_sub(len);
-            spent.bytes = spent.bytes.saturating_add(len);
-            spent.deep_left = spent.deep_left.saturating_sub(len);
+            source.spent.bytes = source.spent.bytes.saturating_add(len);
+            source.spent.deep_left = source.spent.deep_left.saturating_sub(len);
             let window = Window { start: from, bytes: &self.large };
-            match walk.advance(window, |pc| shapes.of(pc)) {
-                // A word that straddles the window's end makes progress; the same address twice
-                // does not.
+            match walk.advance(window, |pc| source.shapes.of(pc)) {
+                // The word that the window cuts is read whole with the next one; the same address
+                // twice would be no progress.
                 Progress::Needs(next) if next > from => from = next,
                 _ => return Ok(()),
             }
