@@ -141,7 +141,7 @@ fn check_leaky(watched: &Watched) -> Result<String> {
         bail!("the finding has {count} goroutines and an oldest wait of {}", seconds(oldest));
     }
     Ok(format!(
-        "named after {}: {count} goroutines from {} wait in {} ({}), the oldest for {}",
+        "named {} after loiter came; asked once more, {count} goroutines from {} wait in {} ({}), the oldest for at least {}",
         seconds(told),
         place(&finding["spawn_site"]),
         place(&finding["wait_site"]),
