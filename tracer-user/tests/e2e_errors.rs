@@ -1,5 +1,7 @@
 //! Errors name what failed, why, and the remedy; the exit code tells the sort.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::loiter::{Loiter, run};

@@ -1,5 +1,7 @@
 //! Births, deaths, waits and losses, told by the real `loiter` about real programs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::loiter::{Loiter, run_json};
@@ -104,8 +106,7 @@ fn wait_of(lines: &[Value], goid: u64) -> Option<(i64, bool)> {
     let findings = lines.iter().filter(|l| l["schema"] == "loiter.finding/1");
     let waits =
         findings.flat_map(|l| l["evidence"]["waits"].as_array().cloned().unwrap_or_default());
-    let of_task = waits.filter(|w| w["id"] == goid);
-    let last = of_task.last()?;
+    let last = waits.rfind(|w| w["id"] == goid)?;
     Some((last["since_monotonic_ns"].as_i64()?, last["exact"].as_bool()?))
 }
 

@@ -1,5 +1,7 @@
 //! What `diagnose` and `watch` say of programs that are stuck, and of those that only look like it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::time::Instant;

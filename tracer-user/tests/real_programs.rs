@@ -1,5 +1,7 @@
 //! Our dump against the process's own `goroutine?debug=2`, for programs as their registries ship them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 #[path = "snapshot_e2e/dump.rs"]
 mod dump;

@@ -1,5 +1,8 @@
 //! The process's own `goroutine?debug=2`, and what we saw, in one shape to be compared.
 
+// Also used by the tests of real programs, which need only a part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 
 use loiter::base::{Frame, FrameId, FrameKind, StackId, TaskState, Visibility};

@@ -1,5 +1,8 @@
 //! One look at a process through the library, collected.
 
+// Also used by the tests of real programs, which need only a part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::{BTreeMap, HashMap};
 
 use loiter::base::{Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
