@@ -104,7 +104,7 @@ fn told(lines: &[String]) -> Vec<Told> {
 /// Start of a task's wait on CLOCK_MONOTONIC and whether it is exact, from the findings.
 fn wait_of(lines: &[Value], goid: u64) -> Option<(i64, bool)> {
     let findings = lines.iter().filter(|l| l["schema"] == "loiter.finding/1");
-    let waits =
+    let mut waits =
         findings.flat_map(|l| l["evidence"]["waits"].as_array().cloned().unwrap_or_default());
     let last = waits.rfind(|w| w["id"] == goid)?;
     Some((last["since_monotonic_ns"].as_i64()?, last["exact"].as_bool()?))
