@@ -57,7 +57,7 @@ fn a_crowd_on_one_mutex_is_named_with_its_lock_and_site_within_ten_seconds() {
         assert_eq!(crowd["wait_site"]["function"], "main.(*ledger).add");
         assert_eq!(crowd["spawn_site"]["function"], "main.main");
         let object = &crowd["evidence"]["objects"][0];
-        assert_eq!(object["object"]["kind"], "mutex", "{object}");
+        assert_eq!(object["object"]["lock"], "mutex", "{object}");
         assert_eq!(object["object"]["address"], Value::String(lock), "{object}");
         assert_eq!(object["waiters"], 23_000);
         drop(target);

@@ -77,7 +77,7 @@ impl Engine {
         Self {
             model: Model::new(),
             settings,
-            detectors: vec![Box::new(Crowd::default()), Box::new(Stuck)],
+            detectors: vec![Box::new(Crowd::default()), Box::new(Stuck::default())],
             idle: IdleMatcher::default(),
             tracks: BTreeMap::new(),
         }

@@ -5,8 +5,8 @@
 //! the shape of an idle worker (receive, select, groups) are at most suspect unless others of the
 //! same origin come and go; sleep, input and system calls never count alone.
 
-use crate::base::{FrameId, Nanos, TaskState, WaitClass};
-use crate::model::{Group, Wait};
+use crate::base::{FrameId, Nanos, ProcId, TaskState, WaitClass};
+use crate::model::{Group, GroupKey, Wait};
 
 use super::evidence::{class_of, how_known, lower, siblings_ended};
 use super::gather::{Picked, gather, objects_in_words};
@@ -22,7 +22,10 @@ const LOOK_EVERY: Nanos = Nanos::from_secs(5);
 
 /// Finds waits beyond the threshold.
 #[derive(Debug, Default)]
-pub struct Stuck;
+pub struct Stuck {
+    /// Places it has told of: from then on they are its own, however many tasks join.
+    told: hashbrown::HashSet<(ProcId, GroupKey)>,
+}
 
 impl Detector for Stuck {
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
@@ -32,7 +35,15 @@ impl Detector for Stuck {
             let Some(class) = check.class(group.key()) else { continue };
             let Some(after) = threshold(class, check.settings.stuck_after) else { continue };
             if group.key().state == TaskState::Waiting {
-                check_group(check, group, class, after, &mut verdicts);
+                let place = (process.id(), group.key());
+                let is_told = self.told.contains(&place);
+                let found = verdicts.findings.len();
+                check_group(check, group, (class, after, is_told), &mut verdicts);
+                if verdicts.findings.len() > found {
+                    self.told.insert(place);
+                } else if is_told {
+                    self.told.remove(&place);
+                }
             }
         }
         verdicts
@@ -56,8 +67,7 @@ fn threshold(class: WaitClass, stuck_after: Nanos) -> Option<Nanos> {
 fn check_group(
     check: &mut Check<'_>,
     group: &Group,
-    class: WaitClass,
-    after: Nanos,
+    (class, after, is_told): (WaitClass, Nanos, bool),
     verdicts: &mut Verdicts,
 ) {
     let process = check.process;
@@ -88,6 +98,7 @@ fn check_group(
         return verdicts.look(check.next_look(Nanos(0)));
     }
     if matches_none >= check.settings.crowd_at_least
+        && !is_told
         && class != WaitClass::Never
         && crowd_is_undecided(check)
     {
