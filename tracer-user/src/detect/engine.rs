@@ -112,6 +112,15 @@ impl Engine {
         }
     }
 
+    /// Tells what has changed in open findings since they were told, however little: for the end.
+    pub fn tell_rest(&mut self, process: ProcId, changes: &mut Vec<Change>) {
+        let open = self.tracks.get_mut(&process).map(|track| track.open.values_mut());
+        for one in open.into_iter().flatten().filter(|one| one.finding.count != one.told_count) {
+            one.told_count = one.finding.count;
+            changes.push(Change::Grown(Box::new(one.finding.clone())));
+        }
+    }
+
     /// Frees the tasks and findings of a process that ended and has been summed up.
     pub fn forget(&mut self, process: ProcId) {
         self.model.forget_tasks(process);

@@ -137,6 +137,9 @@ impl Bench {
             match order {
                 Order::Eat(inputs) => self.eat(inputs),
                 Order::Summary(process, ended, answer) => {
+                    let mut changes = Vec::new();
+                    self.engine.tell_rest(process, &mut changes);
+                    self.tell(&mut changes);
                     let _ = answer.send(build::summary(&mut self.engine, process, &ended));
                 }
                 Order::Alive(process, answer) => {

@@ -175,6 +175,17 @@ impl Loiter {
         }
     }
 
+    /// Waits until there are more JSON lines than this; false if there are none by `end`.
+    pub fn more_lines(&mut self, than: usize, end: Instant) -> bool {
+        while self.lines.len() <= than {
+            match self.said.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(said) => self.keep(said),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a pid fits");
