@@ -51,7 +51,6 @@ fn detaching_and_being_killed_leave_no_probe_behind() {
 
 /// The tracer that the test above kills; not a test of its own.
 #[test]
-#[ignore = "run by another test"]
 fn a_tracer_that_attaches_and_waits() {
     let Some((pid, method)) = support::TracerProcess::orders() else { return };
     let binary = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();

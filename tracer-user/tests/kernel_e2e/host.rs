@@ -35,7 +35,6 @@ fn three_capabilities_are_enough_and_a_missing_one_is_named() {
 
 /// Run by the test above.
 #[test]
-#[ignore = "run by another test"]
 fn what_a_tracer_says() {
     let Some((pid, method)) = support::TracerProcess::orders() else { return };
     let said = Kernel::load(&by(method)).and_then(|mut kernel| {
@@ -54,7 +53,7 @@ fn from_inside_a_pid_namespace_events_and_process_events_arrive() {
     let done = std::process::Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "host::a_tracer_in_a_pid_namespace", "--nocapture"])
+        .args(["--exact", "host::a_tracer_in_a_pid_namespace", "--nocapture"])
         .env("LOITER_TEST_NAMESPACE", "1")
         .output()
         .unwrap();
@@ -64,7 +63,6 @@ fn from_inside_a_pid_namespace_events_and_process_events_arrive() {
 
 /// Run by the test above in a namespace of its own.
 #[test]
-#[ignore = "run by another test"]
 fn a_tracer_in_a_pid_namespace() {
     if std::env::var_os("LOITER_TEST_NAMESPACE").is_none() {
         return;

@@ -259,7 +259,7 @@ pub struct TracerProcess {
 impl TracerProcess {
     pub fn start(test: &str, target: &GoProc, method: AttachMethod) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--ignored", "--exact", test, "--nocapture"]);
+        command.args(["--exact", test, "--nocapture"]);
         command.env("LOITER_TEST_PID", target.pid().to_string());
         command.env("LOITER_TEST_METHOD", format!("{method:?}"));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -345,7 +345,7 @@ pub fn without_root(capabilities: &str, test: &str, target: &GoProc) -> String {
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .args([format!("--inh-caps=-all,{given}"), format!("--ambient-caps=-all,{given}")])
         .arg(&own)
-        .args(["--ignored", "--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env("LOITER_TEST_PID", target.pid().to_string())
         .env("LOITER_TEST_METHOD", "Multi")
         .env("LOITER_TEST_BINARY", &traced)
