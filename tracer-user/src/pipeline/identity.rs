@@ -56,25 +56,25 @@ fn auxv(pid: Pid) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+
     use super::*;
 
     #[test]
     fn exec_and_exit_are_told_apart_from_a_process_that_goes_on() {
         let mut child = std::process::Command::new("sh")
-            .args(["-c", "read line; exec sleep 1000"])
+            .args(["-c", "echo runs; read line; exec sleep 1000"])
             .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let pid = Pid(child.id());
-        // The shell is there when it is read from: until then the child may be before its exec.
-        let started = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        while started().trim() != "sh" {
-            std::thread::yield_now();
-        }
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let identity = Identity::of(pid, stat(pid).unwrap().start_ticks);
         assert_eq!(identity.fate(), Fate::Same);
         drop(child.stdin.take());
-        while started().trim() != "sleep" {
+        while identity.fate() == Fate::Same {
             std::thread::yield_now();
         }
         assert_eq!(identity.fate(), Fate::Replaced);

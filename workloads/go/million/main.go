@@ -9,6 +9,7 @@ package main
 
 import (
 	"flag"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 
@@ -27,6 +28,7 @@ func work(gate <-chan struct{}, slots chan struct{}) {
 }
 
 func run(n, alive int, park bool) {
+	goroutines := runtime.NumGoroutine()
 	start, before := control.Monotonic(), atomic.LoadUint64(&ended)
 	slots := make(chan struct{}, alive)
 	var gate chan struct{}
@@ -49,6 +51,8 @@ func run(n, alive int, park bool) {
 	if count != uint64(n) {
 		control.Fail("started %d, ended %d", n, count)
 	}
+	// The last ones have said so, and are still about to end.
+	control.Until("all have ended", func() bool { return runtime.NumGoroutine() <= goroutines })
 	control.Say("done %d %d %d", n, count, control.Monotonic()-start)
 }
 
