@@ -19,7 +19,7 @@ use super::open::{Opened, Probing, open};
 use super::settings::{DoctorSettings, TargetSettings};
 
 /// What one hit costs a loaded system in all: trap, program, record and its way through loiter.
-/// Measured at full load (docs: "What it costs"); an idle machine pays less.
+/// Measured at full load (ARCHITECTURE.md, "What it costs"); an idle machine pays less.
 const COST_PER_HIT: Nanos = Nanos(2_400);
 /// The ring is emptied so often while hits are counted.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
