@@ -67,6 +67,11 @@ impl Ingest {
         std::mem::replace(&mut self.stepped, false)
     }
 
+    /// Records of slots without an owner since the last call.
+    pub const fn take_stray(&mut self) -> u64 {
+        std::mem::replace(&mut self.stray, 0)
+    }
+
     /// Processes that replaced their image since the last call.
     pub fn take_exec(&mut self) -> Vec<ProcId> {
         std::mem::take(&mut self.exec)

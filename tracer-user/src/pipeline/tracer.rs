@@ -95,7 +95,8 @@ impl Tracer {
     /// If the slot is not in use.
     pub fn detach(&mut self, slot: u16) -> anyhow::Result<()> {
         let detached = self.kernel.detach(slot)?;
-        self.drain();
+        // All of it: what is read after the slot has no owner any more could not be told whose it is.
+        while self.drain() {}
         self.ingest.settle(slot, &losses(&detached.counters), clock::now());
         self.ingest.disown(slot);
         Ok(())
@@ -137,6 +138,8 @@ impl Tracer {
         let new = missed.saturating_sub(self.missed);
         self.missed = missed;
         self.ingest.lost(LossKind::Recursion, new, self.last_settled, now);
+        let stray = self.ingest.take_stray();
+        self.ingest.lost(LossKind::Malformed, stray, self.last_settled, now);
         self.last_settled = now;
         Ok(())
     }
