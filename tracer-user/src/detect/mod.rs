@@ -29,6 +29,16 @@ pub enum FindingKind {
     Stuck,
     /// Many tasks at one place of which none runs.
     Crowd,
+    /// Tasks that outlive by far the others of their spawn site.
+    Leak,
+    /// A population that climbs while none of its old members runs.
+    Growth,
+    /// Waits that nothing can end, by construction.
+    BlockedForEver,
+    /// Runs without a stop.
+    Hog,
+    /// May run and is not let.
+    Starved,
 }
 
 impl FindingKind {
@@ -37,6 +47,11 @@ impl FindingKind {
         match self {
             FindingKind::Stuck => "stuck",
             FindingKind::Crowd => "crowd",
+            FindingKind::Leak => "leak",
+            FindingKind::Growth => "growth",
+            FindingKind::BlockedForEver => "blocked-for-ever",
+            FindingKind::Hog => "hog",
+            FindingKind::Starved => "starved",
         }
     }
 }

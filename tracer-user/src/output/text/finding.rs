@@ -68,6 +68,11 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     let kind = match finding.kind {
         FindingKind::Stuck => "STUCK",
         FindingKind::Crowd => "CROWD",
+        FindingKind::Leak => "LEAK",
+        FindingKind::Growth => "GROWTH",
+        FindingKind::BlockedForEver => "BLOCKED FOR EVER",
+        FindingKind::Hog => "HOG",
+        FindingKind::Starved => "STARVED",
     };
     let noun = noun(&finding.process);
     let tasks = counted(finding.count, noun);
