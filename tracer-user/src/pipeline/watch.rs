@@ -387,8 +387,13 @@ impl<'a> Watch<'a> {
     /// Merges a look: first every record up to its end, then the look itself.
     async fn looked(&mut self, answer: super::looker::Answer) -> anyhow::Result<Option<Ended>> {
         use crate::runtime::link::LookError;
-        let Taken { inputs, outcome, .. } = match answer {
-            Ok(taken) => taken,
+        let (inputs, outcome) = match answer {
+            Ok(Taken::Part(inputs)) => {
+                self.judge.eat(self.session.probing.take_defs()).await?;
+                self.judge.eat(inputs).await?;
+                return Ok(None);
+            }
+            Ok(Taken::Whole(inputs, outcome)) => (inputs, outcome),
             Err(LookError::Gone) => return Ok(Some(Ended::Exited)),
             Err(LookError::OtherImage) => {
                 self.reopen().await?;
