@@ -7,12 +7,14 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use crate::base::ProcId;
 use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookOutcome, LookSeq};
+use crate::target::{MemoryGauge, MemoryUse};
 
 /// A look that was taken.
 pub struct Taken {
-    /// Its inputs, from `SnapshotBegin` to `SnapshotEnd`.
+    /// Its inputs: the memory of the process, then from `SnapshotBegin` to `SnapshotEnd`.
     pub inputs: Vec<Input>,
     /// How it went.
     pub outcome: LookOutcome,
@@ -35,12 +37,16 @@ impl Looker {
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(looks: Box<dyn Looks>) -> anyhow::Result<Self> {
+    pub fn start(
+        looks: Box<dyn Looks>,
+        memory: MemoryGauge,
+        process: ProcId,
+    ) -> anyhow::Result<Self> {
         let (orders, inbox) = sync_channel(1);
         let (outbox, answers) = mpsc::channel(1);
         let thread = std::thread::Builder::new()
             .name("look".to_owned())
-            .spawn(move || serve(looks, &inbox, &outbox))
+            .spawn(move || serve(looks, &Memory { gauge: memory, process }, &inbox, &outbox))
             .context("cannot start the thread that reads the target's tasks")?;
         Ok(Self { orders: Some(orders), answers, thread: Some(thread), next: 1, under_way: false })
     }
@@ -82,9 +88,29 @@ impl Drop for Looker {
     }
 }
 
-fn serve(mut looks: Box<dyn Looks>, inbox: &Receiver<LookSeq>, outbox: &mpsc::Sender<Answer>) {
+/// Where the memory of the process is read.
+struct Memory {
+    gauge: MemoryGauge,
+    process: ProcId,
+}
+
+impl Memory {
+    /// None if it cannot be read: a look says why, and without one memory is no news.
+    fn input(&self) -> Option<Input> {
+        let MemoryUse { rss_bytes, limit_bytes } = self.gauge.read().ok()?;
+        let at = super::clock::now();
+        Some(Input::Memory { process: self.process, at, rss_bytes, limit_bytes })
+    }
+}
+
+fn serve(
+    mut looks: Box<dyn Looks>,
+    memory: &Memory,
+    inbox: &Receiver<LookSeq>,
+    outbox: &mpsc::Sender<Answer>,
+) {
     while let Ok(seq) = inbox.recv() {
-        let mut inputs = Vec::new();
+        let mut inputs: Vec<Input> = memory.input().into_iter().collect();
         let answer = looks
             .look(seq, &super::clock::now, &mut |input| inputs.push(input))
             .map(|outcome| Taken { inputs, outcome });
