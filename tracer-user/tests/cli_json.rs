@@ -179,6 +179,8 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "object_count",
                 "last_waker",
                 "site",
+                "ancestors",
+                "growth",
                 "stack_bytes",
                 "stack",
             ])

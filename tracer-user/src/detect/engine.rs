@@ -1,5 +1,10 @@
 //! Runs model and detectors over the stream of inputs and keeps the findings: each is told when it
-//! opens, when it grows to twice what was told or becomes more sure, and when its tasks went on.
+//! opens, when it grows to twice what was told, becomes more sure or turns out to be of a kind that
+//! says more, and when its tasks went on.
+//!
+//! A place has one finding, whoever speaks of it, under one id: a crowd that proves to be a leak
+//! is told again as that and never closed in between. When what made it more is over (growth that
+//! stops), it falls back to what is still true of it, which is no news.
 //!
 //! When a check happens depends on the inputs alone, so a replay finds the same at the same moment.
 
@@ -10,13 +15,20 @@ use crate::base::{FrameId, KTime, Nanos, ProcId};
 use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
+use super::evidence::DOUBT;
 use super::idle::{IdleCount, IdleMatcher};
-use super::{Check, Confidence, Crowd, Detector, Finding, Settings, Stuck, Verdicts};
+use super::{
+    Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Leak, Settings, Stuck,
+    Verdicts,
+};
 
 /// A process is checked at least this often, by ticks.
 const CHECK_EVERY: Nanos = Nanos::from_secs(1);
 /// A finding that is no longer found is resolved after this: one that flickers stays open.
 const RESOLVE_AFTER: Nanos = Nanos::from_secs(2);
+/// A place keeps the kind that says most for so long after its detector fell silent: what is found
+/// only by a look is not found between two of them.
+const KEEP_KIND: Nanos = Nanos::from_secs(10);
 /// A finding that grew this many times is told again.
 const GROWTH: u64 = 2;
 /// Most findings open in one process; the surest and largest come first.
@@ -27,7 +39,7 @@ const MAX_OPEN: usize = 1024;
 pub enum Change {
     /// Found.
     Opened(Box<Finding>),
-    /// Twice as many tasks as last told, or surer.
+    /// Twice as many tasks as last told, surer, or of a kind that says more.
     Grown(Box<Finding>),
     /// Its tasks went on; as it was last found.
     Resolved(Box<Finding>),
@@ -48,6 +60,10 @@ struct Open {
     finding: Finding,
     told_count: u64,
     told_confidence: Confidence,
+    /// Of those told, the kind that says most.
+    told_kind: FindingKind,
+    /// Since when only kinds were found that say less.
+    says_less_since: Option<KTime>,
     missing_since: Option<KTime>,
 }
 
@@ -71,13 +87,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// All detectors, with these settings. If two speak of the same tasks, the earlier is heard,
-    /// unless the later one's finding is open already.
+    /// All detectors, with these settings.
     pub fn new(settings: Settings) -> Self {
         Self {
             model: Model::new(),
             settings,
-            detectors: vec![Box::new(Crowd::default()), Box::new(Stuck::default())],
+            detectors: vec![
+                Box::new(Leak),
+                Box::new(Growth::default()),
+                Box::new(Crowd::default()),
+                Box::new(Stuck::default()),
+            ],
             idle: IdleMatcher::default(),
             tracks: BTreeMap::new(),
         }
@@ -187,7 +207,7 @@ impl Engine {
                 not_before: at.max(now),
             });
         }
-        let findings = one_for_each_place(track, all.findings);
+        let findings = one_for_each_place(all.findings);
         track.update(findings, process, settings.least_confidence, now, changes, commands);
     }
 }
@@ -214,19 +234,28 @@ fn order(f: &Finding) -> (Reverse<(Confidence, u64)>, &str, FrameId, FrameId) {
     (Reverse((f.confidence, f.count)), &f.id, f.key.spawn_site, f.key.wait_site)
 }
 
-/// If several detectors speak of one place, one is heard: whose finding is open, else the first.
-fn one_for_each_place(track: &Track, findings: Vec<Finding>) -> BTreeMap<Box<str>, Finding> {
-    let mut by_place: hashbrown::HashMap<GroupKey, Finding> = hashbrown::HashMap::new();
-    for finding in findings {
-        let is_open = |f: &Finding| track.open.contains_key(&f.id);
-        match by_place.get(&finding.key) {
-            Some(first) if is_open(first) || !is_open(&finding) => {}
-            _ => {
-                by_place.insert(finding.key, finding);
-            }
-        }
+/// Which kind says most of a place: what cannot end, what did not end, what gets more, what is
+/// many, what is long.
+const fn rank(kind: FindingKind) -> u8 {
+    match kind {
+        FindingKind::BlockedForEver => 6,
+        FindingKind::Leak => 5,
+        FindingKind::Growth => 4,
+        FindingKind::Crowd => 3,
+        FindingKind::Stuck => 2,
+        FindingKind::Starved => 1,
+        FindingKind::Hog => 0,
     }
-    let mut found: Vec<Finding> = by_place.into_values().collect();
+}
+
+/// One finding for each place, by id: see [`merged`].
+fn one_for_each_place(findings: Vec<Finding>) -> BTreeMap<Box<str>, Finding> {
+    let mut by_place: hashbrown::HashMap<(Box<str>, GroupKey), Vec<Finding>> =
+        hashbrown::HashMap::new();
+    for finding in findings {
+        by_place.entry((finding.id.clone(), finding.key)).or_default().push(finding);
+    }
+    let mut found: Vec<Finding> = by_place.into_values().filter_map(merged).collect();
     found.sort_by(|a, b| order(a).cmp(&order(b)));
     found.truncate(MAX_OPEN);
     let mut by_id = BTreeMap::new();
@@ -235,6 +264,39 @@ fn one_for_each_place(track: &Track, findings: Vec<Finding>) -> BTreeMap<Box<str
         by_id.entry(finding.id.clone()).or_insert(finding);
     }
     by_id
+}
+
+/// What several detectors say of one place: the kind that says most, with its tasks, as sure as the
+/// surest of them, with the reasons of all that are as sure. The doubts of those less sure are settled.
+fn merged(mut said: Vec<Finding>) -> Option<Finding> {
+    said.sort_by_key(|f| Reverse(rank(f.kind)));
+    let mut said = said.into_iter();
+    let mut first = said.next()?;
+    let rest: Vec<Finding> = said.collect();
+    let sure = rest.iter().map(|f| f.confidence).fold(first.confidence, Confidence::max);
+    if sure > first.confidence {
+        first.reasons.retain(|reason| !reason.starts_with(DOUBT));
+    }
+    first.confidence = sure;
+    for other in rest {
+        if other.confidence == sure {
+            for reason in other.reasons {
+                if first.reasons.iter().all(|r| !alike(r, &reason)) {
+                    first.reasons.push(reason);
+                }
+            }
+        }
+        first.climb = first.climb.or(other.climb);
+    }
+    Some(first)
+}
+
+/// Whether two reasons say the same but for their numbers.
+fn alike(a: &str, b: &str) -> bool {
+    let words = |text: &'_ str| -> String {
+        text.split(';').next().unwrap_or(text).chars().filter(|c| !c.is_ascii_digit()).collect()
+    };
+    words(a) == words(b)
 }
 
 impl Track {
@@ -292,6 +354,8 @@ impl Track {
         let open = Open {
             told_count: finding.count,
             told_confidence: finding.confidence,
+            told_kind: finding.kind,
+            says_less_since: None,
             missing_since: None,
             finding: finding.clone(),
         };
@@ -304,10 +368,22 @@ impl Open {
     fn extends(&mut self, mut finding: Finding, changes: &mut Vec<Change>) {
         finding.first_seen = self.finding.first_seen;
         self.missing_since = None;
+        let kind = self.finding.kind;
+        if rank(finding.kind) >= rank(kind) {
+            self.says_less_since = None;
+        } else if finding.at.since(*self.says_less_since.get_or_insert(finding.at)) < KEEP_KIND {
+            finding.kind = kind;
+        } else {
+            self.says_less_since = None;
+        }
+        let says_more = rank(finding.kind) > rank(self.told_kind);
         let grown = finding.count >= self.told_count.saturating_mul(GROWTH);
-        if grown || finding.confidence > self.told_confidence {
+        if grown || says_more || finding.confidence > self.told_confidence {
             self.told_count = finding.count;
             self.told_confidence = finding.confidence;
+            if says_more {
+                self.told_kind = finding.kind;
+            }
             changes.push(Change::Grown(Box::new(finding.clone())));
         }
         self.finding = finding;

@@ -11,8 +11,12 @@ use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 
 use super::identity::finding_id;
 use super::{
-    Check, Confidence, Finding, FindingKind, LastWaker, MAX_FINDING_OBJECTS, MAX_FINDING_TASKS,
+    Ancestor, Check, Confidence, Finding, FindingKind, LastWaker, MAX_FINDING_OBJECTS,
+    MAX_FINDING_TASKS, SiteFate,
 };
+
+/// Most ancestors a finding names; programs nest a few deep, and a loop of numbers must end.
+const MAX_ANCESTORS: usize = 8;
 
 /// A task picked, with its wait.
 pub(super) type Picked<'a> = (&'a Task, Wait);
@@ -32,7 +36,6 @@ pub(super) fn gather(
     picked.get_mut(..listed)?.sort_unstable_by(by_age);
     let youngest = picked.iter().map(|p| p.1).max_by_key(|w| (w.since, w.exactness))?;
     let (objects, object_count) = objects(&picked);
-    let site = check.process.spawn_site(key.spawn_site);
     Some(Finding {
         id: finding_id(check.model, check.process, kind, key),
         kind,
@@ -47,9 +50,9 @@ pub(super) fn gather(
         objects,
         object_count,
         last_waker: last_waker(check, &picked),
-        site_births_deaths: site
-            .filter(|_| check.process.mode() > Mode::None)
-            .map(|s| (s.births, s.deaths)),
+        site: site_fate(check, key),
+        ancestors: ancestors(check, &picked),
+        climb: None,
         unchanged_looks: picked.iter().map(|p| p.0.still_looks()).min().unwrap_or(0),
         stack_bytes: picked.iter().map(|p| p.0.stack_bytes()).fold(0, u64::saturating_add),
         stack: most_frequent_stack(&picked),
@@ -101,6 +104,42 @@ fn objects(picked: &[Picked<'_>]) -> (Vec<(WaitsOn, u64)>, u64) {
     let mut all: Vec<(ObjectKey, (WaitsOn, u64))> = counted.into_iter().collect();
     all.sort_unstable_by(|a, b| b.1.1.cmp(&a.1.1).then_with(|| a.0.cmp(&b.0)));
     (all.into_iter().take(MAX_FINDING_OBJECTS).map(|(_, object)| object).collect(), distinct)
+}
+
+fn site_fate(check: &Check<'_>, key: GroupKey) -> Option<SiteFate> {
+    let site = check.process.spawn_site(key.spawn_site)?;
+    (check.process.mode() > Mode::None).then(|| SiteFate {
+        births: site.births,
+        deaths: site.deaths,
+        alive: site.alive,
+        median_life: site.lifetimes.at_most(50),
+        p99_life: site.lifetimes.at_most(99),
+        outlived: None,
+    })
+}
+
+/// The parent most of them have, and from there upwards. What has ended is known by where it was
+/// created only if one of its children remembers.
+fn ancestors(check: &Check<'_>, picked: &[Picked<'_>]) -> Vec<Ancestor> {
+    let mut counted: BTreeMap<TaskId, (u64, &Task)> = BTreeMap::new();
+    for (task, _) in picked {
+        if let Some(parent) = task.parent() {
+            counted.entry(parent).or_insert((0, task)).0 += 1;
+        }
+    }
+    let most = counted.iter().max_by_key(|&(&id, &(n, _))| (n, std::cmp::Reverse(id)));
+    let mut next = most.map(|(&id, &(_, child))| (id, child));
+    let mut all: Vec<Ancestor> = Vec::new();
+    while let Some((id, child)) = next
+        && all.len() < MAX_ANCESTORS
+        && all.iter().all(|a| a.task != id)
+    {
+        let task = check.process.task(id);
+        let spawn_site = task.map_or(child.parent_spawn_site(), Task::spawn_site);
+        all.push(Ancestor { task: id, spawn_site, alive: task.is_some() });
+        next = task.and_then(|t| Some((t.parent()?, t)));
+    }
+    all
 }
 
 fn last_waker(check: &Check<'_>, picked: &[Picked<'_>]) -> Option<LastWaker> {

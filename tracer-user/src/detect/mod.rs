@@ -5,21 +5,26 @@
 //! and turns what they say into findings that open, grow and are resolved.
 //! May use: model, base, stream.
 
+mod ages;
 mod crowd;
 mod engine;
 mod evidence;
 mod gather;
+mod growth;
 mod identity;
 mod idle;
+mod leak;
 mod stuck;
 
-use crate::base::{IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
+use crate::base::{FrameId, IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
 use crate::model::{GroupKey, Model, Process, Waited};
 use crate::stream::{Command, WaitsOn};
 
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
+pub use growth::Growth;
 pub use idle::{IdleCount, IdleMatcher};
+pub use leak::Leak;
 pub use stuck::Stuck;
 
 /// What sort of finding.
@@ -106,6 +111,20 @@ pub struct Settings {
     /// the background workers every program has. 3: flushers, watchers and listeners come in ones
     /// and twos.
     pub lone_at_most: usize,
+    /// A task that outlives by far the others of its spawn site may be called leaked after this;
+    /// before, at most suspect. 90 s: the usual time-outs of requests, proxies and long polls are
+    /// 60 s at most, and then some time to come to an end.
+    pub leak_after: Nanos,
+    /// So many siblings must have been seen to the end before their lifetimes say anything. 20: of
+    /// ten that stay one would be missed among fewer.
+    pub leak_siblings: u64,
+    /// A population that climbs for so long may be called growth; over half of it, at most
+    /// suspect. 120 s: the start of a program, a deployment and a burst of work are over by then,
+    /// and so is all that 60 s time-outs explain.
+    pub growth_after: Nanos,
+    /// A population that climbed by fewer is left to other detectors. 5: background workers come in
+    /// ones and twos ([`Settings::lone_at_most`]).
+    pub growth_at_least: usize,
     /// Findings less sure are kept back.
     pub least_confidence: Confidence,
     /// What waits by nature.
@@ -120,6 +139,10 @@ impl Default for Settings {
             crowd_looks: 3,
             crowd_span: Nanos::from_secs(2),
             lone_at_most: 3,
+            leak_after: Nanos::from_secs(90),
+            leak_siblings: 20,
+            growth_after: Nanos::from_secs(120),
+            growth_at_least: 5,
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
         }
@@ -163,8 +186,12 @@ pub struct Finding {
     pub object_count: u64,
     /// Who woke most of them last, where seen, and whether it lives.
     pub last_waker: Option<LastWaker>,
-    /// Births and deaths told at the spawn site; None without such events.
-    pub site_births_deaths: Option<(u64, u64)>,
+    /// What became of the tasks of the spawn site; None without events.
+    pub site: Option<SiteFate>,
+    /// The parent that most of them have, its parent, and so on as far as known.
+    pub ancestors: Vec<Ancestor>,
+    /// How fast there are more of them; None if they are not known to get more.
+    pub climb: Option<Climb>,
     /// The fewest equal looks any of the tasks has.
     pub unchanged_looks: u32,
     /// Stack memory held by all, bytes.
@@ -184,6 +211,59 @@ pub struct LastWaker {
     pub task: TaskId,
     /// Whether it is still known alive.
     pub alive: bool,
+}
+
+/// What became of the tasks of a spawn site, by events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SiteFate {
+    /// Births told.
+    pub births: u64,
+    /// Deaths told.
+    pub deaths: u64,
+    /// Alive now, those not in the finding included.
+    pub alive: u64,
+    /// Half of those seen from birth to death lived no longer than this.
+    pub median_life: Option<Nanos>,
+    /// 99 of 100 of them lived no longer than this.
+    pub p99_life: Option<Nanos>,
+    /// All tasks of the finding have waited longer than this, which no sibling, or next to none,
+    /// was seen to survive and end; None if that is not so.
+    pub outlived: Option<Nanos>,
+}
+
+/// A task from which those of a finding descend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ancestor {
+    /// Who.
+    pub task: TaskId,
+    /// Where it was created; [`FrameId::UNKNOWN`] where nobody knows any more.
+    pub spawn_site: FrameId,
+    /// Whether it is still known alive.
+    pub alive: bool,
+}
+
+/// How fast a population climbs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Climb {
+    /// How many more there are each minute.
+    pub tasks_per_minute: f64,
+    /// Measured over this long.
+    pub over: Nanos,
+    /// What memory does meanwhile, where known.
+    pub memory: Option<MemoryClimb>,
+}
+
+/// What resident memory does while a population climbs. Others may have a part in it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MemoryClimb {
+    /// Resident now, bytes.
+    pub rss_bytes: u64,
+    /// How much more it is each minute, bytes.
+    pub bytes_per_minute: f64,
+    /// The tightest limit of the process's cgroups, bytes.
+    pub limit_bytes: Option<u64>,
+    /// When it will be reached at this rate; None without a limit, or if that is far off.
+    pub limit_in: Option<Nanos>,
 }
 
 /// What a check looks at.

@@ -130,7 +130,7 @@ fn judge(check: &Check<'_>, mut finding: Finding, class: WaitClass) -> Finding {
     let count = finding.count;
     let oldest = finding.oldest_wait.known().unwrap_or_default();
     let youngest = finding.youngest_wait.known().unwrap_or_default();
-    let siblings = siblings_ended(check.process, finding.key, youngest);
+    let siblings = siblings_ended(check, &finding, youngest);
     let (confidence, why) = match class_of(class, &finding.objects) {
         WaitClass::Never => (
             Confidence::Certain,

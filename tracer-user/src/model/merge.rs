@@ -73,6 +73,10 @@ impl Process {
         }
         self.counts.not_followed = self.counts.not_followed.max(left_out);
         self.last_look = Some(LastLook { look, t0, t1, outcome });
+        self.first_look.get_or_insert(t1);
+        if let Some(highest) = self.tasks.all().iter().map(|t| t.id().number).max() {
+            self.highest.add(t1, highest);
+        }
         self.groups.tidy();
         self.tasks.tidy();
         self.asks.looked(t1, t1.since(t0), self.flow.unhealed(), commands);
@@ -104,7 +108,8 @@ impl Process {
             self.unsure.insert(id);
             return;
         }
-        let mut task = Task::new(id, if number == 1 { Origin::Before } else { Origin::Appeared });
+        let origin = if number == 1 { Origin::Before } else { Origin::Appeared };
+        let mut task = Task::known(id, origin, dynamic.t1);
         if number == 1 {
             self.counts.before += 1;
         } else {
@@ -112,6 +117,7 @@ impl Process {
             self.sites.at(spawn_site).appeared += 1;
         }
         task.parent = parent;
+        task.parent_site = self.site_of(id.kind, parent);
         task.spawn_site = spawn_site;
         task.start = start;
         task.last_look = number;
@@ -124,7 +130,13 @@ impl Process {
         let Some(task) = self.tasks.get_mut(slot) else { return };
         task.last_look = number;
         let group = task.group;
+        let waited = self.wait_of(slot, dynamic.t0);
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        let at = dynamic.t0;
         let settled = task.on_look(dynamic, &flow);
+        if let (Some((key, length)), Settled::Ran | Settled::Gap) = (waited, settled) {
+            self.ended_waits.add(key, length, at);
+        }
         self.reindex(slot);
         if settled == Settled::Gap {
             self.counts.gaps += 1;

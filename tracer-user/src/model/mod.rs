@@ -6,8 +6,11 @@
 //! May use: base, stream.
 
 mod asks;
+mod ended;
 mod flow;
 mod groups;
+mod lives;
+mod memory;
 mod merge;
 mod names;
 mod object;
@@ -22,7 +25,9 @@ use std::collections::BTreeMap;
 use crate::base::{KTime, ProcId};
 use crate::stream::{Command, EndHow, Input, LossKind, ProcessDef};
 
+pub use ended::{EndedWaits, OLD, Recent};
 pub use groups::{Group, GroupKey, MAX_GROUPS};
+pub use memory::Memory;
 pub use names::{Names, Reason};
 pub use process::{Counts, LastLook, MAX_TASKS, Process};
 pub use sites::{Lifetimes, MAX_SITES, SpawnSite};
@@ -160,6 +165,13 @@ impl Model {
                 self.now = self.now.max(at);
                 match self.processes.get_mut(&process) {
                     Some(process) => process.change_mode(mode, at),
+                    None => self.strays += 1,
+                }
+            }
+            Input::Memory { process, at, rss_bytes, limit_bytes } => {
+                self.now = self.now.max(at);
+                match self.processes.get_mut(&process) {
+                    Some(process) => process.memory.add(Memory { at, rss_bytes, limit_bytes }),
                     None => self.strays += 1,
                 }
             }

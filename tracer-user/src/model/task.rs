@@ -198,9 +198,13 @@ pub struct Task {
     /// Number of the parent; 0 = not known.
     pub(super) parent: u64,
     pub(super) spawn_site: FrameId,
+    /// Where its parent was created, if the parent was known when this came to be known.
+    pub(super) parent_site: FrameId,
     pub(super) start: FrameId,
     look: Dynamic,
     pub(super) born: KTime,
+    /// When something was first known of it; of a task whose birth was seen, that.
+    pub(super) known_since: KTime,
     parked: KTime,
     readied: KTime,
     ran: KTime,
@@ -251,14 +255,16 @@ pub(super) enum Settled {
 
 impl Task {
     /// A task of which only the number is known.
-    pub(super) fn new(id: TaskId, origin: Origin) -> Self {
+    pub(super) fn known(id: TaskId, origin: Origin, known_since: KTime) -> Self {
         Self {
             id,
             parent: 0,
             spawn_site: FrameId::UNKNOWN,
+            parent_site: FrameId::UNKNOWN,
             start: FrameId::UNKNOWN,
             look: Dynamic::never(),
             born: NEVER,
+            known_since,
             parked: NEVER,
             readied: NEVER,
             ran: NEVER,
@@ -303,6 +309,14 @@ impl Task {
     /// When it was born, where seen.
     pub fn born(&self) -> Option<KTime> {
         (self.born != NEVER).then_some(self.born)
+    }
+    /// When something was first known of it; of a task whose birth was seen, that.
+    pub fn known_since(&self) -> KTime {
+        self.known_since
+    }
+    /// Where its parent was created, also when the parent has ended since.
+    pub fn parent_spawn_site(&self) -> FrameId {
+        self.parent_site
     }
     /// Whether a look ever had it.
     pub fn was_looked_at(&self) -> bool {
@@ -420,6 +434,7 @@ impl Task {
     /// It was created.
     pub(super) fn on_birth(&mut self, at: KTime) {
         self.born = at;
+        self.known_since = at;
         self.origin = Origin::Born;
     }
 

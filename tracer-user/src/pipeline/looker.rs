@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use crate::base::ProcId;
 use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookOutcome, LookSeq};
+use crate::target::{MemoryGauge, MemoryUse};
 
 /// Inputs in a part of a look.
 const PART: usize = 1024;
@@ -18,7 +20,7 @@ const PARTS: usize = 2;
 
 /// A look, or part of it.
 pub enum Taken {
-    /// From `SnapshotBegin` on, without the end; to be fed at once.
+    /// The memory of the process, then from `SnapshotBegin` on, without the end; to be fed at once.
     Part(Vec<Input>),
     /// The rest, up to `SnapshotEnd`, and how it went.
     Whole(Vec<Input>, LookOutcome),
@@ -41,12 +43,16 @@ impl Looker {
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(looks: Box<dyn Looks>) -> anyhow::Result<Self> {
+    pub fn start(
+        looks: Box<dyn Looks>,
+        memory: MemoryGauge,
+        process: ProcId,
+    ) -> anyhow::Result<Self> {
         let (orders, inbox) = sync_channel(1);
         let (outbox, answers) = mpsc::channel(PARTS);
         let thread = std::thread::Builder::new()
             .name("look".to_owned())
-            .spawn(move || serve(looks, &inbox, &outbox))
+            .spawn(move || serve(looks, &Memory { gauge: memory, process }, &inbox, &outbox))
             .context("cannot start the thread that reads the target's tasks")?;
         Ok(Self { orders: Some(orders), answers, thread: Some(thread), next: 1, under_way: false })
     }
@@ -88,9 +94,30 @@ impl Drop for Looker {
     }
 }
 
-fn serve(mut looks: Box<dyn Looks>, inbox: &Receiver<LookSeq>, outbox: &mpsc::Sender<Answer>) {
+/// Where the memory of the process is read.
+struct Memory {
+    gauge: MemoryGauge,
+    process: ProcId,
+}
+
+impl Memory {
+    /// None if it cannot be read: a look says why, and without one memory is no news.
+    fn input(&self) -> Option<Input> {
+        let MemoryUse { rss_bytes, limit_bytes } = self.gauge.read().ok()?;
+        let at = super::clock::now();
+        Some(Input::Memory { process: self.process, at, rss_bytes, limit_bytes })
+    }
+}
+
+fn serve(
+    mut looks: Box<dyn Looks>,
+    memory: &Memory,
+    inbox: &Receiver<LookSeq>,
+    outbox: &mpsc::Sender<Answer>,
+) {
     while let Ok(seq) = inbox.recv() {
         let mut part = Vec::with_capacity(PART);
+        part.extend(memory.input());
         let outcome = looks.look(seq, &super::clock::now, &mut |input| {
             if part.len() >= PART {
                 let full = std::mem::replace(&mut part, Vec::with_capacity(PART));

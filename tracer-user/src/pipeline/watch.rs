@@ -536,7 +536,7 @@ impl Session {
         let session = Self {
             process: opened.def.process,
             exit,
-            looker: Looker::start(opened.looks)?,
+            looker: Looker::start(opened.looks, opened.memory, opened.def.process)?,
             probing: opened.probing,
             slot: None,
             probes: 0,

@@ -78,6 +78,17 @@ pub enum Input {
         /// Why, in words.
         why: Box<str>,
     },
+    /// How much memory a process has.
+    Memory {
+        /// Which.
+        process: ProcId,
+        /// When.
+        at: KTime,
+        /// Resident, bytes.
+        rss_bytes: u64,
+        /// The tightest limit that its cgroups set, bytes; None = none, or not known.
+        limit_bytes: Option<u64>,
+    },
     /// Ties the two clocks together.
     ClockAnchor {
         /// CLOCK_MONOTONIC.

@@ -13,8 +13,8 @@ use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
-    DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait,
-    WakerView, WallTime,
+    AncestorView, DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView,
+    TaskView, TaskWait, WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.
@@ -91,7 +91,20 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         objects: finding.objects.clone(),
         object_count: finding.object_count,
         last_waker: finding.last_waker.map(|w| WakerView { id: w.task.number, alive: w.alive }),
-        site_births_deaths: finding.site_births_deaths,
+        site: finding.site,
+        ancestors: finding
+            .ancestors
+            .iter()
+            .map(|a| AncestorView {
+                id: a.task.number,
+                spawn_site: names
+                    .frame(a.spawn_site)
+                    .filter(|_| a.spawn_site != FrameId::UNKNOWN)
+                    .cloned(),
+                alive: a.alive,
+            })
+            .collect(),
+        climb: finding.climb,
         unchanged_looks: finding.unchanged_looks,
         stack_bytes: finding.stack_bytes,
         stack: named_stack(names, finding.stack, &unknown_frame()),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
 use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
 
-pub use crate::detect::{Confidence, FindingKind};
+pub use crate::detect::{Climb, Confidence, FindingKind, MemoryClimb, SiteFate};
 pub use crate::model::Waited;
 
 /// A moment on the wall clock, ns since the Unix epoch.
@@ -126,8 +126,12 @@ pub struct FindingView {
     pub object_count: u64,
     /// Last waker, where seen: how many of the tasks were last woken by this one, and whether it lives.
     pub last_waker: Option<WakerView>,
-    /// Births and deaths seen at the spawn site since tracing began; None without events.
-    pub site_births_deaths: Option<(u64, u64)>,
+    /// What became of the tasks of the spawn site since tracing began; None without events.
+    pub site: Option<SiteFate>,
+    /// From whom most of the tasks descend: the parent, its parent, and so on as far as known.
+    pub ancestors: Vec<AncestorView>,
+    /// How fast there are more of them, where they are known to get more.
+    pub climb: Option<Climb>,
     /// Equal looks that show that none of the tasks ran.
     pub unchanged_looks: u32,
     /// Stack memory held by all of them, bytes.
@@ -156,6 +160,17 @@ pub struct TaskWait {
     pub since_monotonic: KTime,
     /// How long it has lasted.
     pub waited: Waited,
+}
+
+/// A task from which those of a finding descend.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AncestorView {
+    /// Its id.
+    pub id: u64,
+    /// Where it was created, where that is known.
+    pub spawn_site: Option<Arc<Frame>>,
+    /// Whether it still exists.
+    pub alive: bool,
 }
 
 /// Who last woke the tasks of a finding.

@@ -4,6 +4,9 @@
 mod cost;
 mod detectors;
 mod fence;
+mod growth;
+mod leak;
+mod lives;
 mod properties;
 mod sim;
 mod world;

@@ -7,7 +7,7 @@ use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{FindingView, TaskWait};
+use crate::view::{Climb, FindingView, SiteFate, TaskWait};
 
 #[derive(serde::Serialize)]
 struct Finding<'a> {
@@ -40,7 +40,9 @@ struct Evidence<'a> {
     objects: Vec<Waiters<'a>>,
     object_count: u64,
     last_waker: Option<LastWaker>,
-    site: Option<BirthsDeaths>,
+    site: Option<Fate>,
+    ancestors: Vec<Ancestor<'a>>,
+    growth: Option<Growth>,
     stack_bytes: u64,
     stack: Stack<'a>,
 }
@@ -81,9 +83,58 @@ struct LastWaker {
 }
 
 #[derive(serde::Serialize)]
-struct BirthsDeaths {
+struct Fate {
     births: u64,
     deaths: u64,
+    alive: u64,
+    median_life_at_most_ns: Option<u64>,
+    p99_life_at_most_ns: Option<u64>,
+    outlived_ns: Option<u64>,
+}
+
+impl Fate {
+    fn new(site: SiteFate) -> Self {
+        Self {
+            births: site.births,
+            deaths: site.deaths,
+            alive: site.alive,
+            median_life_at_most_ns: site.median_life.map(|n| n.0),
+            p99_life_at_most_ns: site.p99_life.map(|n| n.0),
+            outlived_ns: site.outlived.map(|n| n.0),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Ancestor<'a> {
+    id: u64,
+    alive: bool,
+    spawn_site: Option<Site<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Growth {
+    tasks_per_minute: f64,
+    over_ns: u64,
+    rss_bytes: Option<u64>,
+    rss_bytes_per_minute: Option<u64>,
+    limit_bytes: Option<u64>,
+    limit_in_ns: Option<u64>,
+}
+
+impl Growth {
+    fn new(climb: Climb) -> Self {
+        let memory = climb.memory;
+        Self {
+            tasks_per_minute: (climb.tasks_per_minute * 100.0).round() / 100.0,
+            over_ns: climb.over.0,
+            rss_bytes: memory.map(|m| m.rss_bytes),
+            // A cast of a float saturates.
+            rss_bytes_per_minute: memory.map(|m| m.bytes_per_minute as u64),
+            limit_bytes: memory.and_then(|m| m.limit_bytes),
+            limit_in_ns: memory.and_then(|m| m.limit_in).map(|n| n.0),
+        }
+    }
 }
 
 impl<'a> Evidence<'a> {
@@ -103,7 +154,13 @@ impl<'a> Evidence<'a> {
                 .collect(),
             object_count: f.object_count,
             last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
-            site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),
+            site: f.site.map(Fate::new),
+            ancestors: f
+                .ancestors
+                .iter()
+                .map(|a| Ancestor { id: a.id, alive: a.alive, spawn_site: Site::of(&a.spawn_site) })
+                .collect(),
+            growth: f.climb.map(Growth::new),
             stack_bytes: f.stack_bytes,
             stack: Stack(&f.stack),
         }

@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{container, noun, short};
 use super::stack::{frame_field, stack_field};
-use super::words::{count, counted, doing, moment, object, size, wait_range};
+use super::words::{count, counted, doing, moment, object, place, size, wait_range};
 use crate::output::{Change, frames};
-use crate::view::{Confidence, FindingKind, FindingView, Waited, WallTime};
+use crate::view::{Climb, Confidence, FindingKind, FindingView, SiteFate, Waited, WallTime};
 
 /// Most ids, objects and frames that a finding lists.
 const IDS: usize = 10;
@@ -130,10 +130,12 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         let fate = if waker.alive { "it still lives" } else { "it has ended since" };
         page.field_words("last woken", Tint::Plain, &format!("by {noun} {}; {fate}", waker.id))?;
     }
-    if let Some((births, deaths)) = finding.site_births_deaths {
-        let text =
-            format!("{} born there while watched, {} of them ended", count(births), count(deaths));
-        page.field_words("site", Tint::Plain, &text)?;
+    write_ancestors(page, finding)?;
+    if let Some(site) = finding.site {
+        page.field_words("site", Tint::Plain, &fate(&site))?;
+    }
+    if let Some(climb) = finding.climb {
+        page.field_words("growth", Tint::Plain, &growth(&climb, noun))?;
     }
     if finding.stack_bytes > 0 {
         page.field_words(
@@ -141,6 +143,42 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
             Tint::Plain,
             &format!("{} of stacks", size(finding.stack_bytes)),
         )?;
+    }
+    Ok(())
+}
+
+fn fate(site: &SiteFate) -> String {
+    let born = count(site.births);
+    let mut text = format!("{born} born there while watched, {} of them ended", count(site.deaths));
+    if let (Some(median), Some(p99)) = (site.median_life, site.p99_life) {
+        text = format!("{text}; half lived at most {median}, 99 of 100 at most {p99}");
+    }
+    text
+}
+
+fn growth(climb: &Climb, noun: &str) -> String {
+    let rate = climb.tasks_per_minute;
+    let mut text = format!("{rate:.1} more {noun}s a minute, over {}", climb.over);
+    if let Some(memory) = climb.memory {
+        let each = size(memory.bytes_per_minute as u64);
+        text = format!("{text}; resident memory {}, {each} more a minute", size(memory.rss_bytes));
+        if let (Some(limit), Some(ends)) = (memory.limit_bytes, memory.limit_in) {
+            text = format!("{text}: the limit of {} is reached in about {ends}", size(limit));
+        }
+    }
+    text
+}
+
+fn write_ancestors(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let noun = noun(&finding.process);
+    for (i, ancestor) in finding.ancestors.iter().enumerate() {
+        let fate = if ancestor.alive { "" } else { ", which has ended" };
+        let born = match &ancestor.spawn_site {
+            Some(site) => format!(", born at {} {}", site.function, place(site)),
+            None => String::new(),
+        };
+        let text = format!("{noun} {}{fate}{born}", ancestor.id);
+        page.field_words(if i == 0 { "child of" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
 }
