@@ -10,6 +10,7 @@ use crate::base::{FrameId, KTime, Nanos, ProcId};
 use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
+use super::advice::advice;
 use super::idle::{IdleCount, IdleMatcher};
 use super::{Check, Confidence, Crowd, Detector, Finding, Settings, Stuck, Verdicts};
 
@@ -187,7 +188,10 @@ impl Engine {
                 not_before: at.max(now),
             });
         }
-        let findings = one_for_each_place(track, all.findings);
+        let mut findings = one_for_each_place(track, all.findings);
+        for finding in findings.values_mut() {
+            finding.advice = advice(model.names(), process, &settings.patterns, finding);
+        }
         track.update(findings, process, settings.least_confidence, now, changes, commands);
     }
 }

@@ -11,7 +11,8 @@ use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 
 use super::identity::finding_id;
 use super::{
-    Check, Confidence, Finding, FindingKind, LastWaker, MAX_FINDING_OBJECTS, MAX_FINDING_TASKS,
+    Check, Confidence, Finding, FindingKind, LabelCount, LastWaker, MAX_FINDING_LABELS,
+    MAX_FINDING_OBJECTS, MAX_FINDING_TASKS,
 };
 
 /// A task picked, with its wait.
@@ -53,6 +54,8 @@ pub(super) fn gather(
         unchanged_looks: picked.iter().map(|p| p.0.still_looks()).min().unwrap_or(0),
         stack_bytes: picked.iter().map(|p| p.0.stack_bytes()).fold(0, u64::saturating_add),
         stack: most_frequent_stack(&picked),
+        labels: labels(&picked),
+        advice: None,
         first_seen: check.now,
         at: check.now,
     })
@@ -101,6 +104,20 @@ fn objects(picked: &[Picked<'_>]) -> (Vec<(WaitsOn, u64)>, u64) {
     let mut all: Vec<(ObjectKey, (WaitsOn, u64))> = counted.into_iter().collect();
     all.sort_unstable_by(|a, b| b.1.1.cmp(&a.1.1).then_with(|| a.0.cmp(&b.0)));
     (all.into_iter().take(MAX_FINDING_OBJECTS).map(|(_, object)| object).collect(), distinct)
+}
+
+/// The labels most of them have.
+fn labels(picked: &[Picked<'_>]) -> Vec<LabelCount> {
+    let mut counted: HashMap<(&str, &str), u64, RandomState> = HashMap::default();
+    for (key, value) in picked.iter().flat_map(|(task, _)| task.labels()) {
+        *counted.entry((key, value)).or_default() += 1;
+    }
+    let mut all: Vec<((&str, &str), u64)> = counted.into_iter().collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all.into_iter()
+        .take(MAX_FINDING_LABELS)
+        .map(|((key, value), tasks)| LabelCount { key: key.into(), value: value.into(), tasks })
+        .collect()
 }
 
 fn last_waker(check: &Check<'_>, picked: &[Picked<'_>]) -> Option<LastWaker> {

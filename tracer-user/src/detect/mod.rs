@@ -5,6 +5,7 @@
 //! and turns what they say into findings that open, grow and are resolved.
 //! May use: model, base, stream.
 
+mod advice;
 mod crowd;
 mod engine;
 mod evidence;
@@ -13,10 +14,11 @@ mod identity;
 mod idle;
 mod stuck;
 
-use crate::base::{IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
+use crate::base::{IdlePattern, KTime, Nanos, Pattern, ProcId, StackId, TaskId, WaitClass};
 use crate::model::{GroupKey, Model, Process, Waited};
 use crate::stream::{Command, WaitsOn};
 
+pub use advice::Advice;
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
 pub use idle::{IdleCount, IdleMatcher};
@@ -110,6 +112,8 @@ pub struct Settings {
     pub least_confidence: Confidence,
     /// What waits by nature.
     pub idle: Vec<IdlePattern>,
+    /// Usual mistakes, special before general.
+    pub patterns: Vec<Pattern>,
 }
 
 impl Default for Settings {
@@ -122,6 +126,7 @@ impl Default for Settings {
             lone_at_most: 3,
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
+            patterns: Vec::new(),
         }
     }
 }
@@ -130,6 +135,8 @@ impl Default for Settings {
 pub const MAX_FINDING_TASKS: usize = 100;
 /// Most objects a finding lists.
 pub const MAX_FINDING_OBJECTS: usize = 10;
+/// Most labels a finding lists.
+pub const MAX_FINDING_LABELS: usize = 10;
 
 /// See [`Check::next_look`].
 const LOOK_SHARE: u64 = 10;
@@ -171,10 +178,25 @@ pub struct Finding {
     pub stack_bytes: u64,
     /// The stack most of them have.
     pub stack: StackId,
+    /// Labels the program gave them, most tasks first, at most [`MAX_FINDING_LABELS`].
+    pub labels: Vec<LabelCount>,
+    /// What usually mends it; the engine adds it.
+    pub advice: Option<Advice>,
     /// When it was first found.
     pub first_seen: KTime,
     /// As of when this is told.
     pub at: KTime,
+}
+
+/// A label, and how many tasks of a finding have it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LabelCount {
+    /// Its key.
+    pub key: Box<str>,
+    /// Its value.
+    pub value: Box<str>,
+    /// How many tasks.
+    pub tasks: u64,
 }
 
 /// Who woke the tasks of a finding last.

@@ -99,6 +99,7 @@ fn detectors(thresholds: &Thresholds) -> detect::Settings {
         stuck_after: thresholds.stuck_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
         idle: crate::runtime::go::idle::patterns(),
+        patterns: crate::runtime::go::patterns::patterns(),
         ..detect::Settings::default()
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use loiter::base::{Frame, FrameKind, KTime, Nanos, TaskKind, TaskState, Visibility, WaitClass};
-use loiter::stream::{BuildInfo, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn};
+use loiter::stream::{BuildInfo, Carries, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn};
 use loiter::view::doctor::{
     CheckState, CheckView, DoctorView, PlanGapView, SiteView, TargetPlanView,
 };
@@ -81,7 +81,7 @@ fn spawn_site() -> Arc<Frame> {
 
 fn full_channel() -> WaitsOn {
     WaitsOn::Channels(
-        [ChannelState { address: 0xc0_000a_8060, capacity: 100, length: 100, closed: false }]
+        [ChannelState { address: 0xc0_000a_8060, capacity: 100, length: 100, closed: false, carries: Carries::Values }]
             .into(),
     )
 }
@@ -181,9 +181,9 @@ pub fn dump() -> DumpView {
         frames: vec![frame(HOSTILE, "/build/orders/\x07evil.go", 7)].into(),
         waits_on: WaitsOn::Channels(
             [
-                ChannelState { address: 0xc0_0000_0010, capacity: 0, length: 0, closed: false },
-                ChannelState { address: 0xc0_0000_0020, capacity: 4, length: 1, closed: true },
-                ChannelState { address: 0, capacity: 0, length: 0, closed: false },
+                ChannelState { address: 0xc0_0000_0010, capacity: 0, length: 0, closed: false, carries: Carries::Signals },
+                ChannelState { address: 0xc0_0000_0020, capacity: 4, length: 1, closed: true, carries: Carries::Values },
+                ChannelState { address: 0, capacity: 0, length: 0, closed: false, carries: Carries::Signals },
             ]
             .into(),
         ),
