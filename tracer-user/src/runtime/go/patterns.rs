@@ -351,7 +351,7 @@ mod tests {
             assert!(p.advice.len() > 20 && !p.advice.contains("  "), "{}: {}", p.name, p.advice);
             assert!(!p.classes.is_empty(), "{} fits every wait", p.name);
             assert!(
-                p.classes == [Never] || p.object != Shape::Any || !p.functions.is_empty(),
+                *p.classes == [Never] || p.object != Shape::Any || !p.functions.is_empty(),
                 "{}",
                 p.name
             );
