@@ -168,6 +168,8 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "tasks",
                 "count",
                 "oldest_wait_ns",
+                "advice",
+                "expired",
                 "evidence",
             ])
         );
@@ -187,6 +189,7 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "site",
                 "stack_bytes",
                 "stack",
+                "labels",
             ])
         );
     }

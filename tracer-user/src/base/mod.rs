@@ -10,7 +10,7 @@ mod wait;
 
 pub use definition::Definition;
 pub use frame::{Frame, FrameKind, Visibility};
-pub use idle::{FunctionAt, IdlePattern, Place};
+pub use idle::{FunctionAt, IdlePattern, Numbers, Place};
 pub use ids::{FrameId, Pid, ProcId, ReasonId, RunSeq, StackId, TaskId, TaskKind, Tid};
 pub use pattern::{Pattern, Shape};
 pub use time::{KTime, Nanos};

@@ -104,10 +104,9 @@ impl Record {
             self.to.finish()?;
         }
         let until = self.promise.until;
-        let mut words = format!(
-            "{added} findings acknowledged in {name} until {until} by {}",
-            self.promise.owner
-        );
+        let noun = if added == 1 { "finding" } else { "findings" };
+        let mut words =
+            format!("{added} {noun} added to {name}, by {} until {until}", self.promise.owner);
         if expired > 0 {
             words = format!(
                 "{words}; {expired} are there already and have expired: change `until` there"

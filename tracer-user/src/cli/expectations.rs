@@ -53,7 +53,7 @@ pub struct ExpectationArgs {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     baseline: Option<PathBuf>,
 
-    /// Tell only of findings that are at least this sure
+    /// Tell only of findings that are at least this sure: suspect, likely or certain
     #[arg(long, value_enum, default_value = "suspect", value_name = "HOW")]
     #[arg(hide_possible_values = true)]
     min_confidence: Sure,

@@ -108,7 +108,10 @@ impl Engine {
     /// Tasks that wait by nature, most first.
     pub fn idle(&mut self, process: ProcId) -> Vec<IdleCount> {
         match self.model.process(process) {
-            Some(p) => self.idle.census(self.model.names(), p, &self.settings),
+            Some(p) => {
+                self.idle.count(self.model.names(), p, &self.settings);
+                self.idle.census(self.model.names(), p, &self.settings)
+            }
             None => Vec::new(),
         }
     }
@@ -165,6 +168,7 @@ impl Engine {
         let Some(process) = model.process(id).filter(|p| p.ended().is_none()) else { return };
         let now = model.now();
         let mut all = Verdicts::default();
+        idle.count(model.names(), process, settings);
         for detector in detectors {
             let mut check = Check { model, process, settings, idle, now };
             let said = detector.check(&mut check);

@@ -108,6 +108,9 @@ pub struct Settings {
     /// the background workers every program has. 3: flushers, watchers and listeners come in ones
     /// and twos.
     pub lone_at_most: usize,
+    /// So many tasks of a shape of which a few are normal still are. 20: a program has one for each
+    /// pool, logger or broker it talks to.
+    pub few_at_most: usize,
     /// Findings less sure are kept back.
     pub least_confidence: Confidence,
     /// What waits by nature.
@@ -124,6 +127,7 @@ impl Default for Settings {
             crowd_looks: 3,
             crowd_span: Nanos::from_secs(2),
             lone_at_most: 3,
+            few_at_most: 20,
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
             patterns: Vec::new(),

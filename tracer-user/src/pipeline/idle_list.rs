@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FunctionAt, IdlePattern, Place};
+use crate::base::{FunctionAt, IdlePattern, Numbers, Place};
 
 use super::baseline::LineError;
 
@@ -40,6 +40,7 @@ pub fn entry(text: &str, whence: &str) -> Result<IdlePattern, String> {
             place: Place::Stack,
             function: Cow::Owned(function.to_owned()),
         }],
+        numbers: Numbers::Any,
     })
 }
 

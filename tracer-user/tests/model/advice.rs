@@ -144,3 +144,48 @@ fn the_labels_of_the_tasks_are_counted() {
     assert_eq!(labels.len(), 1);
     assert_eq!((&*labels[0].key, &*labels[0].value, labels[0].tasks), ("tenant", "acme", 9));
 }
+
+#[test]
+fn a_few_of_what_is_opened_once_are_normal_and_many_are_not() {
+    let idle = loiter::runtime::go::idle::patterns();
+    for (count, found) in [(10, 0), (30, 1)] {
+        let patterns = loiter::runtime::go::patterns::patterns();
+        let settings = Settings { patterns, idle: idle.clone(), ..Settings::default() };
+        let mut w = World::with(settings);
+        w.feed(frame(
+            LIBRARY,
+            "gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun",
+            Visibility::Shown,
+        ));
+        w.feed(Input::StackDef { id: OTHER_STACK, frames: Box::new([SITE, LIBRARY]) });
+        for t in [100, 60_000] {
+            let task = |n| TaskLook { stack: OTHER_STACK, ..waiting(n, ms(t), ms(t), RECEIVE, 7) };
+            w.look(t, t + 10, (10..10 + count).map(task).collect());
+            w.tick(t + 100);
+        }
+        let all = w.findings();
+        assert_eq!(all.len(), found, "{count}");
+        let advice = all.first().and_then(|f| f.advice.clone());
+        assert!(found == 0 || advice.unwrap().pattern == "log-flusher-not-stopped");
+        let census = w.engine.idle(P);
+        assert_eq!(census.iter().any(|i| i.name == "log rotation" && i.count == count), found == 0);
+    }
+}
+
+#[test]
+fn a_response_that_is_read_is_no_idle_connection() {
+    for (reason, found) in [(SELECT, 1), (IO, 0)] {
+        let settings =
+            Settings { idle: loiter::runtime::go::idle::patterns(), ..Settings::default() };
+        let mut w = World::with(settings);
+        w.feed(Input::ReasonDef { id: SELECT, class: WaitClass::Select, word: "select".into() });
+        w.feed(frame(LIBRARY, "net/http.(*persistConn).readLoop", Visibility::Shown));
+        w.feed(Input::StackDef { id: OTHER_STACK, frames: Box::new([SITE, LIBRARY]) });
+        for t in [100, 60_000] {
+            let task = |n| TaskLook { stack: OTHER_STACK, ..waiting(n, ms(t), ms(t), reason, 7) };
+            w.look(t, t + 10, (10..30).map(task).collect());
+            w.tick(t + 100);
+        }
+        assert_eq!(w.findings().len(), found);
+    }
+}

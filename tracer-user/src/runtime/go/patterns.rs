@@ -98,13 +98,33 @@ const TABLE: &[Row] = &[
         &[(Stack, "net/http.(*persistConn).writeLoop")],
         BODY,
     ),
+    // Over HTTP/2 each open request has a goroutine: net/http/h2_bundle.go up to 1.26,
+    // net/http/internal/http2 from 1.27, golang.org/x/net/http2/transport.go
+    by_frames(
+        "http-body-not-closed",
+        &[Select],
+        &[(Stack, "net/http.(*http2clientStream).writeRequest")],
+        BODY,
+    ),
+    by_frames(
+        "http-body-not-closed",
+        &[Select],
+        &[(Stack, "net/http/internal/http2.(*clientStream).writeRequest")],
+        BODY,
+    ),
+    by_frames(
+        "http-body-not-closed",
+        &[Select],
+        &[(Stack, "golang.org/x/net/http2.(*clientStream).writeRequest")],
+        BODY,
+    ),
     by_frames(
         "http-request-without-timeout",
         &[Select],
         &[(Stack, "net/http.(*persistConn).roundTrip")],
         HTTP_ROUND_TRIP,
     ),
-    // google.golang.org/grpc/stream.go: newClientStream (up to 1.41), newClientStreamWithParams, newNonRetryClientStream.
+    // google.golang.org/grpc/stream.go, 1.33 and 1.82
     by_frames(
         "grpc-stream-not-drained",
         RECEIVES,
@@ -127,7 +147,16 @@ const TABLE: &[Row] = &[
     by_frames(
         "grpc-receive-without-deadline",
         RECEIVES,
-        &[(Stack, "google.golang.org/grpc/internal/transport.(*recvBufferReader).*")],
+        &[(Stack, "google.golang.org/grpc/internal/transport.(*recvBufferReader).readClient")],
+        GRPC_RECV,
+    ),
+    by_frames(
+        "grpc-receive-without-deadline",
+        RECEIVES,
+        &[(
+            Stack,
+            "google.golang.org/grpc/internal/transport.(*recvBufferReader).readMessageHeaderClient",
+        )],
         GRPC_RECV,
     ),
     // github.com/gorilla/websocket/conn.go
