@@ -56,6 +56,7 @@ fn a_crowd_on_one_mutex_is_named_with_its_lock_and_site_within_ten_seconds() {
         assert_eq!(crowd["confidence"], "likely");
         assert_eq!(crowd["wait_site"]["function"], "main.(*ledger).add");
         assert_eq!(crowd["spawn_site"]["function"], "main.main");
+        assert_eq!(crowd["advice"]["pattern"], "mutex-never-unlocked");
         let object = &crowd["evidence"]["objects"][0];
         assert_eq!(object["object"]["lock"], "mutex", "{object}");
         assert_eq!(object["object"]["address"], Value::String(lock), "{object}");
@@ -99,6 +100,8 @@ fn a_leaking_service_is_found_while_it_leaks_and_its_fixed_twin_is_not() {
                 finding["kind"], finding["count"], finding["wait_site"]
             );
             assert_eq!(finding["wait_reason"], "chan send");
+            assert_eq!(finding["advice"]["pattern"], "send-full-buffer");
+            assert_eq!(finding["advice"]["frame"], finding["wait_site"]);
             assert!(finding["spawn_site"]["file"].as_str().is_some_and(|f| f.ends_with("main.go")));
             let (code, _, _) = loiter.interrupt();
             assert_eq!(code, 1);

@@ -117,7 +117,7 @@ fn check(path: &Path) -> anyhow::Result<PathBuf> {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if real.is_dir() {
         return Err(exit::usage(format!(
-            "{} is a directory: --output wants a file",
+            "{} is a directory: a file is wanted",
             path.display()
         )));
     }

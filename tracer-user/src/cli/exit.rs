@@ -11,11 +11,12 @@ use crate::runtime::go::DetectError;
 use crate::runtime::link::LookError;
 use crate::target::TargetError;
 use crate::target::memory::ReadError;
+use crate::view::{Confidence, FindingCounts};
 
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// Nothing was found.
+    /// Nothing was found that counts.
     Fine,
     /// Something was found.
     Findings,
@@ -24,9 +25,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// By the number of findings.
-    pub const fn of_findings(n: u64) -> Self {
-        if n == 0 { Outcome::Fine } else { Outcome::Findings }
+    /// By the findings open at the end: only those count that are at least this sure. A suspect
+    /// may be normal, so by itself it should not wake anybody or fail a build.
+    pub fn of_findings(open: FindingCounts, fail_on: Confidence) -> Self {
+        if open.at_least(fail_on) == 0 { Outcome::Fine } else { Outcome::Findings }
     }
 
     /// Its exit code.
@@ -146,6 +148,16 @@ mod tests {
              remedy: `loiter ps` lists the processes that can be traced now\n"
         );
         assert_eq!(code(&error), 3);
+    }
+
+    #[test]
+    fn suspects_alone_do_not_fail_unless_they_are_asked_to() {
+        let suspects = FindingCounts { suspect: 3, ..FindingCounts::default() };
+        let likely = FindingCounts { likely: 1, ..suspects };
+        assert_eq!(Outcome::of_findings(suspects, Confidence::Likely), Outcome::Fine);
+        assert_eq!(Outcome::of_findings(suspects, Confidence::Suspect), Outcome::Findings);
+        assert_eq!(Outcome::of_findings(likely, Confidence::Likely), Outcome::Findings);
+        assert_eq!(Outcome::of_findings(likely, Confidence::Certain), Outcome::Fine);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The command line: clap arguments -> validated settings -> pipeline -> output. One file a command.
 //! May use: everything.
 
+mod acknowledge;
 mod args;
 mod destination;
 mod diagnose;
 mod doctor;
 mod dump;
 mod exit;
+mod expectations;
 mod ps;
 mod sink;
 mod terminal;
@@ -46,7 +48,8 @@ Examples:
   loiter watch 4242         stay, and tell findings as they arise
   loiter doctor 4242        what would be probed, and at what cost
 
-Exit codes: 0 nothing found, 1 findings, 2 wrong usage, 3 cannot trace.
+Exit codes: 0 nothing found, 1 findings (likely or certain, see --fail-on), 2 wrong usage,
+3 cannot trace.
 Colours: --color, NO_COLOR, CLICOLOR_FORCE. Times are in the zone of TZ."
 )]
 struct Cli {

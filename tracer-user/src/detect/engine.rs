@@ -15,6 +15,7 @@ use crate::base::{FrameId, KTime, Nanos, ProcId};
 use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
+use super::advice::advice;
 use super::evidence::DOUBT;
 use super::idle::{IdleCount, IdleMatcher};
 use super::{
@@ -127,7 +128,10 @@ impl Engine {
     /// Tasks that wait by nature, most first.
     pub fn idle(&mut self, process: ProcId) -> Vec<IdleCount> {
         match self.model.process(process) {
-            Some(p) => self.idle.census(self.model.names(), p, &self.settings),
+            Some(p) => {
+                self.idle.count(self.model.names(), p, &self.settings);
+                self.idle.census(self.model.names(), p, &self.settings)
+            }
             None => Vec::new(),
         }
     }
@@ -184,6 +188,7 @@ impl Engine {
         let Some(process) = model.process(id).filter(|p| p.ended().is_none()) else { return };
         let now = model.now();
         let mut all = Verdicts::default();
+        idle.count(model.names(), process, settings);
         for detector in detectors {
             let mut check = Check { model, process, settings, idle, now };
             let said = detector.check(&mut check);
@@ -207,7 +212,10 @@ impl Engine {
                 not_before: at.max(now),
             });
         }
-        let findings = one_for_each_place(all.findings);
+        let mut findings = one_for_each_place(all.findings);
+        for finding in findings.values_mut() {
+            finding.advice = advice(model.names(), process, &settings.patterns, finding);
+        }
         track.update(findings, process, settings.least_confidence, now, changes, commands);
     }
 }

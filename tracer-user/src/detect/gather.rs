@@ -11,8 +11,8 @@ use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 
 use super::identity::finding_id;
 use super::{
-    Ancestor, Check, Confidence, Finding, FindingKind, LastWaker, MAX_FINDING_OBJECTS,
-    MAX_FINDING_TASKS, SiteFate,
+    Ancestor, Check, Confidence, Finding, FindingKind, LabelCount, LastWaker, MAX_FINDING_LABELS,
+    MAX_FINDING_OBJECTS, MAX_FINDING_TASKS, SiteFate,
 };
 
 /// Most ancestors a finding names; programs nest a few deep, and a loop of numbers must end.
@@ -56,6 +56,8 @@ pub(super) fn gather(
         unchanged_looks: picked.iter().map(|p| p.0.still_looks()).min().unwrap_or(0),
         stack_bytes: picked.iter().map(|p| p.0.stack_bytes()).fold(0, u64::saturating_add),
         stack: most_frequent_stack(&picked),
+        labels: labels(&picked),
+        advice: None,
         first_seen: check.now,
         at: check.now,
     })
@@ -140,6 +142,20 @@ fn ancestors(check: &Check<'_>, picked: &[Picked<'_>]) -> Vec<Ancestor> {
         next = task.and_then(|t| Some((t.parent()?, t)));
     }
     all
+}
+
+/// The labels most of them have.
+fn labels(picked: &[Picked<'_>]) -> Vec<LabelCount> {
+    let mut counted: HashMap<(&str, &str), u64, RandomState> = HashMap::default();
+    for (key, value) in picked.iter().flat_map(|(task, _)| task.labels()) {
+        *counted.entry((key, value)).or_default() += 1;
+    }
+    let mut all: Vec<((&str, &str), u64)> = counted.into_iter().collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all.into_iter()
+        .take(MAX_FINDING_LABELS)
+        .map(|((key, value), tasks)| LabelCount { key: key.into(), value: value.into(), tasks })
+        .collect()
 }
 
 fn last_waker(check: &Check<'_>, picked: &[Picked<'_>]) -> Option<LastWaker> {

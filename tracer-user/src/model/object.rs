@@ -2,7 +2,7 @@
 //! memory of their own.
 
 use crate::base::KTime;
-use crate::stream::{ChannelState, LockKind, WaitsOn};
+use crate::stream::{Carries, ChannelState, LockKind, WaitsOn};
 
 /// [`WaitsOn`] in 24 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -11,7 +11,7 @@ pub(super) enum Object {
     #[default]
     Unknown,
     /// One channel whose sizes fit 32 bits.
-    Channel { closed: bool, capacity: u32, length: u32, address: u64 },
+    Channel { closed: bool, carries: Carries, capacity: u32, length: u32, address: u64 },
     /// Any other list of channels.
     Channels(Box<[ChannelState]>),
     /// A lock or group.
@@ -31,9 +31,13 @@ impl Object {
             WaitsOn::Timer { until } => Object::Timer { until },
             WaitsOn::Channels(list) => match *list {
                 [c] => match (u32::try_from(c.capacity), u32::try_from(c.length)) {
-                    (Ok(capacity), Ok(length)) => {
-                        Object::Channel { closed: c.closed, capacity, length, address: c.address }
-                    }
+                    (Ok(capacity), Ok(length)) => Object::Channel {
+                        closed: c.closed,
+                        carries: c.carries,
+                        capacity,
+                        length,
+                        address: c.address,
+                    },
                     _ => Object::Channels(list),
                 },
                 _ => Object::Channels(list),
@@ -45,12 +49,13 @@ impl Object {
     pub fn unpack(&self) -> WaitsOn {
         match self {
             Object::Unknown => WaitsOn::Unknown,
-            Object::Channel { closed, capacity, length, address } => {
+            Object::Channel { closed, carries, capacity, length, address } => {
                 WaitsOn::Channels(Box::new([ChannelState {
                     address: *address,
                     capacity: (*capacity).into(),
                     length: (*length).into(),
                     closed: *closed,
+                    carries: *carries,
                 }]))
             }
             Object::Channels(list) => WaitsOn::Channels(list.clone()),
@@ -66,8 +71,13 @@ mod tests {
 
     #[test]
     fn packing_loses_nothing() {
-        let channel =
-            |capacity| ChannelState { address: 0xc000_1000, capacity, length: 3, closed: true };
+        let channel = |capacity| ChannelState {
+            address: 0xc000_1000,
+            capacity,
+            length: 3,
+            closed: true,
+            carries: Carries::Ticks,
+        };
         for on in [
             WaitsOn::Unknown,
             WaitsOn::Channels(Box::new([])),

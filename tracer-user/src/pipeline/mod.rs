@@ -2,10 +2,12 @@
 //! sink. Here is all I/O: threads, clocks, signals, bounded channels, loss accounting, shutdown.
 //! May use: everything but the command line and the outputs.
 
+pub mod baseline;
 mod clock;
 mod doctor;
 mod dump;
 mod identity;
+pub mod idle_list;
 mod ingest;
 mod judge;
 mod looker;

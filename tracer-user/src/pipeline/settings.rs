@@ -1,9 +1,11 @@
 //! What each command asks of the pipeline, checked: a value of these types can be carried out as
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
-//! May use: base, stream's plain words.
+//! May use: base, and the plain words of stream, detect and view.
 
-use crate::base::{Nanos, Pid};
+use crate::base::{IdlePattern, Nanos, Pid};
+use crate::detect::Confidence;
 use crate::stream::Mode;
+use crate::view::Acknowledgements;
 
 /// A minor version of Go: 27 for Go 1.27.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,6 +33,27 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self { stuck_after: Nanos::from_secs(30), crowd_min: 100 }
+    }
+}
+
+/// What the user knows of the program: what is normal, what is known, and how sure news must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expectations {
+    /// What waits by nature, beside what every program has.
+    pub idle: Vec<IdlePattern>,
+    /// Findings that are neither told nor counted.
+    pub acknowledged: Acknowledgements,
+    /// Findings less sure are kept back.
+    pub least_confidence: Confidence,
+}
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            acknowledged: Acknowledgements::default(),
+            least_confidence: Confidence::Suspect,
+        }
     }
 }
 
@@ -87,6 +110,8 @@ pub struct DiagnoseSettings {
     pub over: Nanos,
     /// What is worth telling.
     pub thresholds: Thresholds,
+    /// What is no news.
+    pub expectations: Expectations,
 }
 
 /// `loiter watch`.
@@ -102,6 +127,8 @@ pub struct WatchSettings {
     pub time_limit: Option<Nanos>,
     /// What is worth telling.
     pub thresholds: Thresholds,
+    /// What is no news.
+    pub expectations: Expectations,
     /// Size of the ring buffer.
     pub ring: RingSize,
     /// Time between two snapshots.

@@ -12,7 +12,7 @@ use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
 use crate::stream::{Command, EndHow, Input, LossKind, Mode};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{SummaryView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, WallTime};
 
 use super::clock;
 use super::judge::{Judge, Said};
@@ -20,7 +20,7 @@ use super::looker::{Looker, Taken};
 use super::open::{Opened, Probing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
-use super::settings::{DiagnoseSettings, RingSize, TargetSettings, Thresholds, WatchSettings};
+use super::settings::{DiagnoseSettings, Expectations, RingSize, TargetSettings, Thresholds, WatchSettings};
 use super::signals::EndSignals;
 use super::tracer::{Tracee, Tracer};
 
@@ -46,6 +46,7 @@ struct Job {
     interval: Nanos,
     share: Share,
     detectors: detect::Settings,
+    acknowledged: Acknowledgements,
 }
 
 /// Watches a process and tells its findings as they arise.
@@ -63,7 +64,8 @@ pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Resu
             looks: None,
             interval: settings.interval,
             share: Share::WATCH,
-            detectors: detectors(&settings.thresholds),
+            detectors: detectors(&settings.thresholds, &settings.expectations),
+            acknowledged: settings.expectations.acknowledged.clone(),
         },
         sink,
     )
@@ -88,17 +90,23 @@ pub fn diagnose(
             looks: Some(settings.looks),
             interval: Nanos(settings.over.0 / gaps),
             share: Share::DIAGNOSE,
-            detectors: detectors(&settings.thresholds),
+            detectors: detectors(&settings.thresholds, &settings.expectations),
+            acknowledged: settings.expectations.acknowledged.clone(),
         },
         sink,
     )
 }
 
-fn detectors(thresholds: &Thresholds) -> detect::Settings {
+fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
+    // What the user says of the program goes before what is known of all programs.
+    let mut idle = expectations.idle.clone();
+    idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
-        idle: crate::runtime::go::idle::patterns(),
+        least_confidence: expectations.least_confidence,
+        idle,
+        patterns: crate::runtime::go::patterns::patterns(),
         ..detect::Settings::default()
     }
 }
@@ -174,7 +182,7 @@ impl<'a> Watch<'a> {
             Mode::None => None,
             _ => Some(Tracer::load(job.ring, job.min_wait)?),
         };
-        let judge = Judge::start(job.detectors.clone())?;
+        let judge = Judge::start(job.detectors.clone(), job.acknowledged.clone())?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
@@ -375,7 +383,9 @@ impl<'a> Watch<'a> {
     fn obey(&mut self, command: &Command) {
         match command {
             Command::NeedSnapshot { process, not_before, .. } => {
-                if *process == self.session.process {
+                // A diagnosis has so many looks over so long a time: were one of them taken early, it
+                // would end before a wait is as long as it must be to be told.
+                if *process == self.session.process && self.job.looks.is_none() {
                     self.pace.ask(*not_before);
                 }
             }

@@ -18,6 +18,22 @@ pub struct RunMark {
     pub sp: u64,
 }
 
+/// What a channel carries, as far as its own words tell.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Carries {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Elements without content: only that it is closed, or that something came, says anything.
+    Signals,
+    /// Elements with content.
+    Values,
+    /// The times of a timer that fires again and again.
+    Ticks,
+    /// The time of a timer that fires once.
+    Timeout,
+}
+
 /// A channel that a task waits on, as the snapshot found it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ChannelState {
@@ -29,6 +45,8 @@ pub struct ChannelState {
     pub length: u64,
     /// Whether it was closed.
     pub closed: bool,
+    /// What it carries.
+    pub carries: Carries,
 }
 
 /// Which sort of lock or group.

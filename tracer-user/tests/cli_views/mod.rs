@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use loiter::base::{Frame, FrameKind, KTime, Nanos, TaskKind, TaskState, Visibility, WaitClass};
-use loiter::stream::{BuildInfo, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn};
+use loiter::stream::{
+    BuildInfo, Carries, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn,
+};
 use loiter::view::doctor::{
     CheckState, CheckView, DoctorView, PlanGapView, SiteView, TargetPlanView,
 };
@@ -81,8 +83,14 @@ fn spawn_site() -> Arc<Frame> {
 
 fn full_channel() -> WaitsOn {
     WaitsOn::Channels(
-        [ChannelState { address: 0xc0_000a_8060, capacity: 100, length: 100, closed: false }]
-            .into(),
+        [ChannelState {
+            address: 0xc0_000a_8060,
+            capacity: 100,
+            length: 100,
+            closed: false,
+            carries: Carries::Values,
+        }]
+        .into(),
     )
 }
 
@@ -181,9 +189,27 @@ pub fn dump() -> DumpView {
         frames: vec![frame(HOSTILE, "/build/orders/\x07evil.go", 7)].into(),
         waits_on: WaitsOn::Channels(
             [
-                ChannelState { address: 0xc0_0000_0010, capacity: 0, length: 0, closed: false },
-                ChannelState { address: 0xc0_0000_0020, capacity: 4, length: 1, closed: true },
-                ChannelState { address: 0, capacity: 0, length: 0, closed: false },
+                ChannelState {
+                    address: 0xc0_0000_0010,
+                    capacity: 0,
+                    length: 0,
+                    closed: false,
+                    carries: Carries::Signals,
+                },
+                ChannelState {
+                    address: 0xc0_0000_0020,
+                    capacity: 4,
+                    length: 1,
+                    closed: true,
+                    carries: Carries::Values,
+                },
+                ChannelState {
+                    address: 0,
+                    capacity: 0,
+                    length: 0,
+                    closed: false,
+                    carries: Carries::Signals,
+                },
             ]
             .into(),
         ),
@@ -242,6 +268,16 @@ fn wait(id: u64, waited: Waited) -> TaskWait {
     }
 }
 
+pub fn acknowledgement(id: &str) -> Acknowledgement {
+    Acknowledgement {
+        id: id.into(),
+        owner: "payments".into(),
+        until: "2026-11-20".into(),
+        ends: WallTime(1_795_219_200_000_000_000),
+        note: "until the queue is gone \u{202e}".into(),
+    }
+}
+
 pub fn stuck() -> FindingView {
     FindingView {
         id: "5a1e0f3c9b7d2468".into(),
@@ -297,6 +333,16 @@ pub fn stuck() -> FindingView {
         unchanged_looks: 3,
         stack_bytes: 1204 * 8192,
         stack: publish_stack(),
+        labels: vec![
+            LabelCount { key: "tenant".into(), value: "acme".into(), tasks: 1204 },
+            LabelCount { key: "job".into(), value: "\u{202e}gnp".into(), tasks: 3 },
+        ],
+        advice: Some(AdviceView {
+            pattern: "send-full-buffer".into(),
+            text: "the buffer is full and nobody drains it: look why the consumer stopped".into(),
+            frame: Some(publish_stack()[2].clone()),
+        }),
+        expired: Some(acknowledgement("5a1e0f3c9b7d2468")),
         first_seen: NOW,
         as_of: NOW,
     }
@@ -347,6 +393,9 @@ pub fn crowd() -> FindingView {
         unchanged_looks: 4,
         stack_bytes: 23_000 * 8192,
         stack: vec![lock, get].into(),
+        labels: vec![],
+        advice: None,
+        expired: None,
         first_seen: NOW,
         as_of: NOW,
     }
@@ -364,7 +413,16 @@ pub fn summary() -> SummaryView {
         alive: 1_204,
         looks: 30,
         lost: vec![(LossKind::RingFull, 1_312), (LossKind::Recursion, 1)],
-        findings: 1,
+        findings: FindingCounts { likely: 1, ..FindingCounts::default() },
+        acknowledged: vec![AcknowledgedView {
+            acknowledgement: Acknowledgement {
+                until: "2027-01-31".into(),
+                ..acknowledgement("00ff00ff00ff00ff")
+            },
+            kind: FindingKind::Crowd,
+            count: 23_000,
+            wait_site: crowd().wait_site,
+        }],
         idle: vec![
             IdleView { name: "accept loop".into(), why: "waits for the next connection".into(), count: 2 },
             IdleView {
@@ -391,7 +449,8 @@ pub fn quiet_summary() -> SummaryView {
         births: None,
         deaths: None,
         lost: vec![],
-        findings: 0,
+        findings: FindingCounts::default(),
+        acknowledged: vec![],
         idle: vec![],
         spawn_sites: vec![],
         ended: "4 looks were taken".into(),

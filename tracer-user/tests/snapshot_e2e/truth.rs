@@ -39,13 +39,15 @@ impl Truth {
         let lock = |kind| task.waits_on == WaitsOn::Lock { kind, address: address(value(0)) };
         match self.what.as_str() {
             "recv" | "send" => {
-                let expected = ChannelState {
+                let WaitsOn::Channels(found) = &task.waits_on else { return false };
+                let [found] = **found else { return false };
+                found == ChannelState {
+                    carries: found.carries,
                     address: address(value(0)),
                     capacity: value(1).parse().unwrap(),
                     length: value(2).parse().unwrap(),
                     closed: false,
-                };
-                task.waits_on == WaitsOn::Channels(Box::new([expected]))
+                }
             }
             "select" => {
                 let mut expected: Vec<u64> = self.values.iter().map(|v| address(v)).collect();

@@ -25,7 +25,30 @@ struct Finding<'a> {
     tasks: &'a [u64],
     count: u64,
     oldest_wait_ns: Option<u64>,
+    advice: Option<Advice<'a>>,
+    expired: Option<Expired<'a>>,
     evidence: Evidence<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Advice<'a> {
+    pattern: &'a str,
+    text: &'a str,
+    frame: Option<Site<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Expired<'a> {
+    owner: &'a str,
+    until: &'a str,
+    note: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct Label<'a> {
+    key: &'a str,
+    value: &'a str,
+    tasks: u64,
 }
 
 #[derive(serde::Serialize)]
@@ -45,6 +68,7 @@ struct Evidence<'a> {
     growth: Option<Growth>,
     stack_bytes: u64,
     stack: Stack<'a>,
+    labels: Vec<Label<'a>>,
 }
 
 #[derive(serde::Serialize)]
@@ -163,6 +187,11 @@ impl<'a> Evidence<'a> {
             growth: f.climb.map(Growth::new),
             stack_bytes: f.stack_bytes,
             stack: Stack(&f.stack),
+            labels: f
+                .labels
+                .iter()
+                .map(|l| Label { key: &l.key, value: &l.value, tasks: l.tasks })
+                .collect(),
         }
     }
 }
@@ -187,6 +216,16 @@ pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io
         tasks: &f.tasks,
         count: f.count,
         oldest_wait_ns: at_least(f.oldest_wait),
+        advice: f.advice.as_ref().map(|a| Advice {
+            pattern: &a.pattern,
+            text: &a.text,
+            frame: Site::of(&a.frame),
+        }),
+        expired: f.expired.as_ref().map(|e| Expired {
+            owner: &e.owner,
+            until: &e.until,
+            note: &e.note,
+        }),
         evidence: Evidence::new(f),
     };
     write_line(out, &finding)

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod idle;
 pub mod layout;
+pub mod patterns;
 pub mod plan;
 pub mod reasons;
 pub mod snapshot;

@@ -2,17 +2,23 @@
 //!
 //! Sources: `src/runtime/runtime2.go` (`sudog`), `chan.go` (`hchan`), `select.go` (all cases of a
 //! select are chained by `waitlink`), `sema.go` (from 1.26 on a semaphore's waiter is at
-//! `g.waiting` too, with no channel and the semaphore's address as element).
+//! `g.waiting` too, with no channel and the semaphore's address as element), `time.go` (`timer`:
+//! from 1.23 on the channel of a timer points at it).
 
-use crate::runtime::go::bytes::{u32_at, u64_at};
+use std::collections::HashMap;
+
+use crate::runtime::go::bytes::{u16_at, u32_at, u64_at};
 use crate::runtime::go::layout::Layout;
-use crate::stream::ChannelState;
+use crate::stream::{Carries, ChannelState};
 use crate::target::{ReadError, ReadMem};
 
 use super::batch::{Batch, Ticket};
 
 /// Most channels of one select that are told.
 pub(super) const MAX_CHANNELS: usize = 256;
+
+/// Size of a `time.Time` (`src/time/time.go`).
+const TIME_SIZE: u16 = 24;
 
 /// A goroutine that waits, by addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,20 +125,70 @@ fn states(
         asked.push(chain.channels.iter().map(ask).collect());
     }
     *bytes = bytes.saturating_add(batch.run(mem)?);
+    let timers =
+        asked.iter().flatten().filter_map(|&(_, ticket)| timer(layout, batch.get(ticket)?));
+    let periods = periods(mem, layout, timers, bytes)?;
     let objects = chains.iter().zip(asked).map(|(chain, tickets)| {
         if let (Some(address), false) = (chain.address, chain.broken) {
             return Object::Address(address);
         }
         let channels: Option<Box<[ChannelState]>> = tickets
             .iter()
-            .map(|&(address, ticket)| state(layout, address, batch.get(ticket)?))
+            .map(|&(address, ticket)| state(layout, address, batch.get(ticket)?, &periods))
             .collect();
         channels.filter(|_| !chain.broken).map_or(Object::Unknown, Object::Channels)
     });
     Ok(objects.collect())
 }
 
-fn state(layout: &Layout, address: u64, hchan: &[u8]) -> Option<ChannelState> {
+/// The timer that feeds a channel.
+fn timer(layout: &Layout, hchan: &[u8]) -> Option<u64> {
+    u64_at(hchan, usize::from(layout.hchan.timer?)).filter(|&timer| timer != 0)
+}
+
+/// How often each of these timers fires again.
+fn periods(
+    mem: &dyn ReadMem,
+    layout: &Layout,
+    timers: impl Iterator<Item = u64>,
+    bytes: &mut u64,
+) -> Result<HashMap<u64, u64>, ReadError> {
+    let mut batch = Batch::default();
+    let mut asked: HashMap<u64, Ticket> = HashMap::new();
+    for timer in timers {
+        let Some(at) = timer.checked_add(layout.timer.period.into()) else { continue };
+        asked.entry(timer).or_insert_with(|| batch.add(at, size_of::<u64>()));
+    }
+    *bytes = bytes.saturating_add(batch.run(mem)?);
+    let period = |(timer, ticket)| Some((timer, u64_at(batch.get(ticket)?, 0)?));
+    Ok(asked.into_iter().filter_map(period).collect())
+}
+
+/// What a channel carries. Where channels do not tell of their timer (up to 1.22), one that
+/// has the shape of a timer's is not guessed at.
+fn carries(layout: &Layout, hchan: &[u8], periods: &HashMap<u64, u64>) -> Option<Carries> {
+    if let Some(timer) = timer(layout, hchan) {
+        return Some(match periods.get(&timer) {
+            Some(0) => Carries::Timeout,
+            Some(_) => Carries::Ticks,
+            None => Carries::Unknown,
+        });
+    }
+    let size = u16_at(hchan, usize::from(layout.hchan.elemsize))?;
+    let capacity = u64_at(hchan, usize::from(layout.hchan.dataqsiz))?;
+    Some(match (size, capacity) {
+        (0, _) => Carries::Signals,
+        (TIME_SIZE, 1) if layout.hchan.timer.is_none() => Carries::Unknown,
+        _ => Carries::Values,
+    })
+}
+
+fn state(
+    layout: &Layout,
+    address: u64,
+    hchan: &[u8],
+    periods: &HashMap<u64, u64>,
+) -> Option<ChannelState> {
     let at = |offset: u16| usize::from(offset);
     let length = u64_at(hchan, at(layout.hchan.qcount))?;
     let capacity = u64_at(hchan, at(layout.hchan.dataqsiz))?;
@@ -143,6 +199,7 @@ fn state(layout: &Layout, address: u64, hchan: &[u8]) -> Option<ChannelState> {
         capacity,
         length,
         closed: closed != 0,
+        carries: carries(layout, hchan, periods)?,
     })
 }
 
@@ -194,10 +251,45 @@ mod tests {
         sudog(&mut mem, l, 0x300, G, 0x2000, 0, 0);
         channel(&mut mem, l, 0x1000, 2, 3);
         channel(&mut mem, l, 0x2000, 0, 0);
-        let state =
-            |address, length, capacity| ChannelState { address, capacity, length, closed: false };
+        let state = |address, length, capacity| ChannelState {
+            address,
+            capacity,
+            length,
+            closed: false,
+            carries: Carries::Signals,
+        };
         let expected = Object::Channels(Box::new([state(0x1000, 2, 3), state(0x2000, 0, 0)]));
         assert_eq!(read_one(&mem, l), expected);
+    }
+
+    #[test]
+    fn since_1_23_a_timers_channel_tells_whether_it_ticks() {
+        let (l, mut mem) = (layout(24), FixtureMem::new());
+        let mut fed = |at: u64, timer: u64, period: u64| {
+            let words =
+                [(l.hchan.dataqsiz, 1), (l.hchan.elemsize, 24), (l.hchan.timer.unwrap(), timer)];
+            put(&mut mem, at, l.hchan.size, &words);
+            put(&mut mem, timer, l.timer.size, &[(l.timer.period, period)]);
+        };
+        fed(0x1000, 0x5000, 1_000_000_000);
+        fed(0x2000, 0x6000, 0);
+        sudog(&mut mem, l, 0x100, G, 0x1000, 0, 0x300);
+        sudog(&mut mem, l, 0x300, G, 0x2000, 0, 0);
+        let Object::Channels(channels) = read_one(&mem, l) else { panic!("no channels") };
+        let carried: Vec<Carries> = channels.iter().map(|c| c.carries).collect();
+        assert_eq!(carried, [Carries::Ticks, Carries::Timeout]);
+    }
+
+    #[test]
+    fn before_1_23_what_may_be_a_timers_channel_is_not_guessed_at() {
+        for (minor, carried) in [(22, Carries::Unknown), (23, Carries::Values)] {
+            let (l, mut mem) = (layout(minor), FixtureMem::new());
+            let words = [(l.hchan.dataqsiz, 1), (l.hchan.elemsize, 24)];
+            put(&mut mem, 0x1000, l.hchan.size, &words);
+            sudog(&mut mem, l, 0x100, G, 0x1000, 0, 0);
+            let Object::Channels(channels) = read_one(&mem, l) else { panic!("no channels") };
+            assert_eq!(channels.first().map(|c| c.carries), Some(carried));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From what was read of a goroutine to what the model is told of it.
 
 use crate::base::{FrameId, KTime, ReasonId, StackId, TaskId, TaskState, Tid, WaitClass};
-use crate::stream::{ChannelState, TaskLook, WaitsOn};
+use crate::stream::{Carries, ChannelState, TaskLook, WaitsOn};
 use crate::target::ThreadIds;
 
 use super::channels::Object;
@@ -100,7 +100,7 @@ impl Known<'_> {
 
 /// What a goroutine waits on that receives from or sends to a nil channel.
 const NIL_CHANNEL: ChannelState =
-    ChannelState { address: 0, capacity: 0, length: 0, closed: false };
+    ChannelState { address: 0, capacity: 0, length: 0, closed: false, carries: Carries::Unknown };
 
 /// Whether the saved context of this state stays as it is until the goroutine runs.
 const fn has_mark(state: TaskState) -> bool {
