@@ -11,7 +11,10 @@ use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
 use super::idle::{IdleCount, IdleMatcher};
-use super::{Check, Confidence, Crowd, Detector, Finding, Settings, Stuck, Verdicts};
+use super::{
+    Blocked, Check, Confidence, Crowd, Detector, Finding, Hog, Locks, Settings, Starved, Stuck,
+    Verdicts,
+};
 
 /// A process is checked at least this often, by ticks.
 const CHECK_EVERY: Nanos = Nanos::from_secs(1);
@@ -77,7 +80,14 @@ impl Engine {
         Self {
             model: Model::new(),
             settings,
-            detectors: vec![Box::new(Crowd::default()), Box::new(Stuck::default())],
+            detectors: vec![
+                Box::new(Blocked),
+                Box::new(Crowd::default()),
+                Box::new(Locks::default()),
+                Box::new(Stuck::default()),
+                Box::new(Starved),
+                Box::new(Hog::default()),
+            ],
             idle: IdleMatcher::default(),
             tracks: BTreeMap::new(),
         }
@@ -253,8 +263,10 @@ impl Track {
                 Some(finding) => open.extends(finding, changes),
                 None => {
                     let since = *open.missing_since.get_or_insert(now);
-                    // While something lost is not healed nobody knows whether they went on.
-                    if now.since(since) >= RESOLVE_AFTER && !process.is_in_doubt() {
+                    // While something lost is not healed nobody knows whether they went on, and
+                    // in a process that stands still none did.
+                    let unsure = process.is_in_doubt() || process.history().stopped().is_some();
+                    if now.since(since) >= RESOLVE_AFTER && !unsure {
                         gone.push(id.clone());
                     }
                 }

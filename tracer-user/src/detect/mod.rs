@@ -5,21 +5,31 @@
 //! and turns what they say into findings that open, grow and are resolved.
 //! May use: model, base, stream.
 
+mod blocked;
 mod crowd;
 mod engine;
 mod evidence;
+mod family;
 mod gather;
+mod hog;
 mod identity;
 mod idle;
+mod lock;
+mod starved;
 mod stuck;
+mod waits;
 
 use crate::base::{IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
 use crate::model::{GroupKey, Model, Process, Waited};
 use crate::stream::{Command, WaitsOn};
 
+pub use blocked::Blocked;
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
+pub use hog::Hog;
 pub use idle::{IdleCount, IdleMatcher};
+pub use lock::Locks;
+pub use starved::Starved;
 pub use stuck::Stuck;
 
 /// What sort of finding.
@@ -106,6 +116,15 @@ pub struct Settings {
     /// the background workers every program has. 3: flushers, watchers and listeners come in ones
     /// and twos.
     pub lone_at_most: usize,
+    /// A task that runs this long without a stop is a hog. 30 s: longer than what a request or a
+    /// round of housekeeping computes; a loop without an end is no less wrong after half a minute.
+    pub hog_after: Nanos,
+    /// ... and in so many looks in a row, where no events tell that it did not stop. 10: a task
+    /// that waits for a quarter of its time passes for one that never does once in 18.
+    pub hog_looks: u32,
+    /// A task that may run and is not let for so long starves. 5 s: 500 turns of the scheduler; a
+    /// machine so loaded fails its health checks too.
+    pub starved_after: Nanos,
     /// Findings less sure are kept back.
     pub least_confidence: Confidence,
     /// What waits by nature.
@@ -120,6 +139,9 @@ impl Default for Settings {
             crowd_looks: 3,
             crowd_span: Nanos::from_secs(2),
             lone_at_most: 3,
+            hog_after: Nanos::from_secs(30),
+            hog_looks: 10,
+            starved_after: Nanos::from_secs(5),
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
         }

@@ -73,6 +73,7 @@ impl Process {
         }
         self.counts.not_followed = self.counts.not_followed.max(left_out);
         self.last_look = Some(LastLook { look, t0, t1, outcome });
+        self.history.add(outcome.vitals, t1);
         self.groups.tidy();
         self.tasks.tidy();
         self.asks.looked(t1, t1.since(t0), self.flow.unhealed(), commands);

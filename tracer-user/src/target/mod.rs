@@ -15,6 +15,7 @@ mod pidfd;
 mod process;
 mod procfs;
 mod threads;
+mod vitals;
 
 pub use container::{ContainerId, container_of, fuzz_cgroup};
 pub use error::TargetError;
@@ -28,3 +29,4 @@ pub use process::{
     ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,
 };
 pub use threads::ThreadIds;
+pub use vitals::{ProcessVitals, VitalsReader};

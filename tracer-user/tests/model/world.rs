@@ -57,6 +57,7 @@ pub fn waiting(n: u64, t0: KTime, t1: KTime, reason: ReasonId, seq: u8) -> TaskL
         stack: STACK,
         wait_site: SITE,
         mark: Some(RunMark { seq: RunSeq(seq), pc: 0x40_1000, sp: 0xc000_0000 + n * 0x1000 }),
+        left: None,
         waits_on: WaitsOn::Unknown,
         waits_since: None,
         stack_bytes: 8192,
