@@ -59,22 +59,18 @@ fn check_group<'a>(
     }
     let hopes = family::hopes(check.process, &tasks);
     tasks.retain(|(task, _)| hopes.get(&task.id()) != Some(&Hope::Own));
-    let left = tasks.iter().any(|(task, _)| hopes.get(&task.id()) == Some(&Hope::NoneLeft));
-    let others = tasks.iter().any(|(task, _)| hopes.get(&task.id()) == Some(&Hope::Others));
+    // A place is as hopeful as the most hopeful of its waiters.
+    let hope = tasks.iter().filter_map(|(task, _)| hopes.get(&task.id()).copied()).min();
     let lengths = lengths(&tasks);
     if tasks.is_empty() || is_early(check, group, unmatched, is_told, verdicts) {
         return;
     }
     let Some(finding) = gather(check, FindingKind::Stuck, group.key(), tasks) else { return };
     let class = class_of(class, &finding.objects);
-    let hope = match (left, others) {
-        (true, false) => Some(Hope::NoneLeft),
-        (_, true) => Some(Hope::Others),
-        (false, false) => None,
-    };
     let finding = judge(check, finding, class, lengths, hope);
     let is_background = waits_for_work(class)
         && finding.confidence == Confidence::Suspect
+        && hope != Some(Hope::TooFew)
         && is_lone(check.process, group, unmatched, check.settings);
     if !is_background {
         verdicts.findings.push(finding);
@@ -94,7 +90,13 @@ fn judge(
         (_, Some(Hope::NoneLeft)) => (
             Confidence::Likely,
             format!(
-                "has waited up to {oldest} for a wait group, and none of the tasks that it or its parent started is left to end that"
+                "has waited up to {oldest} for a wait group, and of the tasks started for it none is left to end that"
+            ),
+        ),
+        (_, Some(Hope::TooFew)) => (
+            Confidence::Suspect,
+            format!(
+                "has waited up to {oldest} for a wait group that lacks more calls of Done than tasks of its family are left"
             ),
         ),
         (_, Some(Hope::Others | Hope::Own)) => (

@@ -217,6 +217,8 @@ pub struct Task {
     /// End of the first of the looks that found it as it is.
     still_since: KTime,
     still_looks: u32,
+    /// How many births of its children were seen.
+    pub(super) children: u32,
     /// In how many looks in a row it ran or would have, and had not blocked since the one before.
     busy_looks: u32,
     /// End of the first of them.
@@ -279,6 +281,7 @@ impl Task {
             waker: 0,
             still_since: NEVER,
             still_looks: 0,
+            children: 0,
             busy_looks: 0,
             busy_since: NEVER,
             ran_first: NEVER,
@@ -320,6 +323,10 @@ impl Task {
     /// When it was born, where seen.
     pub fn born(&self) -> Option<KTime> {
         (self.born != NEVER).then_some(self.born)
+    }
+    /// How many births of its children were seen.
+    pub fn children_born(&self) -> u32 {
+        self.children
     }
     /// Whether a look ever had it.
     pub fn was_looked_at(&self) -> bool {

@@ -6,4 +6,5 @@ mod detectors;
 mod fence;
 mod properties;
 mod sim;
+mod states;
 mod world;
