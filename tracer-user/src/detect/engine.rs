@@ -19,7 +19,8 @@ use super::advice::advice;
 use super::evidence::DOUBT;
 use super::idle::{IdleCount, IdleMatcher};
 use super::{
-    Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Leak, Settings, Stuck,
+    Blocked, Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Hog, Leak, Locks,
+    Settings, Starved, Stuck,
     Verdicts,
 };
 
@@ -94,10 +95,14 @@ impl Engine {
             model: Model::new(),
             settings,
             detectors: vec![
+                Box::new(Blocked),
                 Box::new(Leak),
                 Box::new(Growth::default()),
                 Box::new(Crowd::default()),
+                Box::new(Locks::default()),
                 Box::new(Stuck::default()),
+                Box::new(Starved),
+                Box::new(Hog::default()),
             ],
             idle: IdleMatcher::default(),
             tracks: BTreeMap::new(),
@@ -323,8 +328,10 @@ impl Track {
                 Some(finding) => open.extends(finding, changes),
                 None => {
                     let since = *open.missing_since.get_or_insert(now);
-                    // While something lost is not healed nobody knows whether they went on.
-                    if now.since(since) >= RESOLVE_AFTER && !process.is_in_doubt() {
+                    // While something lost is not healed nobody knows whether they went on, and
+                    // in a process that stands still none did.
+                    let unsure = process.is_in_doubt() || process.history().stopped().is_some();
+                    if now.since(since) >= RESOLVE_AFTER && !unsure {
                         gone.push(id.clone());
                     }
                 }

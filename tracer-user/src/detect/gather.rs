@@ -182,7 +182,10 @@ fn most_frequent_stack(picked: &[Picked<'_>]) -> StackId {
 pub(super) fn objects_in_words(finding: &Finding) -> Option<String> {
     let (on, waiters) = finding.objects.first()?;
     let name = match on {
-        WaitsOn::Lock { kind, address } => format!("{} at {address:#x}", lock_word(*kind)),
+        WaitsOn::Lock { kind, address, held } => {
+            let held = held.map(|held| held_in_words(*kind, held)).unwrap_or_default();
+            format!("{} at {address:#x}{held}", lock_word(*kind))
+        }
         WaitsOn::Channels(list) => match **list {
             [ChannelState { address: 0, .. }] => "a nil channel".into(),
             [c] => channel_in_words(&c),
@@ -216,5 +219,19 @@ const fn lock_word(kind: LockKind) -> &'static str {
         LockKind::WaitGroup => "a wait group",
         LockKind::Cond => "a condition variable",
         LockKind::Semaphore => "a semaphore",
+    }
+}
+
+/// What a lock's own words say, to be put after its address.
+fn held_in_words(kind: LockKind, held: u32) -> String {
+    match (kind, held) {
+        (LockKind::Mutex, 0) => ", not locked when looked at".into(),
+        (LockKind::Mutex, _) => ", locked".into(),
+        (LockKind::RwRead, 0) => ", without a writer when looked at".into(),
+        (LockKind::RwRead, _) => ", which a writer has or waits for".into(),
+        (LockKind::RwWrite, 0) => ", which no reader held when looked at".into(),
+        (LockKind::RwWrite, n) => format!(", which {n} of its readers have not given back"),
+        (LockKind::WaitGroup, n) => format!(", which lacks {n} calls of Done"),
+        (LockKind::Cond | LockKind::Semaphore, _) => String::new(),
     }
 }

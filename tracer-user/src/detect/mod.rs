@@ -7,15 +7,21 @@
 
 mod advice;
 mod ages;
+mod blocked;
 mod crowd;
 mod engine;
 mod evidence;
+mod family;
 mod gather;
 mod growth;
+mod hog;
 mod identity;
 mod idle;
 mod leak;
+mod lock;
+mod starved;
 mod stuck;
+mod waits;
 
 use crate::base::{
     FrameId, IdlePattern, KTime, Nanos, Pattern, ProcId, StackId, TaskId, WaitClass,
@@ -24,11 +30,15 @@ use crate::model::{GroupKey, Model, Process, Waited};
 use crate::stream::{Command, WaitsOn};
 
 pub use advice::Advice;
+pub use blocked::Blocked;
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
 pub use growth::Growth;
+pub use hog::Hog;
 pub use idle::{IdleCount, IdleMatcher};
 pub use leak::Leak;
+pub use lock::Locks;
+pub use starved::Starved;
 pub use stuck::Stuck;
 
 /// What sort of finding.
@@ -132,6 +142,15 @@ pub struct Settings {
     /// So many tasks of a shape of which a few are normal still are. 20: a program has one for each
     /// pool, logger or broker it talks to.
     pub few_at_most: usize,
+    /// A task that runs this long without a stop is a hog. 30 s: longer than what a request or a
+    /// round of housekeeping computes; a loop without an end is no less wrong after half a minute.
+    pub hog_after: Nanos,
+    /// ... and in so many looks in a row, where no events tell that it did not stop. 10: a task
+    /// that waits for a quarter of its time passes for one that never does once in 18.
+    pub hog_looks: u32,
+    /// A task that may run and is not let for so long starves. 5 s: 500 turns of the scheduler; a
+    /// machine so loaded fails its health checks too.
+    pub starved_after: Nanos,
     /// Findings less sure are kept back.
     pub least_confidence: Confidence,
     /// What waits by nature.
@@ -153,6 +172,9 @@ impl Default for Settings {
             growth_after: Nanos::from_secs(120),
             growth_at_least: 5,
             few_at_most: 20,
+            hog_after: Nanos::from_secs(30),
+            hog_looks: 10,
+            starved_after: Nanos::from_secs(5),
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
             patterns: Vec::new(),

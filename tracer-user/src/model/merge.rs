@@ -77,6 +77,7 @@ impl Process {
         if let Some(highest) = self.tasks.all().iter().map(|t| t.id().number).max() {
             self.highest.add(t1, highest);
         }
+        self.history.add(outcome.vitals, t1);
         self.groups.tidy();
         self.tasks.tidy();
         self.asks.looked(t1, t1.since(t0), self.flow.unhealed(), commands);

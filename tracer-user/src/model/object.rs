@@ -15,7 +15,7 @@ pub(super) enum Object {
     /// Any other list of channels.
     Channels(Box<[ChannelState]>),
     /// A lock or group.
-    Lock { kind: LockKind, address: u64 },
+    Lock { kind: LockKind, held: Option<u32>, address: u64 },
     /// A timer.
     Timer { until: KTime },
 }
@@ -27,7 +27,7 @@ impl Object {
     pub fn pack(on: WaitsOn) -> Self {
         match on {
             WaitsOn::Unknown => Object::Unknown,
-            WaitsOn::Lock { kind, address } => Object::Lock { kind, address },
+            WaitsOn::Lock { kind, address, held } => Object::Lock { kind, held, address },
             WaitsOn::Timer { until } => Object::Timer { until },
             WaitsOn::Channels(list) => match *list {
                 [c] => match (u32::try_from(c.capacity), u32::try_from(c.length)) {
@@ -59,7 +59,9 @@ impl Object {
                 }]))
             }
             Object::Channels(list) => WaitsOn::Channels(list.clone()),
-            Object::Lock { kind, address } => WaitsOn::Lock { kind: *kind, address: *address },
+            Object::Lock { kind, held, address } => {
+                WaitsOn::Lock { kind: *kind, address: *address, held: *held }
+            }
             Object::Timer { until } => WaitsOn::Timer { until: *until },
         }
     }
@@ -84,7 +86,8 @@ mod tests {
             WaitsOn::Channels(Box::new([channel(8)])),
             WaitsOn::Channels(Box::new([channel(1 << 40)])),
             WaitsOn::Channels(Box::new([channel(8), channel(0)])),
-            WaitsOn::Lock { kind: LockKind::RwWrite, address: 7 },
+            WaitsOn::Lock { kind: LockKind::RwWrite, address: 7, held: None },
+            WaitsOn::Lock { kind: LockKind::WaitGroup, address: 7, held: Some(0) },
             WaitsOn::Timer { until: KTime(9) },
         ] {
             assert_eq!(Object::pack(on.clone()).unpack(), on);

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
-use crate::stream::{Command, EndHow, Input, LossKind, Mode};
+use crate::stream::{Command, EndHow, Input, LossKind, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{Acknowledgements, SummaryView, WallTime};
 
@@ -103,6 +103,7 @@ fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Se
     idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,
+        hog_after: thresholds.stuck_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
         least_confidence: expectations.least_confidence,
         idle,
@@ -152,6 +153,7 @@ struct Session {
     probes: u32,
     first_look_told: bool,
     failed_looks: u32,
+    stopped: Option<Stop>,
     opened_at: KTime,
 }
 
@@ -412,6 +414,7 @@ impl<'a> Watch<'a> {
             Err(LookError::Failed(why)) => return self.look_failed(&why),
         };
         self.session.failed_looks = 0;
+        self.tell_stopped(outcome.vitals.stopped);
         self.pace.looked(clock::now(), outcome.took);
         self.drain().await?;
         self.tick().await?;
@@ -423,6 +426,20 @@ impl<'a> Watch<'a> {
         self.tell_look(outcome.took).await?;
         let last = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
         Ok(last.then_some(Ended::Looked))
+    }
+
+    /// Says that the target stands still as a whole, and that it goes on.
+    fn tell_stopped(&mut self, stopped: Option<Stop>) {
+        let before = std::mem::replace(&mut self.session.stopped, stopped);
+        let reason = match (before, stopped) {
+            (before, Some(stop)) if before != stopped => format!(
+                "the target is {}: nothing in it can run, so waits are not judged until it goes on",
+                stop.words()
+            ),
+            (Some(_), None) => "the target goes on; waits are judged from now on".to_owned(),
+            _ => return,
+        };
+        self.sink.notice(&Notice::Degraded { reason });
     }
 
     fn look_failed(&mut self, why: &str) -> anyhow::Result<Option<Ended>> {
@@ -552,6 +569,7 @@ impl Session {
             probes: 0,
             first_look_told: false,
             failed_looks: 0,
+            stopped: None,
             opened_at: opened.def.at,
         };
         Ok((session, Input::ProcessDef(Box::new(opened.def))))

@@ -16,6 +16,7 @@ mod process;
 mod procfs;
 mod threads;
 mod usage;
+mod vitals;
 
 pub use container::{ContainerId, container_of, fuzz_cgroup};
 pub use error::TargetError;
@@ -30,3 +31,4 @@ pub use process::{
 };
 pub use threads::ThreadIds;
 pub use usage::{MemoryGauge, MemoryUse, fuzz_limits};
+pub use vitals::{ProcessVitals, VitalsReader};

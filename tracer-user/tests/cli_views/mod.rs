@@ -178,7 +178,7 @@ pub fn dump() -> DumpView {
                 frame("main.(*Store).Get", "/build/orders/cmd/orders/store.go", 22),
             ]
             .into(),
-            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_3450 },
+            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_3450, held: None },
             labels: vec![],
             ..task(id)
         }
@@ -253,6 +253,7 @@ pub fn dump() -> DumpView {
             truncated: 0,
             took: Nanos::from_millis(12),
             bytes: 65_536,
+            vitals: loiter::stream::Vitals::default(),
         },
         tasks,
     }
@@ -381,9 +382,9 @@ pub fn crowd() -> FindingView {
         oldest_wait: Waited::AtLeast(Nanos::from_secs(5)),
         youngest_wait: Waited::AtLeast(Nanos::from_secs(5)),
         objects: vec![
-            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc0_0012_3450 }, 22_990),
-            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc0_0012_3490 }, 8),
-            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_34d0 }, 1),
+            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc0_0012_3450, held: None }, 22_990),
+            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc0_0012_3490, held: None }, 8),
+            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_34d0, held: None }, 1),
         ],
         object_count: 4,
         last_waker: None,

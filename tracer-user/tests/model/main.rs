@@ -10,4 +10,5 @@ mod leak;
 mod lives;
 mod properties;
 mod sim;
+mod states;
 mod world;

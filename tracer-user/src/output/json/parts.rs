@@ -175,10 +175,11 @@ impl Serialize for Object<'_> {
                     &channels.iter().map(Channel::from).collect::<Vec<_>>(),
                 )?;
             }
-            WaitsOn::Lock { kind, address } => {
+            WaitsOn::Lock { kind, address, held } => {
                 map.serialize_entry("kind", "lock")?;
                 map.serialize_entry("lock", lock(*kind))?;
                 map.serialize_entry("address", &Address(*address))?;
+                map.serialize_entry("held", held)?;
             }
             WaitsOn::Timer { until } => {
                 map.serialize_entry("kind", "timer")?;

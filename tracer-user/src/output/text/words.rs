@@ -122,6 +122,18 @@ pub fn lock(kind: LockKind) -> &'static str {
     }
 }
 
+/// What a lock's own words say of who holds it, as more of its name.
+fn held_by(kind: LockKind, held: u32) -> String {
+    match (kind, held) {
+        (LockKind::Mutex | LockKind::RwRead | LockKind::RwWrite, 0) => " (free)".to_owned(),
+        (LockKind::Mutex, _) => " (locked)".to_owned(),
+        (LockKind::RwRead, _) => " (a writer has it or waits for it)".to_owned(),
+        (LockKind::RwWrite, n) => format!(" (read by {})", count(n.into())),
+        (LockKind::WaitGroup, n) => format!(" (at {})", count(n.into())),
+        (LockKind::Cond | LockKind::Semaphore, _) => String::new(),
+    }
+}
+
 /// Most channels of a select that are named one by one.
 const CHANNELS_NAMED: usize = 4;
 
@@ -129,7 +141,10 @@ const CHANNELS_NAMED: usize = 4;
 pub fn object(on: &WaitsOn) -> Option<String> {
     match on {
         WaitsOn::Unknown => None,
-        WaitsOn::Lock { kind, address } => Some(format!("{} {address:#x}", lock(*kind))),
+        WaitsOn::Lock { kind, address, held } => {
+            let held = held.map(|held| held_by(*kind, held)).unwrap_or_default();
+            Some(format!("{} {address:#x}{held}", lock(*kind)))
+        }
         WaitsOn::Timer { .. } => Some("a timer".to_owned()),
         WaitsOn::Channels(channels) => match &**channels {
             [] => None,

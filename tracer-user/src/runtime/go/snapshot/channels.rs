@@ -14,6 +14,12 @@ use crate::target::{ReadError, ReadMem};
 
 use super::batch::{Batch, Ticket};
 
+/// Around the word that a semaphore's waiters wait on lies the primitive that it belongs to:
+/// from this far before it ...
+pub(super) const BEFORE_WORD: u64 = 16;
+/// ... so many bytes.
+const AROUND: usize = 40;
+
 /// Most channels of one select that are told.
 pub(super) const MAX_CHANNELS: usize = 256;
 
@@ -34,8 +40,13 @@ pub(super) struct Waiter {
 pub(super) enum Object {
     /// Channels, in the order of the runtime's list.
     Channels(Box<[ChannelState]>),
-    /// A semaphore or notification list at this address.
-    Address(u64),
+    /// A semaphore or notification list.
+    Address {
+        /// Where it is.
+        word: u64,
+        /// The bytes from [`BEFORE_WORD`] before it on; None if they could not be read.
+        around: Option<[u8; AROUND]>,
+    },
     /// It could not be read, or changed meanwhile.
     Unknown,
 }
@@ -120,17 +131,24 @@ fn states(
 ) -> Result<Vec<Object>, ReadError> {
     let mut batch = Batch::default();
     let mut asked: Vec<Vec<(u64, Ticket)>> = Vec::with_capacity(chains.len());
+    let mut words: HashMap<u64, Ticket> = HashMap::new();
     for chain in &chains {
         let ask = |&address: &u64| (address, batch.add(address, usize::from(layout.hchan.size)));
         asked.push(chain.channels.iter().map(ask).collect());
+        if let Some(word) = chain.address
+            && let Some(start) = word.checked_sub(BEFORE_WORD)
+        {
+            words.entry(word).or_insert_with(|| batch.add(start, AROUND));
+        }
     }
     *bytes = bytes.saturating_add(batch.run(mem)?);
     let timers =
         asked.iter().flatten().filter_map(|&(_, ticket)| timer(layout, batch.get(ticket)?));
     let periods = periods(mem, layout, timers, bytes)?;
     let objects = chains.iter().zip(asked).map(|(chain, tickets)| {
-        if let (Some(address), false) = (chain.address, chain.broken) {
-            return Object::Address(address);
+        if let (Some(word), false) = (chain.address, chain.broken) {
+            let around = words.get(&word).and_then(|&ticket| batch.get(ticket));
+            return Object::Address { word, around: around.and_then(|raw| raw.try_into().ok()) };
         }
         let channels: Option<Box<[ChannelState]>> = tickets
             .iter()
@@ -297,7 +315,10 @@ mod tests {
         let (l, mut mem) = (layout(26), FixtureMem::new());
         // What follows it by `waitlink` are other waiters.
         sudog(&mut mem, l, 0x100, G, 0, 0xbeef0, 0x900);
-        assert_eq!(read_one(&mem, l), Object::Address(0xbeef0));
+        assert_eq!(read_one(&mem, l), Object::Address { word: 0xbeef0, around: None });
+        mem.put(0xbeee0, vec![7; AROUND]);
+        let around = Some([7; AROUND]);
+        assert_eq!(read_one(&mem, l), Object::Address { word: 0xbeef0, around });
     }
 
     #[test]
