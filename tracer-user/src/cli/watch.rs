@@ -107,7 +107,6 @@ fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(args)?;
-    let summary =
-        sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))?;
+    let summary = sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))?;
     Ok(Outcome::of_findings(summary.findings, args.expectations.fail_on()))
 }

@@ -20,8 +20,7 @@ use super::evidence::DOUBT;
 use super::idle::{IdleCount, IdleMatcher};
 use super::{
     Blocked, Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Hog, Leak, Locks,
-    Settings, Starved, Stuck,
-    Verdicts,
+    Settings, Starved, Stuck, Verdicts,
 };
 
 /// A process is checked at least this often, by ticks.

@@ -13,7 +13,6 @@ use crate::detect::{Change, Engine, Settings};
 use crate::stream::{Command, Input};
 use crate::view::{Acknowledgements, FindingView, Standing, SummaryView, build};
 
-
 /// Batches under way to the thread. A batch is what one drain of the ring gave.
 const BATCHES: usize = 64;
 

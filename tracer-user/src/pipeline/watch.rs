@@ -20,7 +20,9 @@ use super::looker::{Looker, Taken};
 use super::open::{Opened, Probing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
-use super::settings::{DiagnoseSettings, Expectations, RingSize, TargetSettings, Thresholds, WatchSettings};
+use super::settings::{
+    DiagnoseSettings, Expectations, RingSize, TargetSettings, Thresholds, WatchSettings,
+};
 use super::signals::EndSignals;
 use super::tracer::{Tracee, Tracer};
 

@@ -11,6 +11,6 @@ pub use command::{Command, SnapshotWhy};
 pub use event::{Event, EventKind, Waker};
 pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, ProcessDef};
 pub use look::{
-    Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop, TaskLook,
-    Vitals, WaitsOn,
+    Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop,
+    TaskLook, Vitals, WaitsOn,
 };

@@ -21,7 +21,7 @@ fn channels(list: &[ChannelState]) -> WaitsOn {
 }
 
 fn lock(kind: LockKind) -> WaitsOn {
-    WaitsOn::Lock { kind, address: 0xc000_2000 }
+    WaitsOn::Lock { kind, address: 0xc000_2000, held: None }
 }
 
 fn frame(id: FrameId, function: &str, visibility: Visibility) -> Input {

@@ -14,13 +14,8 @@ fn on_lock(n: u64, t: u64, address: u64) -> TaskLook {
 }
 
 fn on_channel(n: u64, t: u64, reason: ReasonId, address: u64) -> TaskLook {
-    let channel = ChannelState {
-        address,
-        capacity: 0,
-        length: 0,
-        closed: false,
-        carries: Carries::Values,
-    };
+    let channel =
+        ChannelState { address, capacity: 0, length: 0, closed: false, carries: Carries::Values };
     TaskLook {
         waits_on: WaitsOn::Channels(Box::new([channel])),
         ..waiting(n, ms(t), ms(t), reason, 7)

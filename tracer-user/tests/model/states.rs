@@ -80,7 +80,13 @@ fn a_select_whose_channels_are_all_nil_can_never_go_on_and_another_can() {
         waits_on: WaitsOn::Channels(list.into()),
         ..waiting(n, ms(t), ms(t), SELECT, 1)
     };
-    let channel = ChannelState { address: 0xc0, capacity: 0, length: 0, closed: false };
+    let channel = ChannelState {
+        address: 0xc0,
+        capacity: 0,
+        length: 0,
+        closed: false,
+        carries: Carries::Unknown,
+    };
     let mut w = World::new();
     let unknown = TaskLook { waits_on: WaitsOn::Unknown, ..select(7, 11, &[]) };
     w.look(10, 20, vec![select(5, 11, &[]), select(6, 11, &[channel]), unknown]);

@@ -42,13 +42,14 @@ impl Truth {
             "recv" | "send" => {
                 let WaitsOn::Channels(found) = &task.waits_on else { return false };
                 let [found] = **found else { return false };
-                found == ChannelState {
-                    carries: found.carries,
-                    address: address(value(0)),
-                    capacity: value(1).parse().unwrap(),
-                    length: value(2).parse().unwrap(),
-                    closed: false,
-                }
+                found
+                    == ChannelState {
+                        carries: found.carries,
+                        address: address(value(0)),
+                        capacity: value(1).parse().unwrap(),
+                        length: value(2).parse().unwrap(),
+                        closed: false,
+                    }
             }
             "select" => {
                 let mut expected: Vec<u64> = self.values.iter().map(|v| address(v)).collect();
