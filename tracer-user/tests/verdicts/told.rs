@@ -32,17 +32,15 @@ impl Confidence {
 
 /// One line about a finding.
 pub struct Told {
-    pub id: String,
     pub kind: String,
     pub confidence: Confidence,
     pub pattern: Option<String>,
     pub count: u64,
     /// Seconds from the start of the watch.
     pub after: f64,
-    /// Functions of the stack that stands for all, innermost first.
-    pub stack: Vec<String>,
-    pub wait_reason: String,
-    pub wait_line: Option<u64>,
+    pub tasks: Vec<u64>,
+    /// Function and line.
+    pub wait_site: (String, u64),
     pub reasons: Vec<String>,
 }
 
@@ -87,15 +85,16 @@ impl Told {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         Told {
-            id: text(&line["finding_id"]),
             kind: text(&line["kind"]),
             confidence: Confidence::read(&line["confidence"]),
             pattern: line["advice"]["pattern"].as_str().map(str::to_owned),
             count: line["count"].as_u64().expect("a number"),
             after,
-            stack: list(&line["evidence"]["stack"]).iter().map(|f| text(&f["function"])).collect(),
-            wait_reason: text(&line["wait_reason"]),
-            wait_line: line["wait_site"]["line"].as_u64(),
+            tasks: list(&line["tasks"]).iter().filter_map(Value::as_u64).collect(),
+            wait_site: (
+                text(&line["wait_site"]["function"]),
+                line["wait_site"]["line"].as_u64().unwrap_or(0),
+            ),
             reasons: list(&line["evidence"]["reasons"]).iter().map(text).collect(),
         }
     }

@@ -3,6 +3,7 @@
 //	leaks PATTERN leak    loses some goroutines a second; others of the same spawn site come back
 //	leaks PATTERN fixed   the same with the usual fix: nothing stays
 //	leaks NAME slow       waits long, on purpose, and is right
+//	leaks -noise N ...    beside it N goroutines come and go at once, ten times a second
 //	leaks list            prints "PATTERN leak" and so on, one a line, and ends
 //
 // Where a pattern is known by the functions of a library that is not at hand, lookalikes has a small one with the same names.
@@ -13,6 +14,7 @@ package main
 import (
 	"flag"
 	"sort"
+	"sync"
 	"time"
 
 	"loiter/workloads/control"
@@ -74,6 +76,15 @@ func drive(perSecond int, operation func(n int)) {
 	}()
 }
 
+func comeAndGo(n int) {
+	var all sync.WaitGroup
+	for i := 0; i < n; i++ {
+		all.Add(1)
+		go all.Done()
+	}
+	all.Wait()
+}
+
 func list() {
 	var lines []string
 	for name, twins := range patterns {
@@ -90,6 +101,7 @@ func list() {
 }
 
 func main() {
+	noise := flag.Int("noise", 0, "goroutines that come and go beside it, ten times a second")
 	flag.Parse()
 	if flag.Arg(0) == "list" {
 		list()
@@ -102,6 +114,9 @@ func main() {
 		control.Exit()
 	}
 	run()
+	if *noise > 0 {
+		drive(10, func(int) { comeAndGo(*noise) })
+	}
 	control.Say("ready")
 	serve()
 }
