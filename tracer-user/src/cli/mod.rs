@@ -2,6 +2,7 @@
 //! May use: everything.
 
 mod args;
+mod check;
 mod destination;
 mod diagnose;
 mod doctor;
@@ -44,6 +45,7 @@ Examples:
   loiter diagnose 4242      what is stuck in process 4242?
   loiter dump 4242          every goroutine now, grouped
   loiter watch 4242         stay, and tell findings as they arise
+  loiter check -- ./prog    run a program, and say what goroutines it leaves behind
   loiter doctor 4242        what would be probed, and at what cost
 
 Exit codes: 0 nothing found, 1 findings, 2 wrong usage, 3 cannot trace.
@@ -63,6 +65,7 @@ enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
+    Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -116,6 +119,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }
 }

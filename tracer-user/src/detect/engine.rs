@@ -11,6 +11,7 @@ use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
 use super::idle::{IdleCount, IdleMatcher};
+use super::left::{AtEnd, LeftBehind, left_behind};
 use super::{Check, Confidence, Crowd, Detector, Finding, Settings, Stuck, Verdicts};
 
 /// A process is checked at least this often, by ticks.
@@ -110,6 +111,14 @@ impl Engine {
             Some(p) => self.idle.census(self.model.names(), p, &self.settings),
             None => Vec::new(),
         }
+    }
+
+    /// What is left behind by a program that is held at its end; not kept among its findings.
+    pub fn left_behind(&mut self, process: ProcId, end: &AtEnd) -> LeftBehind {
+        let Self { model, settings, idle, .. } = self;
+        let Some(process) = model.process(process) else { return LeftBehind::default() };
+        let now = model.now();
+        left_behind(&mut Check { model, process, settings, idle, now }, end)
     }
 
     /// Tells what has changed in open findings since they were told, however little: for the end.

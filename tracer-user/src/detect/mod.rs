@@ -11,6 +11,7 @@ mod evidence;
 mod gather;
 mod identity;
 mod idle;
+mod left;
 mod stuck;
 
 use crate::base::{IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
@@ -20,6 +21,7 @@ use crate::stream::{Command, WaitsOn};
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
 pub use idle::{IdleCount, IdleMatcher};
+pub use left::{AtEnd, LeftBehind};
 pub use stuck::Stuck;
 
 /// What sort of finding.

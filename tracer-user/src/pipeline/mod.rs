@@ -2,6 +2,7 @@
 //! sink. Here is all I/O: threads, clocks, signals, bounded channels, loss accounting, shutdown.
 //! May use: everything but the command line and the outputs.
 
+mod check;
 mod clock;
 mod doctor;
 mod dump;
@@ -19,6 +20,7 @@ mod signals;
 mod tracer;
 mod watch;
 
+pub use check::check;
 pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;

@@ -2,7 +2,9 @@
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
 //! May use: base, stream's plain words.
 
-use crate::base::{Nanos, Pid};
+use std::ffi::OsString;
+
+use crate::base::{IdlePattern, Nanos, Pid};
 use crate::stream::Mode;
 
 /// A minor version of Go: 27 for Go 1.27.
@@ -106,6 +108,17 @@ pub struct WatchSettings {
     pub ring: RingSize,
     /// Time between two snapshots.
     pub interval: Nanos,
+}
+
+/// `loiter check`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckSettings {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// How long tasks are given to end by themselves, from the moment at which the program would.
+    pub settle: Nanos,
+    /// What else waits by nature; matched before what loiter knows itself.
+    pub idle: Vec<IdlePattern>,
 }
 
 /// `loiter doctor`.

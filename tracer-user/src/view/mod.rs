@@ -2,6 +2,7 @@
 //! May use: model, detect, stream, base.
 
 pub mod build;
+pub mod check;
 pub mod doctor;
 pub mod ps;
 pub mod watch;
@@ -102,6 +103,8 @@ pub struct FindingView {
     pub reasons: Vec<String>,
     /// In which process.
     pub process: ProcessView,
+    /// The tests of the program's own test suite that they belong to, where stacks show it.
+    pub tests: Vec<String>,
     /// Where the tasks were created.
     pub spawn_site: Option<Arc<Frame>>,
     /// Where they wait.
