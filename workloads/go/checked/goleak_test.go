@@ -1,3 +1,5 @@
+//go:build !goleak
+
 package checked
 
 import (
