@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::go::real_dir;
 use crate::common::{or_skip, skipped};
 use crate::support::{Told, VERSIONS, build, check, sources};
 
-/// Where Debian puts it (golang-uber-goleak-dev).
-const GOLEAK: &str = "/usr/share/gocode/src/go.uber.org/goleak";
-
 /// A copy of the package in a module that knows goleak.
-fn with_goleak(dir: &Path) -> PathBuf {
+fn with_goleak(dir: &Path, goleak: &Path) -> PathBuf {
     let package = dir.join("checked");
     fs::create_dir(&package).unwrap();
     for entry in fs::read_dir(sources()).unwrap() {
@@ -19,10 +17,10 @@ fn with_goleak(dir: &Path) -> PathBuf {
         fs::copy(file.path(), package.join(file.file_name())).unwrap();
     }
     let module = format!(
-        "module loiter/workloads\n\ngo 1.20\n\nrequire go.uber.org/goleak v1.2.0\n\nreplace go.uber.org/goleak => {GOLEAK}\n"
+        "module loiter/workloads\n\ngo 1.20\n\nrequire go.uber.org/goleak v1.2.0\n\nreplace go.uber.org/goleak => {}\n",
+        goleak.display()
     );
     fs::write(dir.join("go.mod"), module).unwrap();
-    // goleak's own module asks for what its tests need; here nothing of that is built.
     package
 }
 
@@ -54,14 +52,15 @@ fn the_leaks_are_those_that_a_list_of_stacks_shows() {
 
 #[test]
 fn the_leaks_are_those_that_goleak_finds() {
-    if !Path::new(GOLEAK).is_dir() {
+    let goleak = real_dir().join("goleak/goleak");
+    if !goleak.is_dir() {
         return skipped(
             "the_leaks_are_those_that_goleak_finds",
-            "golang-uber-goleak-dev is not installed: `cargo xtask setup` installs it",
+            "goleak is not there: `cargo xtask setup --real` fetches it",
         );
     }
     let dir = tempfile::tempdir().unwrap();
-    let package = with_goleak(dir.path());
+    let package = with_goleak(dir.path(), &goleak);
     let exe = or_skip!(build("1.27.3", &package, &["-tags", "goleak"]));
     let (theirs, ours) = both(&exe);
     assert!(theirs.len() >= 6, "{theirs:?}");

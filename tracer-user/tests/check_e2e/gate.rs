@@ -48,11 +48,11 @@ fn a_program_that_is_not_go_runs_as_ever_and_is_said_not_to_be_checked() {
 
 #[test]
 fn the_program_is_born_as_without_loiter() {
-    let told = shell(
-        "ls /proc/self/fd | tr '\\n' ' '; grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2 | tr '\\n' ' '",
-    );
-    // 0, 1, 2, and the directory that ls lists.
-    assert_eq!(told.out, "0 1 2 3 0000000000000000 0000000000000000 ");
+    let script = "ls /proc/self/fd; grep -E 'Sig|NoNewPrivs' /proc/self/status; env; cut -d ' ' -f 5 /proc/self/stat";
+    let mut bare = std::process::Command::new("sh");
+    let bare = Told::new(&bare.args(["-c", script]).stdin(Stdio::null()).output().unwrap());
+    let shell = shell(script);
+    assert_eq!(bare.out, shell.out);
 }
 
 #[test]

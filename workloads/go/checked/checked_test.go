@@ -3,6 +3,7 @@ package checked
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -80,8 +81,9 @@ func TestParallelThree(t *testing.T) {
 	time.Sleep(10 * time.Millisecond)
 }
 
-func BenchmarkNothing(b *testing.B) {
+// BenchmarkSystemCalls makes cheap system calls, which a seccomp filter makes dearer if anything does.
+func BenchmarkSystemCalls(b *testing.B) {
 	for i := 0; i < b.N; i++ {
-		Fetch(1)
+		syscall.Getppid()
 	}
 }
