@@ -98,34 +98,49 @@ fn ignored(function: &str) -> [IdlePattern; 3] {
 /// Runs it.
 ///
 /// # Errors
-/// If the program cannot be run, or the findings cannot be written.
+/// If the program cannot be run.
 pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = args.output.as_deref();
     let to = to.map(|path| Destination::new(Some(path), Touch::AtEnd)).transpose()?;
     let check = pipeline::check(&settings(args))?;
-    if let Verdict::Checked(checked) = &check.verdict {
-        write(args, context, to, checked)?;
-    }
+    let written = write(args, context, to, &check);
     tell(context, &check);
     if let ProgramEnd::Killed(signal) = check.end {
         end_by(signal);
     }
-    Ok(Outcome::Code(code(&check, args.leak_exit_code)))
+    let code = code(&check, args.leak_exit_code);
+    match written {
+        // What the program has to say comes first.
+        Err(error) if code != 0 => {
+            let _own_code = super::exit::report(&error);
+            Ok(Outcome::Code(code))
+        }
+        written => written.map(|()| Outcome::Code(code)),
+    }
 }
 
 fn write(
     args: &CheckArgs,
     context: &Context,
     to: Option<Destination>,
-    checked: &Checked,
+    check: &CheckView,
 ) -> anyhow::Result<()> {
-    match to {
-        Some(mut to) => {
+    match (to, &check.verdict) {
+        (Some(mut to), Verdict::Checked(checked)) => {
             let options = context.text_for(&to);
             write_to(args.format, &options, &mut to, checked)?;
             to.finish()
         }
-        None => {
+        // What an earlier run has left there must not stand for this one.
+        (Some(mut to), verdict) => {
+            if args.format == CheckFormat::Junit {
+                let program = args.command.first().map(|p| p.to_string_lossy());
+                let why = why_unchecked(check.end, verdict).unwrap_or_default();
+                junit::write_unchecked(&mut to, &program.unwrap_or_default(), &why)?;
+            }
+            to.finish()
+        }
+        (None, Verdict::Checked(checked)) => {
             let options = terminal::stderr_options(context.color);
             // At once: what a reader merges with the program's own output stays together.
             let mut all = Vec::new();
@@ -133,6 +148,7 @@ fn write(
             let _nobody_listens = std::io::stderr().write_all(&all);
             Ok(())
         }
+        (None, _) => Ok(()),
     }
 }
 
@@ -162,25 +178,28 @@ fn write_to(
 /// Tells on stderr what the findings do not. A program that ended well and left nothing behind is
 /// not spoken of.
 fn tell(context: &Context, check: &CheckView) {
-    match &check.verdict {
-        Verdict::Checked(checked) => {
-            for reason in &checked.summary.process.degraded {
-                context.tell(&format!("degraded: {reason}"));
-            }
+    if let Verdict::Checked(checked) = &check.verdict {
+        for reason in &checked.summary.process.degraded {
+            context.tell(&format!("degraded: {reason}"));
         }
-        Verdict::Crashed => context.tell(
-            "the program ended with code 2, as Go programs do that crash: not checked for leaks",
-        ),
-        Verdict::Killed => {
-            if let ProgramEnd::Killed(signal) = check.end {
-                context.tell(&format!(
-                    "the program was killed by signal {signal}: not checked for leaks"
-                ));
-            }
+    }
+    if let Some(why) = why_unchecked(check.end, &check.verdict) {
+        context.tell(&format!("not checked for leaks: {why}"));
+    }
+}
+
+/// Why nothing can be said of leaks, if so.
+fn why_unchecked(end: ProgramEnd, verdict: &Verdict) -> Option<String> {
+    match (verdict, end) {
+        (Verdict::Checked(_), _) => None,
+        (Verdict::Crashed, _) => {
+            Some("the program ended with code 2, as Go programs do that crash".to_owned())
         }
-        Verdict::NoRuntime(why) | Verdict::Unreadable(why) => {
-            context.tell(&format!("not checked for leaks: {why}"));
+        (Verdict::Killed, ProgramEnd::Killed(signal)) => {
+            Some(format!("the program was killed by signal {signal}"))
         }
+        (Verdict::Killed, _) => Some("the program was killed".to_owned()),
+        (Verdict::NoRuntime(why) | Verdict::Unreadable(why), _) => Some(why.clone()),
     }
 }
 

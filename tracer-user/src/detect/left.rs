@@ -59,11 +59,13 @@ pub(super) fn left_behind(check: &mut Check<'_>, end: &AtEnd) -> LeftBehind {
     // A task may wait for one that cannot run: then only what no task can change is sure.
     let stalled = (not_let_run > 0).then(|| {
         format!(
-            "{not_let_run} tasks that could run were given no processor (with GOMAXPROCS=1 the task that ends the program holds the only one), so what was about to end could not: only what can never end is told"
+            "{not_let_run} tasks that could run were given no processor (with GOMAXPROCS=1 the task that ends the program holds the only one), so what was about to end could not: only what runs or can never end is told"
         )
     });
     if stalled.is_some() {
-        findings.retain(|f| check.class(f.key) == Some(WaitClass::Never));
+        findings.retain(|f| {
+            check.class(f.key) == Some(WaitClass::Never) || f.key.state == TaskState::Running
+        });
     }
     LeftBehind { findings, stalled }
 }

@@ -38,6 +38,23 @@ pub fn write_check(out: &mut dyn Write, checked: &Checked) -> io::Result<()> {
     writeln!(out, "</testsuites>")
 }
 
+/// Writes a whole document for a program that was not checked, and why.
+///
+/// # Errors
+/// The writer's.
+pub fn write_unchecked(out: &mut dyn Write, program: &str, why: &str) -> io::Result<()> {
+    let program = escaped(program);
+    writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
+    writeln!(out, "<testsuites tests=\"1\" failures=\"0\" errors=\"0\">")?;
+    writeln!(
+        out,
+        "  <testsuite name=\"{program} (loiter check)\" tests=\"1\" failures=\"0\" errors=\"0\" skipped=\"1\">"
+    )?;
+    writeln!(out, "    <testcase classname=\"{program}\" name=\"{WHOLE}\">")?;
+    writeln!(out, "      <skipped message=\"{}\"/>", escaped(why))?;
+    writeln!(out, "    </testcase>\n  </testsuite>\n</testsuites>")
+}
+
 /// The package under test, else the file.
 fn program(checked: &Checked) -> &str {
     let process = &checked.summary.process;

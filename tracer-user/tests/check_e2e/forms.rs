@@ -38,6 +38,18 @@ fn junit_has_a_failed_case_for_the_test_and_a_passed_one_where_all_is_well() {
 }
 
 #[test]
+fn what_an_earlier_run_has_written_does_not_stand_for_a_crash() {
+    let exe = or_skip!(test_binary("1.27.3"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("leaks.xml");
+    std::fs::write(&file, "old").unwrap();
+    let told = run(&exe, &["--format", "junit", "-o", file.to_str().unwrap()], "^TestPanics$");
+    assert_eq!(told.code, Some(2));
+    let xml = std::fs::read_to_string(&file).unwrap();
+    assert!(xml.contains("<skipped message=\"the program ended with code 2"), "{xml}");
+}
+
+#[test]
 fn github_gets_an_annotation_at_the_line_that_made_the_goroutine() {
     let exe = or_skip!(test_binary("1.27.3"));
     let told = run(&exe, &["--format", "github"], "^TestLeak$");

@@ -108,7 +108,7 @@ fn go_test_runs_its_tests_under_it() {
 #[test]
 fn a_worker_that_gets_less_time_than_it_needs_is_left_behind() {
     let exe = or_skip!(test_binary("1.27.3"));
-    let told = run(&exe, &["--settle", "0"], "^TestSlowWorker$");
+    let told = run(&exe, &["--settle", "50ms"], "^TestLateWorker$");
     assert_eq!(told.code, Some(66), "{told:?}");
 }
 
@@ -133,7 +133,8 @@ fn with_one_processor_no_worker_is_called_left_behind_that_was_not_let_run() {
     let slow = one("^TestSlowWorker$");
     assert_eq!(slow.code, Some(0), "{slow:?}");
     assert!(slow.err.contains("degraded") && slow.err.contains("GOMAXPROCS=1"), "{slow:?}");
-    let leak = one("^TestLeak$");
+    // Its goroutine has come as far as it will, other than one that was made just before the end.
+    let leak = one("^TestParallelTwo$");
     assert_eq!(leak.code, Some(66), "{leak:?}");
     assert_eq!(one("^TestClean$").err, "");
 }

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::go::{go_tool, target_dir, workspace};
 
 /// The versions that all of this is shown with.
 pub const VERSIONS: [&str; 2] = ["1.19", "1.27.3"];
+
+/// How many were built.
+static BUILDS: AtomicU32 = AtomicU32::new(0);
 
 /// The sources of the package.
 pub fn sources() -> PathBuf {
@@ -35,12 +39,9 @@ pub fn build(version: &str, dir: &Path, flags: &[&str]) -> Result<PathBuf, Strin
     let home = target_dir().join("workloads/checked");
     std::fs::create_dir_all(&home).map_err(|e| e.to_string())?;
     let tag = flags.join("").replace(|c: char| !c.is_alphanumeric(), "");
-    // Tests of other processes may build the same at the same time.
-    let built = home.join(format!(
-        "{version}{tag}-{}-{:?}.test",
-        std::process::id(),
-        std::thread::current().id()
-    ));
+    // Tests in other threads and processes may build the same at the same time.
+    let number = BUILDS.fetch_add(1, Ordering::Relaxed);
+    let built = home.join(format!("{version}{tag}-{}-{number}.test", std::process::id()));
     let done = go(version, dir)?
         .args(["test", "-c"])
         .args(flags)

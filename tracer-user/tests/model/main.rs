@@ -4,6 +4,7 @@
 mod cost;
 mod detectors;
 mod fence;
+mod left;
 mod properties;
 mod sim;
 mod world;

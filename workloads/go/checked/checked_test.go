@@ -43,6 +43,10 @@ func TestSlowWorker(t *testing.T) {
 	StartPoller(time.Hour).StopSoon(50 * time.Millisecond)
 }
 
+func TestLateWorker(t *testing.T) {
+	StartPoller(time.Hour).StopSoon(time.Hour)
+}
+
 func TestFails(t *testing.T) {
 	t.Error("as it should")
 }

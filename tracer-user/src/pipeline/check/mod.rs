@@ -42,7 +42,11 @@ pub fn check(settings: &CheckSettings) -> anyhow::Result<CheckView> {
 /// How far the program is.
 enum Stage {
     Runs,
-    Held { ending: Ending, held: Held },
+    /// All its threads that want to end it: it ends with the first that is let go.
+    Held {
+        endings: Vec<Ending>,
+        held: Held,
+    },
     LetGo(Verdict),
 }
 
@@ -123,13 +127,12 @@ impl Run<'_> {
         let is_ours = is_thread_of(self.pid, ending.thread);
         match &mut self.stage {
             Stage::Runs if is_ours => self.hold(ending),
-            // Before Linux 5.19 a signal has the call made anew, under another id.
-            Stage::Held { ending: earlier, .. } if is_ours && earlier.thread == ending.thread => {
-                *earlier = ending;
+            Stage::Held { endings, .. } if is_ours => {
+                // Before Linux 5.19 a signal has the call made anew, under another id.
+                endings.retain(|earlier| earlier.thread != ending.thread);
+                endings.push(ending);
                 Ok(())
             }
-            // Another of its threads wants to end it, too: both end with the first.
-            Stage::Held { .. } if is_ours => Ok(()),
             _ => self.listener.let_go(ending).context("cannot let a process end"),
         }
     }
@@ -151,14 +154,14 @@ impl Run<'_> {
                 verdict
             })
             .context("cannot start the thread that looks")?;
-        self.stage = Stage::Held { ending, held: Held { done, in_haste, thread } };
+        self.stage = Stage::Held { endings: vec![ending], held: Held { done, in_haste, thread } };
         Ok(())
     }
 
     /// It has been looked at.
     fn let_go(&mut self) -> anyhow::Result<()> {
         let stage = std::mem::replace(&mut self.stage, Stage::Runs);
-        let Stage::Held { ending, held } = stage else {
+        let Stage::Held { endings, held } = stage else {
             self.stage = stage;
             return Ok(());
         };
@@ -166,7 +169,10 @@ impl Run<'_> {
             Verdict::Unreadable("the thread that looks has ended early".to_owned())
         });
         self.stage = Stage::LetGo(verdict);
-        self.listener.let_go(ending).context("cannot let the program end")
+        let mut endings = endings.into_iter();
+        endings
+            .try_for_each(|ending| self.listener.let_go(ending))
+            .context("cannot let the program end")
     }
 
     fn pass_signals_on(&mut self) -> anyhow::Result<()> {
