@@ -114,7 +114,10 @@ fn what_a_task_waits_on_has_a_kind_and_addresses_as_strings() {
         json!({"kind": "channels", "channels": [{"address": "0xc0000a8060", "capacity": 100, "length": 100, "closed": false, "carries": "values"}]})
     );
     let lock = dump.tasks.iter().find(|t| t.id == 40).unwrap();
-    assert_eq!(on(lock), json!({"kind": "lock", "lock": "mutex", "address": "0xc000123450", "held": null}));
+    assert_eq!(
+        on(lock),
+        json!({"kind": "lock", "lock": "mutex", "address": "0xc000123450", "held": null})
+    );
     let nil = ChannelState {
         address: 0,
         capacity: 0,

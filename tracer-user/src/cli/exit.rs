@@ -10,6 +10,7 @@ use crate::output::clean::clean;
 use crate::runtime::go::DetectError;
 use crate::runtime::link::LookError;
 use crate::target::TargetError;
+use crate::target::gate::LaunchError;
 use crate::target::memory::ReadError;
 use crate::view::{Confidence, FindingCounts};
 
@@ -22,6 +23,8 @@ pub enum Outcome {
     Findings,
     /// `doctor`: this machine does not allow tracing.
     CannotTrace,
+    /// `check`: the code of the program, or the one that tells of leaks.
+    Code(u8),
 }
 
 impl Outcome {
@@ -37,6 +40,7 @@ impl Outcome {
             Outcome::Fine => 0,
             Outcome::Findings => 1,
             Outcome::CannotTrace => CANNOT_TRACE,
+            Outcome::Code(code) => code,
         }
     }
 }
@@ -45,6 +49,10 @@ impl Outcome {
 pub const USAGE: u8 = 2;
 /// The exit code of everything that kept loiter from its work.
 pub const CANNOT_TRACE: u8 = 3;
+/// `check`: there is no such program; as shells, `env` and `timeout` tell it.
+const NOT_FOUND: u8 = 127;
+/// `check`: the program cannot be executed; as above.
+const NOT_EXECUTABLE: u8 = 126;
 
 /// Arguments that each are right but do not go together, or name what cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +66,13 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// The exit code of an error.
 pub fn code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|e| e.is::<UsageError>()) { USAGE } else { CANNOT_TRACE }
+    let launch = error.chain().find_map(|e| e.downcast_ref());
+    match launch {
+        _ if error.chain().any(|e| e.is::<UsageError>()) => USAGE,
+        Some(LaunchError::NotFound { .. }) => NOT_FOUND,
+        Some(LaunchError::NotExecutable { .. }) => NOT_EXECUTABLE,
+        _ => CANNOT_TRACE,
+    }
 }
 
 /// Whether the reader of the output has gone (`loiter … | head`): it has what it wanted.

@@ -3,6 +3,7 @@
 
 mod acknowledge;
 mod args;
+mod check;
 mod destination;
 mod diagnose;
 mod doctor;
@@ -46,6 +47,7 @@ Examples:
   loiter diagnose 4242      what is stuck in process 4242?
   loiter dump 4242          every goroutine now, grouped
   loiter watch 4242         stay, and tell findings as they arise
+  loiter check -- ./prog    run a program, and say what goroutines it leaves behind
   loiter doctor 4242        what would be probed, and at what cost
 
 Exit codes: 0 nothing found, 1 findings (likely or certain, see --fail-on), 2 wrong usage,
@@ -66,6 +68,7 @@ enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
+    Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -119,6 +122,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }
 }

@@ -18,6 +18,7 @@ use crate::stream::{Command, Input, SnapshotWhy};
 use super::advice::advice;
 use super::evidence::DOUBT;
 use super::idle::{IdleCount, IdleMatcher};
+use super::left::{AtEnd, LeftBehind, left_behind};
 use super::{
     Blocked, Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Hog, Leak, Locks,
     Settings, Starved, Stuck, Verdicts,
@@ -138,6 +139,14 @@ impl Engine {
             }
             None => Vec::new(),
         }
+    }
+
+    /// What is left behind by a program that is held at its end; not kept among its findings.
+    pub fn left_behind(&mut self, process: ProcId, end: &AtEnd) -> LeftBehind {
+        let Self { model, settings, idle, .. } = self;
+        let Some(process) = model.process(process) else { return LeftBehind::default() };
+        let now = model.now();
+        left_behind(&mut Check { model, process, settings, idle, now }, end)
     }
 
     /// Tells what has changed in open findings since they were told, however little: for the end.

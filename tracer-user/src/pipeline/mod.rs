@@ -3,6 +3,7 @@
 //! May use: everything but the command line and the outputs.
 
 pub mod baseline;
+mod check;
 mod clock;
 mod doctor;
 mod dump;
@@ -21,6 +22,7 @@ mod signals;
 mod tracer;
 mod watch;
 
+pub use check::check;
 pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;

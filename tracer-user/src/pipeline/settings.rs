@@ -2,6 +2,8 @@
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
 //! May use: base, and the plain words of stream, detect and view.
 
+use std::ffi::OsString;
+
 use crate::base::{IdlePattern, Nanos, Pid};
 use crate::detect::Confidence;
 use crate::stream::Mode;
@@ -133,6 +135,17 @@ pub struct WatchSettings {
     pub ring: RingSize,
     /// Time between two snapshots.
     pub interval: Nanos,
+}
+
+/// `loiter check`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckSettings {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// How long tasks are given to end by themselves, from the moment at which the program would.
+    pub settle: Nanos,
+    /// What else waits by nature; matched before what loiter knows itself.
+    pub idle: Vec<IdlePattern>,
 }
 
 /// `loiter doctor`.

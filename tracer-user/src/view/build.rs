@@ -80,6 +80,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         confidence: finding.confidence,
         reasons: finding.reasons.clone(),
         process: process(whose),
+        tests: Vec::new(),
         spawn_site: names.frame(finding.key.spawn_site).cloned(),
         wait_site: names.frame(finding.key.wait_site).cloned(),
         wait_reason: reason.map_or_else(|| Arc::from(""), |r| r.word.clone()),

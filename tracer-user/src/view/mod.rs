@@ -3,6 +3,7 @@
 
 mod acknowledged;
 pub mod build;
+pub mod check;
 pub mod doctor;
 pub mod ps;
 pub mod watch;
@@ -104,6 +105,8 @@ pub struct FindingView {
     pub reasons: Vec<String>,
     /// In which process.
     pub process: ProcessView,
+    /// The tests of the program's own test suite that they belong to, where stacks show it.
+    pub tests: Vec<String>,
     /// Where the tasks were created.
     pub spawn_site: Option<Arc<Frame>>,
     /// Where they wait.

@@ -289,6 +289,7 @@ pub fn stuck() -> FindingView {
             "4000 others from the same spawn site have ended, nine of ten within 3 ms; these have not".into(),
         ],
         process: process(),
+        tests: Vec::new(),
         spawn_site: Some(spawn_site()),
         wait_site: Some(publish_stack()[2].clone()),
         wait_reason: "chan send".into(),
@@ -368,6 +369,7 @@ pub fn crowd() -> FindingView {
             degraded: vec!["go1.28 is not known: the layouts of go1.27 are assumed".into()],
             ..process()
         },
+        tests: Vec::new(),
         spawn_site: Some(frame(
             "net/http.(*Server).Serve",
             "/usr/local/go/src/net/http/server.go",

@@ -7,6 +7,7 @@ mod detectors;
 mod fence;
 mod growth;
 mod leak;
+mod left;
 mod lives;
 mod properties;
 mod sim;

@@ -19,6 +19,8 @@ struct Finding<'a> {
     kind: &'static str,
     confidence: &'static str,
     process: Process<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tests: &'a [String],
     spawn_site: Option<Site<'a>>,
     wait_site: Option<Site<'a>>,
     wait_reason: Option<&'a str>,
@@ -210,6 +212,7 @@ pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io
         kind: f.kind.word(),
         confidence: f.confidence.word(),
         process: Process::new(&f.process),
+        tests: &f.tests,
         spawn_site: Site::of(&f.spawn_site),
         wait_site: Site::of(&f.wait_site),
         wait_reason: word(&f.wait_reason),

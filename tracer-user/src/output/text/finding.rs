@@ -49,7 +49,12 @@ pub fn write_finding(
         let text = format!("acknowledged by {} until {}: that day has passed", by.owner, by.until);
         page.field_words("expired", Tint::Warn, &text)?;
     }
-    write_waits(&mut page, options, finding)?;
+    if !finding.tests.is_empty() {
+        page.field_words("test", Tint::Strong, &finding.tests.join(", "))?;
+    }
+    if finding.kind != FindingKind::Leak || finding.wait_class.is_some() {
+        write_waits(&mut page, options, finding)?;
+    }
     match &finding.wait_site {
         Some(site) => frame_field(&mut page, "wait at", site)?,
         None => page.field_words("wait at", Tint::Faint, "not known")?,
@@ -90,15 +95,21 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     let tasks = counted(finding.count, noun);
     let sure = finding.confidence.word();
     let (lead, text) = match change {
-        Change::Opened => {
-            (format!("{kind}, {sure}: "), format!("{tasks} {}", doing(finding.wait_class)))
-        }
+        Change::Opened => (format!("{kind}, {sure}: "), format!("{tasks} {}", is_doing(finding))),
         Change::Updated => {
-            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", doing(finding.wait_class)))
+            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", is_doing(finding)))
         }
         Change::Resolved => (format!("{kind}, over: "), format!("{tasks} {}", was_doing(finding))),
     };
     page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
+}
+
+/// A leak may also run, or be in a system call.
+fn is_doing(finding: &FindingView) -> &'static str {
+    match (finding.kind, finding.wait_class) {
+        (FindingKind::Leak, None) => "go on and do not end",
+        (_, class) => doing(class),
+    }
 }
 
 fn was_doing(finding: &FindingView) -> String {
