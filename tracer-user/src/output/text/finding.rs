@@ -104,18 +104,25 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
 }
 
-/// A leak may also run, or be in a system call.
-fn is_doing(finding: &FindingView) -> &'static str {
-    match (finding.kind, finding.wait_class) {
+fn is_doing(finding: &FindingView) -> String {
+    let one = finding.count == 1;
+    let words = match (finding.kind, finding.wait_class) {
+        (FindingKind::Hog, _) if one => "runs without a stop",
+        (FindingKind::Hog, _) => "run without a stop",
+        (FindingKind::Starved, _) if one => "may run and is not let",
+        (FindingKind::Starved, _) => "may run and are not let",
+        // It may also run, or be in a system call.
+        (FindingKind::Leak, None) if one => "goes on and does not end",
         (FindingKind::Leak, None) => "go on and do not end",
-        (_, class) => doing(class),
-    }
+        (_, class) => return doing(class, finding.count),
+    };
+    words.to_owned()
 }
 
 fn was_doing(finding: &FindingView) -> String {
     match &*finding.wait_reason {
-        "" => "no longer wait here".to_owned(),
-        reason => format!("no longer wait here in {reason}"),
+        "" => "no longer here".to_owned(),
+        reason => format!("no longer here in {reason}"),
     }
 }
 

@@ -175,9 +175,9 @@ fn channel(c: &ChannelState) -> String {
     format!("channel {:#x} ({buffer}{closed})", c.address)
 }
 
-/// What a class of waits means, to follow `goroutines`: `wait to send on a channel`.
-pub fn doing(class: Option<WaitClass>) -> &'static str {
-    match class {
+/// What a class of waits means, to follow `3 goroutines`: `wait to send on a channel`.
+pub fn doing(class: Option<WaitClass>, count: u64) -> String {
+    let many = match class {
         Some(WaitClass::ChanSend) => "wait to send on a channel",
         Some(WaitClass::ChanReceive) => "wait to receive from a channel",
         Some(WaitClass::Select) => "wait in a select",
@@ -189,7 +189,10 @@ pub fn doing(class: Option<WaitClass>) -> &'static str {
         Some(WaitClass::Coroutine) => "wait for their turn as a coroutine",
         Some(WaitClass::Runtime) => "wait in the runtime",
         Some(WaitClass::Other) | None => "wait",
-    }
+    };
+    let (verb, rest) = many.split_once(' ').map_or((many, ""), |(verb, rest)| (verb, rest));
+    let ending = if count == 1 && verb != "can" { "s" } else { "" };
+    format!("{verb}{ending} {rest}").trim_end().to_owned()
 }
 
 /// What a mode follows, beside the looks.
@@ -205,6 +208,14 @@ pub fn mode(mode: Mode) -> &'static str {
 mod tests {
     use super::*;
     use crate::base::Nanos;
+
+    #[test]
+    fn one_waits_and_several_wait() {
+        assert_eq!(doing(Some(WaitClass::Lock), 1), "waits for a lock");
+        assert_eq!(doing(Some(WaitClass::Lock), 2), "wait for a lock");
+        assert_eq!(doing(Some(WaitClass::Sleep), 1), "sleeps");
+        assert_eq!(doing(Some(WaitClass::Never), 1), "can never run again");
+    }
 
     #[test]
     fn numbers_are_grouped_and_sizes_rounded() {
