@@ -24,7 +24,8 @@ pub enum Shape {
     SomeSignal,
     /// Several channels, or one, and each carries values.
     AllValues,
-    /// Channels of which at least one is fed by a timer that fires again and again, and none is a [`Shape::Signal`].
+    /// Channels of which at least one is fed by a timer that fires again and again (or may do so), and
+    /// none is a [`Shape::Signal`].
     Ticker,
     /// Channels of which at least one is fed by a timer that fires once, and none is a [`Shape::Signal`].
     Timeout,

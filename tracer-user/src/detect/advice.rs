@@ -114,7 +114,7 @@ fn channels_look_like(shape: Shape, channels: &[ChannelState]) -> bool {
         Shape::AllValues => {
             !channels.is_empty() && channels.iter().all(|c| c.carries == Carries::Values)
         }
-        Shape::Ticker => any(Carries::Ticks) && !any(Carries::Signals),
+        Shape::Ticker => (any(Carries::Ticks) || any(Carries::Times)) && !any(Carries::Signals),
         Shape::Timeout => any(Carries::Timeout) && !any(Carries::Ticks) && !any(Carries::Signals),
         Shape::Mutex | Shape::RwLock | Shape::WaitGroup | Shape::Cond => false,
     }

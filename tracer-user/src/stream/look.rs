@@ -32,6 +32,8 @@ pub enum Carries {
     Ticks,
     /// The time of a timer that fires once.
     Timeout,
+    /// Times, as from a timer of which no more is known.
+    Times,
 }
 
 /// How a task last left the processor, as far as the runtime's notes show it.

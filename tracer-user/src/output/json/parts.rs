@@ -197,6 +197,7 @@ const fn carries(carries: Carries) -> Option<&'static str> {
         Carries::Values => Some("values"),
         Carries::Ticks => Some("ticks"),
         Carries::Timeout => Some("timeout"),
+        Carries::Times => Some("times"),
     }
 }
 

@@ -304,7 +304,7 @@ const TABLE: &[Row] = &[
         "ticker-loop-without-exit",
         RECEIVES,
         Shape::Ticker,
-        "a loop over a ticker that nothing ends: add a case on ctx.Done() or a done channel, and `defer ticker.Stop()`",
+        "a loop over a ticker (or time.After) that nothing ends: add a case on ctx.Done() or a done channel, and `defer ticker.Stop()`",
     ),
     by_object(
         "time-after-in-loop",

@@ -25,6 +25,12 @@ pub(super) const MAX_CHANNELS: usize = 256;
 
 /// Size of a `time.Time` (`src/time/time.go`).
 const TIME_SIZE: u16 = 24;
+/// Where the hash of a type lies in it (`src/runtime/type.go`, `_type`, up to 1.20, then
+/// `src/internal/abi/type.go`, `Type`): behind two words.
+const TYPE_HASH: u16 = 16;
+/// The hash of `time.Time`: of its name (`src/cmd/compile/internal/types/fmt.go`, `TypeHash`); read
+/// in programs of 1.19.8, 1.21.13 and 1.22.10.
+const TIME_HASH: u64 = 2_360_098_281;
 
 /// A goroutine that waits, by addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,9 +148,16 @@ fn states(
         }
     }
     *bytes = bytes.saturating_add(batch.run(mem)?);
-    let timers =
-        asked.iter().flatten().filter_map(|&(_, ticket)| timer(layout, batch.get(ticket)?));
-    let periods = periods(mem, layout, timers, bytes)?;
+    let hchans = || asked.iter().flatten().filter_map(|&(_, ticket)| batch.get(ticket));
+    let feeds = Feeds {
+        periods: words(
+            mem,
+            hchans().filter_map(|hchan| timer(layout, hchan)),
+            layout.timer.period,
+            bytes,
+        )?,
+        types: words(mem, hchans().filter_map(|hchan| time_type(layout, hchan)), TYPE_HASH, bytes)?,
+    };
     let objects = chains.iter().zip(asked).map(|(chain, tickets)| {
         if let (Some(word), false) = (chain.address, chain.broken) {
             let around = words.get(&word).and_then(|&ticket| batch.get(ticket));
@@ -152,7 +165,7 @@ fn states(
         }
         let channels: Option<Box<[ChannelState]>> = tickets
             .iter()
-            .map(|&(address, ticket)| state(layout, address, batch.get(ticket)?, &periods))
+            .map(|&(address, ticket)| state(layout, address, batch.get(ticket)?, &feeds))
             .collect();
         channels.filter(|_| !chain.broken).map_or(Object::Unknown, Object::Channels)
     });
@@ -164,49 +177,63 @@ fn timer(layout: &Layout, hchan: &[u8]) -> Option<u64> {
     u64_at(hchan, usize::from(layout.hchan.timer?)).filter(|&timer| timer != 0)
 }
 
-/// How often each of these timers fires again.
-fn periods(
+/// The type of a channel's elements, where that alone can tell that a timer feeds it: up to 1.22.
+fn time_type(layout: &Layout, hchan: &[u8]) -> Option<u64> {
+    let size = u16_at(hchan, usize::from(layout.hchan.elemsize))?;
+    let capacity = u64_at(hchan, usize::from(layout.hchan.dataqsiz))?;
+    let fits = layout.hchan.timer.is_none() && (size, capacity) == (TIME_SIZE, 1);
+    u64_at(hchan, usize::from(layout.hchan.elemtype)).filter(|&t| fits && t != 0)
+}
+
+/// What is known of those that may feed channels.
+struct Feeds {
+    /// How often each timer fires again, in ns.
+    periods: HashMap<u64, u64>,
+    /// The word of each type that begins with its hash.
+    types: HashMap<u64, u64>,
+}
+
+/// The word at `offset` of each structure.
+fn words(
     mem: &dyn ReadMem,
-    layout: &Layout,
-    timers: impl Iterator<Item = u64>,
+    addresses: impl Iterator<Item = u64>,
+    offset: u16,
     bytes: &mut u64,
 ) -> Result<HashMap<u64, u64>, ReadError> {
     let mut batch = Batch::default();
     let mut asked: HashMap<u64, Ticket> = HashMap::new();
-    for timer in timers {
-        let Some(at) = timer.checked_add(layout.timer.period.into()) else { continue };
-        asked.entry(timer).or_insert_with(|| batch.add(at, size_of::<u64>()));
+    for address in addresses {
+        let Some(at) = address.checked_add(offset.into()) else { continue };
+        asked.entry(address).or_insert_with(|| batch.add(at, size_of::<u64>()));
     }
     *bytes = bytes.saturating_add(batch.run(mem)?);
-    let period = |(timer, ticket)| Some((timer, u64_at(batch.get(ticket)?, 0)?));
-    Ok(asked.into_iter().filter_map(period).collect())
+    let word = |(address, ticket)| Some((address, u64_at(batch.get(ticket)?, 0)?));
+    Ok(asked.into_iter().filter_map(word).collect())
 }
 
-/// What a channel carries. Where channels do not tell of their timer (up to 1.22), one that
-/// has the shape of a timer's is not guessed at.
-fn carries(layout: &Layout, hchan: &[u8], periods: &HashMap<u64, u64>) -> Option<Carries> {
+/// What a channel carries.
+fn carries(layout: &Layout, hchan: &[u8], feeds: &Feeds) -> Option<Carries> {
     if let Some(timer) = timer(layout, hchan) {
-        return Some(match periods.get(&timer) {
+        return Some(match feeds.periods.get(&timer) {
             Some(0) => Carries::Timeout,
             Some(_) => Carries::Ticks,
             None => Carries::Unknown,
         });
     }
-    let size = u16_at(hchan, usize::from(layout.hchan.elemsize))?;
-    let capacity = u64_at(hchan, usize::from(layout.hchan.dataqsiz))?;
-    Some(match (size, capacity) {
-        (0, _) => Carries::Signals,
-        (TIME_SIZE, 1) if layout.hchan.timer.is_none() => Carries::Unknown,
-        _ => Carries::Values,
-    })
+    if let Some(of) = time_type(layout, hchan) {
+        return Some(match feeds.types.get(&of) {
+            Some(word) if word & u64::from(u32::MAX) == TIME_HASH => Carries::Times,
+            Some(_) => Carries::Values,
+            None => Carries::Unknown,
+        });
+    }
+    match u16_at(hchan, usize::from(layout.hchan.elemsize))? {
+        0 => Some(Carries::Signals),
+        _ => Some(Carries::Values),
+    }
 }
 
-fn state(
-    layout: &Layout,
-    address: u64,
-    hchan: &[u8],
-    periods: &HashMap<u64, u64>,
-) -> Option<ChannelState> {
+fn state(layout: &Layout, address: u64, hchan: &[u8], feeds: &Feeds) -> Option<ChannelState> {
     let at = |offset: u16| usize::from(offset);
     let length = u64_at(hchan, at(layout.hchan.qcount))?;
     let capacity = u64_at(hchan, at(layout.hchan.dataqsiz))?;
@@ -217,7 +244,7 @@ fn state(
         capacity,
         length,
         closed: closed != 0,
-        carries: carries(layout, hchan, periods)?,
+        carries: carries(layout, hchan, feeds)?,
     })
 }
 
@@ -299,11 +326,18 @@ mod tests {
     }
 
     #[test]
-    fn before_1_23_what_may_be_a_timers_channel_is_not_guessed_at() {
-        for (minor, carried) in [(22, Carries::Unknown), (23, Carries::Values)] {
-            let (l, mut mem) = (layout(minor), FixtureMem::new());
-            let words = [(l.hchan.dataqsiz, 1), (l.hchan.elemsize, 24)];
+    fn before_1_23_a_timers_channel_is_known_by_the_type_it_carries() {
+        for (hash, carried) in [
+            (Some(TIME_HASH | 7 << 32), Carries::Times),
+            (Some(5), Carries::Values),
+            (None, Carries::Unknown),
+        ] {
+            let (l, mut mem) = (layout(22), FixtureMem::new());
+            let words = [(l.hchan.dataqsiz, 1), (l.hchan.elemsize, 24), (l.hchan.elemtype, 0x7000)];
             put(&mut mem, 0x1000, l.hchan.size, &words);
+            if let Some(hash) = hash {
+                put(&mut mem, 0x7000, 48, &[(TYPE_HASH, hash)]);
+            }
             sudog(&mut mem, l, 0x100, G, 0x1000, 0, 0);
             let Object::Channels(channels) = read_one(&mem, l) else { panic!("no channels") };
             assert_eq!(channels.first().map(|c| c.carries), Some(carried));
