@@ -2,14 +2,16 @@
 //!
 //! That somebody could is no proof that he will; that nobody of the family is left is a strong
 //! sign, since `Done` is nearly always called by a task that the waiter, or who started the
-//! waiter, has started.
+//! waiter, has started. Where the runtime does not note who started whom, the functions tell:
+//! a task that was created in a function where the waiter stands is taken for its child.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{FrameId, KTime, TaskId};
+use crate::base::{FrameId, KTime, StackId, TaskId};
 use crate::model::{Process, Task};
 use crate::stream::{LockKind, WaitsOn};
 
+use super::Check;
 use super::gather::Picked;
 
 /// What may end a wait for a wait group.
@@ -45,13 +47,52 @@ struct Relatives {
 }
 
 /// For each task that waits for a wait group what may end that.
-pub(super) fn hopes(process: &Process, picked: &[Picked<'_>]) -> BTreeMap<TaskId, Hope> {
+pub(super) fn hopes(check: &Check<'_>, picked: &[Picked<'_>]) -> BTreeMap<TaskId, Hope> {
     let waiters: Vec<Waiter<'_>> = picked.iter().filter_map(|(task, _)| waiter(task)).collect();
     if waiters.is_empty() {
         return BTreeMap::new();
     }
-    let relatives = Relatives::of(process, &waiters);
-    waiters.into_iter().map(|w| (w.task.id(), relatives.hope(w))).collect()
+    let relatives = Relatives::of(check.process, &waiters);
+    let mut by_stack: BTreeMap<StackId, (u64, u64)> = BTreeMap::new();
+    let count = waiters.len() as u64;
+    waiters
+        .into_iter()
+        .map(|w| {
+            let hope = if w.task.parent().is_some() && relatives.parentless <= 1 {
+                relatives.hope(w)
+            } else {
+                let stack = w.task.stack();
+                let (alive, births) =
+                    *by_stack.entry(stack).or_insert_with(|| created_in(check, stack));
+                hope_by_names(w, alive, births, count)
+            };
+            (w.task.id(), hope)
+        })
+        .collect()
+}
+
+/// How many tasks live, and how many births were seen, that functions of this stack created.
+fn created_in(check: &Check<'_>, stack: StackId) -> (u64, u64) {
+    let names = check.model.names();
+    let functions: BTreeSet<&str> =
+        names.stack(stack).iter().map(|&f| names.function(f)).filter(|f| !f.is_empty()).collect();
+    check
+        .process
+        .spawn_sites()
+        .filter(|(site, _)| functions.contains(names.function(*site)))
+        .fold((0, 0), |(alive, births), (_, s)| (alive + s.alive, births + s.births))
+}
+
+/// The same for tasks whose parents are not known; `count` waiters share those alive.
+fn hope_by_names(waiter: Waiter<'_>, alive: u64, births: u64, count: u64) -> Hope {
+    let missing = u64::from(waiter.missing.unwrap_or(1)).max(1);
+    if alive >= missing.saturating_mul(count) {
+        Hope::Own
+    } else if alive == 0 && births > 0 && waiter.missing != Some(0) {
+        Hope::NoneLeft
+    } else {
+        Hope::Others
+    }
 }
 
 fn waiter(task: &Task) -> Option<Waiter<'_>> {
@@ -106,9 +147,7 @@ impl Relatives {
         if own >= u64::from(missing.unwrap_or(1)).max(1) {
             return Hope::Own;
         }
-        let Some(parent) = task.parent().filter(|_| self.parentless <= 1) else {
-            return Hope::Others;
-        };
+        let Some(parent) = task.parent() else { return Hope::Others };
         // Its like wait for groups of their own.
         let siblings = self.children(parent, Some(task.spawn_site()));
         let alone = if task.children_born() > 0 { own == 0 } else { own == 0 && siblings == 0 };

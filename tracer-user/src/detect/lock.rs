@@ -57,7 +57,7 @@ fn check_group<'a>(
     if tasks.is_empty() {
         return;
     }
-    let hopes = family::hopes(check.process, &tasks);
+    let hopes = family::hopes(check, &tasks);
     tasks.retain(|(task, _)| hopes.get(&task.id()) != Some(&Hope::Own));
     // A place is as hopeful as the most hopeful of its waiters.
     let hope = tasks.iter().filter_map(|(task, _)| hopes.get(&task.id()).copied()).min();

@@ -222,6 +222,39 @@ fn who_waits_for_what_its_parent_started_is_at_most_suspect_while_those_live() {
 }
 
 #[test]
+fn where_parents_are_not_known_the_place_of_birth_tells_whose_children_live() {
+    // Two tasks in `main.work` wait; `main.work` is also where others were created.
+    let looks = |mode: Mode, living: u64| {
+        let mut w = World::new();
+        w.mode(mode, 1);
+        if mode != Mode::None {
+            let (parent, spawn_site, start) = (None, SITE, START);
+            (60..66).for_each(|n| {
+                w.event(12, EventKind::Birth { task: g(n), parent, spawn_site, start });
+            });
+            (60 + living..66).for_each(|n| w.death(n, 30));
+        }
+        w.looks(40_000, |t| {
+            let mut all: Vec<TaskLook> =
+                (50..52).map(|n| TaskLook { parent: None, ..on_group(n, t, 3) }).collect();
+            all.extend((60..60 + living).map(|n| TaskLook {
+                parent: None,
+                spawn_site: SITE,
+                ..waiting(n, ms(t), ms(t), SLEEP, 1)
+            }));
+            all
+        });
+        w.kinds()
+    };
+    for mode in [Mode::None, Mode::Lifecycle] {
+        assert_eq!(looks(mode, 6), []);
+    }
+    assert_eq!(looks(Mode::Lifecycle, 0), [(FindingKind::Stuck, Confidence::Likely, 2)]);
+    // Few and old, of which nothing more is known.
+    assert_eq!(looks(Mode::None, 0), []);
+}
+
+#[test]
 fn where_parents_are_not_known_a_wait_group_says_little() {
     let mut w = World::new();
     w.looks(40_000, |t| {

@@ -2,7 +2,7 @@
 //
 //	-n N       goroutines that loop without a call (1)
 //	-ready M   goroutines that are ready to run when the first of them begins (0)
-//	-healthy   instead of loops without end: jobs of 50 ms, with a wait for the next one of 10 ms
+//	-healthy   instead of loops without end: a job of 50 ms every 80 ms
 //
 // Line: "ready", before they begin. With GOMAXPROCS=1 and GODEBUG=asyncpreemptoff=1 nothing else runs from then
 // on, not even what would end the program: it has to be killed, and is when the one who started it ends.
@@ -43,9 +43,8 @@ func serve(jobs <-chan time.Duration) {
 }
 
 func supply(jobs chan<- time.Duration) {
-	for {
+	for range time.Tick(80 * time.Millisecond) {
 		jobs <- 50 * time.Millisecond
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 
