@@ -137,14 +137,14 @@ fn states(
 ) -> Result<Vec<Object>, ReadError> {
     let mut batch = Batch::default();
     let mut asked: Vec<Vec<(u64, Ticket)>> = Vec::with_capacity(chains.len());
-    let mut words: HashMap<u64, Ticket> = HashMap::new();
+    let mut lock_words: HashMap<u64, Ticket> = HashMap::new();
     for chain in &chains {
         let ask = |&address: &u64| (address, batch.add(address, usize::from(layout.hchan.size)));
         asked.push(chain.channels.iter().map(ask).collect());
         if let Some(word) = chain.address
             && let Some(start) = word.checked_sub(BEFORE_WORD)
         {
-            words.entry(word).or_insert_with(|| batch.add(start, AROUND));
+            lock_words.entry(word).or_insert_with(|| batch.add(start, AROUND));
         }
     }
     *bytes = bytes.saturating_add(batch.run(mem)?);
@@ -160,7 +160,7 @@ fn states(
     };
     let objects = chains.iter().zip(asked).map(|(chain, tickets)| {
         if let (Some(word), false) = (chain.address, chain.broken) {
-            let around = words.get(&word).and_then(|&ticket| batch.get(ticket));
+            let around = lock_words.get(&word).and_then(|&ticket| batch.get(ticket));
             return Object::Address { word, around: around.and_then(|raw| raw.try_into().ok()) };
         }
         let channels: Option<Box<[ChannelState]>> = tickets
