@@ -97,6 +97,8 @@ pub fn diagnose(
 fn detectors(thresholds: &Thresholds) -> detect::Settings {
     detect::Settings {
         stuck_after: thresholds.stuck_after,
+        leak_after: thresholds.leak_after,
+        growth_after: thresholds.growth_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
         idle: crate::runtime::go::idle::patterns(),
         ..detect::Settings::default()
