@@ -10,7 +10,8 @@ use super::expectations::ExpectationArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
-use crate::pipeline::{self, settings::RingSize, settings::WatchSettings};
+use crate::pipeline;
+use crate::pipeline::settings::{RingSize, Thresholds, WatchSettings};
 use crate::stream::Mode;
 
 /// Watch a process, and tell findings as they arise
@@ -49,6 +50,14 @@ pub struct WatchArgs {
 
     #[command(flatten)]
     crowd: CrowdArgs,
+
+    /// Goroutines that outlive by far the others from their place may be called leaked after this
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = values::positive_duration)]
+    leak_after: Nanos,
+
+    /// A number of goroutines that climbs for so long may be called growth
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = values::positive_duration)]
+    growth_after: Nanos,
 
     /// Time between two looks at all goroutines
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::interval)]
@@ -93,8 +102,12 @@ fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
         mode,
         min_wait: args.min_wait.unwrap_or_default(),
         time_limit: args.time_limit,
-        thresholds: args.crowd.thresholds(args.stuck_after),
         expectations: args.expectations.read()?,
+        thresholds: Thresholds {
+            leak_after: args.leak_after,
+            growth_after: args.growth_after,
+            ..args.crowd.thresholds(args.stuck_after)
+        },
         ring: args.ring_size,
         interval: args.interval,
     })

@@ -16,7 +16,6 @@ use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
 use super::advice::advice;
-use super::evidence::DOUBT;
 use super::idle::{IdleCount, IdleMatcher};
 use super::left::{AtEnd, LeftBehind, left_behind};
 use super::{
@@ -287,27 +286,20 @@ fn one_for_each_place(findings: Vec<Finding>) -> BTreeMap<Box<str>, Finding> {
     by_id
 }
 
-/// What several detectors say of one place: the kind that says most, with its tasks, as sure as the
-/// surest of them, with the reasons of all that are as sure. The doubts of those less sure are settled.
+/// What several detectors say of one place: the surest of them is heard, of those as sure the one
+/// that says most, with its tasks; and the reasons of all that are as sure, each once.
 fn merged(mut said: Vec<Finding>) -> Option<Finding> {
-    said.sort_by_key(|f| Reverse(rank(f.kind)));
+    said.sort_by_key(|f| Reverse((f.confidence, rank(f.kind))));
     let mut said = said.into_iter();
     let mut first = said.next()?;
-    let rest: Vec<Finding> = said.collect();
-    let sure = rest.iter().map(|f| f.confidence).fold(first.confidence, Confidence::max);
-    if sure > first.confidence {
-        first.reasons.retain(|reason| !reason.starts_with(DOUBT));
-    }
-    first.confidence = sure;
-    for other in rest {
-        if other.confidence == sure {
-            for reason in other.reasons {
-                if first.reasons.iter().all(|r| !alike(r, &reason)) {
-                    first.reasons.push(reason);
-                }
+    for other in said {
+        first.climb = first.climb.or(other.climb);
+        let as_sure = other.confidence == first.confidence;
+        for reason in other.reasons.into_iter().filter(|_| as_sure) {
+            if first.reasons.iter().all(|r| !alike(r, &reason)) {
+                first.reasons.push(reason);
             }
         }
-        first.climb = first.climb.or(other.climb);
     }
     Some(first)
 }
@@ -392,7 +384,8 @@ impl Open {
         finding.first_seen = self.finding.first_seen;
         self.missing_since = None;
         let kind = self.finding.kind;
-        if rank(finding.kind) >= rank(kind) {
+        let surer = finding.confidence > self.finding.confidence;
+        if surer || rank(finding.kind) >= rank(kind) {
             self.says_less_since = None;
         } else if finding.at.since(*self.says_less_since.get_or_insert(finding.at)) < KEEP_KIND {
             finding.kind = kind;

@@ -7,8 +7,6 @@ use crate::stream::{LockKind, WaitsOn};
 use super::ages;
 use super::{Check, Confidence, Finding};
 
-/// How the doubts of a detector begin that another, surer one settles.
-pub(super) const DOUBT: &str = "only suspect: ";
 /// A wait this many times as long as nine of ten siblings lived is out of line.
 const OUT_OF_LINE: u64 = 10;
 /// Slow but right if more than one in this many came back after half of such a wait.

@@ -59,7 +59,9 @@ impl Detector for Growth {
         let mut verdicts = Verdicts::default();
         let process = check.process;
         let Some(from) = process.first_look() else { return verdicts };
-        if check.now.since(from) < shortest(check.settings) {
+        // Who was left out for want of room may turn up later and is not new then.
+        let left_out = process.counts().not_followed > 0;
+        if left_out || check.now.since(from) < shortest(check.settings) {
             return verdicts;
         }
         let mut told: HashSet<FrameId, RandomState> = HashSet::default();
@@ -83,7 +85,7 @@ impl Detector for Growth {
 
 /// The shortest time over which a climb is looked for.
 fn shortest(settings: &Settings) -> Nanos {
-    Nanos(settings.growth_after.0 / 2)
+    Nanos((settings.growth_after.0 / 2).max(OLD.0 * 2))
 }
 
 /// The longest time up to now over which tasks that came to be at these moments climb steadily;
@@ -180,7 +182,8 @@ fn judge(check: &Check<'_>, mut finding: Finding, found: Arrivals, sure: bool) -
     }
     let begin = KTime(check.now.0.saturating_sub(found.over.0));
     let memory = memory_climb(check, begin);
-    let per_minute = found.count as f64 * 60.0 / found.over.as_secs_f64();
+    let counted = found.over.as_secs_f64() - OLD.as_secs_f64();
+    let per_minute = found.count as f64 * 60.0 / counted.max(1.0);
     finding.climb = Some(Climb { tasks_per_minute: per_minute, over: found.over, memory });
     finding.reasons.push(format!("{per_minute:.1} more each minute"));
     finding.reasons.extend(memory.and_then(memory_in_words));
@@ -281,14 +284,15 @@ impl Growth {
         let events = process.mode() > Mode::None;
         let least = check.settings.growth_at_least * STRONG * READERS;
         let sure = found.steady && events && found.left == 0 && found.count >= least;
+        let busy = picked.iter().filter(|(_, wait)| wait.length() < OLD).count();
         let mut finding = gather(check, FindingKind::Growth, key, picked)?;
         let ended = match found.left {
             0 => "none ended".to_owned(),
             n => format!("only {n} ended"),
         };
         finding.reasons.push(format!(
-            "{} new ones from this spawn site in the last {}, all the time and not at once, and {ended}; they run now and then",
-            found.count, found.over
+            "{} new ones from this spawn site in the last {}, all the time and not at once, and {ended}; {busy} of {} ran in the last {OLD}",
+            found.count, found.over, finding.count
         ));
         Some(judge(check, finding, found, sure))
     }

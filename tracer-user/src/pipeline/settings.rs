@@ -30,11 +30,20 @@ pub struct Thresholds {
     /// This many tasks at one spawn site x wait site, none of which ran between looks, are a
     /// `crowd`.
     pub crowd_min: u64,
+    /// Tasks that outlive their siblings by far may be a `leak` after this.
+    pub leak_after: Nanos,
+    /// A population that climbs for so long may be `growth`.
+    pub growth_after: Nanos,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { stuck_after: Nanos::from_secs(30), crowd_min: 100 }
+        Self {
+            stuck_after: Nanos::from_secs(30),
+            crowd_min: 100,
+            leak_after: Nanos::from_secs(90),
+            growth_after: Nanos::from_secs(120),
+        }
     }
 }
 

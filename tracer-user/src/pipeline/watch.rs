@@ -106,6 +106,8 @@ fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Se
     detect::Settings {
         stuck_after: thresholds.stuck_after,
         hog_after: thresholds.stuck_after,
+        leak_after: thresholds.leak_after,
+        growth_after: thresholds.growth_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
         least_confidence: expectations.least_confidence,
         idle,

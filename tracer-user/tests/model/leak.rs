@@ -143,6 +143,23 @@ fn a_finding_keeps_its_id_when_it_turns_out_to_be_a_leak() {
 }
 
 #[test]
+fn a_kind_is_as_sure_as_its_finding_says() {
+    let mut w = World::new();
+    let mut lives = short(10_000, 50, 12, 200_000);
+    // Senders are a likely crowd long before they can be called a leak.
+    lives.extend((1..800).map(|i| Life { reason: SEND, ..Life::new(100_000 + i, i * 200, None) }));
+    let told = play(&mut w, Mode::All, &lives, 160_000);
+    assert!(
+        told.iter().all(|t| t.1 != FindingKind::Leak || t.2 == Confidence::Likely || t.0 < 40_000),
+        "{}",
+        shown(&told)
+    );
+    let last = told[told.len() - 1];
+    assert_eq!((last.1, last.2), (FindingKind::Leak, Confidence::Likely));
+    assert!(!w.changes.iter().any(|c| matches!(c, loiter::detect::Change::Resolved(_))));
+}
+
+#[test]
 fn readers_are_called_leaked_later_and_only_if_they_are_many() {
     let run = |n: u64| {
         let mut w = World::new();
