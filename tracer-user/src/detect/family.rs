@@ -88,7 +88,7 @@ fn hope_by_names(waiter: Waiter<'_>, alive: u64, births: u64, count: u64) -> Hop
     let missing = u64::from(waiter.missing.unwrap_or(1)).max(1);
     if alive >= missing.saturating_mul(count) {
         Hope::Own
-    } else if alive == 0 && births > 0 && waiter.missing != Some(0) {
+    } else if alive == 0 && births >= missing.saturating_mul(count) && waiter.missing != Some(0) {
         Hope::NoneLeft
     } else {
         Hope::Others
@@ -150,11 +150,16 @@ impl Relatives {
         let Some(parent) = task.parent() else { return Hope::Others };
         // Its like wait for groups of their own.
         let siblings = self.children(parent, Some(task.spawn_site()));
-        let alone = if task.children_born() > 0 { own == 0 } else { own == 0 && siblings == 0 };
-        if missing == Some(0) || self.may_have_descendants(task) {
+        // One child for each call of `Done` that is missing: it needs no other help.
+        let had = u64::from(task.children_born());
+        let all_ended = own == 0 && had >= u64::from(missing.unwrap_or(1)).max(1);
+        let alone = own == 0 && (had > 0 || siblings == 0) && !self.may_have_descendants(task);
+        if missing == Some(0) {
             Hope::Others
-        } else if alone {
+        } else if all_ended || alone {
             Hope::NoneLeft
+        } else if self.may_have_descendants(task) {
+            Hope::Others
         } else if missing.is_some_and(|n| own.saturating_add(siblings) < u64::from(n)) {
             Hope::TooFew
         } else {

@@ -195,6 +195,21 @@ fn who_waits_for_children_that_all_ended_is_likely_stuck() {
 }
 
 #[test]
+fn who_waits_for_more_calls_than_it_had_children_may_wait_for_their_children() {
+    let with_grandchild = |missing: u32| {
+        let mut w = waits_for_children(0, missing);
+        w.event(
+            45_000,
+            EventKind::Birth { task: g(70), parent: Some(g(60)), spawn_site: SITE, start: START },
+        );
+        w.tick(47_000);
+        w.findings()[0].confidence
+    };
+    assert_eq!(with_grandchild(3), Confidence::Likely);
+    assert_eq!(with_grandchild(4), Confidence::Suspect);
+}
+
+#[test]
 fn who_waits_for_more_than_its_children_that_live_is_suspect() {
     let w = waits_for_children(1, 2);
     assert_eq!(w.kinds(), [(FindingKind::Stuck, Confidence::Suspect, 1)]);
