@@ -22,6 +22,8 @@ use super::tests_of::tests_of;
 const FIRST_GAP: Duration = Duration::from_millis(5);
 /// Between two looks at most: a program whose last task ends waits no longer than this.
 const LAST_GAP: Duration = Duration::from_millis(100);
+/// What could run and has not is given this much longer: the machine may be busy.
+const GRACE: Nanos = Nanos::from_secs(1);
 /// How long one sleeps without asking whether there is haste.
 const NAP: Duration = Duration::from_millis(10);
 /// Looks that it takes to tell a task that waits from one that is on its way.
@@ -96,14 +98,18 @@ impl Examination {
             let held = now.since(began);
             let end = AtEnd { by: self.ending.thread, main: Some(MAIN_TASK), held };
             let left = bench.engine.left_behind(PROCESS, &end);
-            let is_time = held >= self.settle || self.in_haste.load(Ordering::Relaxed);
+            let settle = match left.on_their_way {
+                true => Nanos(self.settle.0.saturating_add(GRACE.0)),
+                false => self.settle,
+            };
+            let is_time = held >= settle || self.in_haste.load(Ordering::Relaxed);
             let is_clean = left.findings.is_empty() && left.stalled.is_none();
             if is_clean || (is_time && bench.taken >= LEAST_LOOKS) {
                 return self.tell(bench, left);
             }
             // Looks take no more than half of the time, however many tasks there are.
             let took = Duration::from_nanos(now.since(from).0);
-            let rest = Duration::from_nanos(self.settle.0.saturating_sub(held.0));
+            let rest = Duration::from_nanos(settle.0.saturating_sub(held.0));
             self.sleep(gap.max(took).min(rest.max(FIRST_GAP)));
             gap = gap.saturating_mul(2).min(LAST_GAP);
         }
