@@ -8,13 +8,14 @@ use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::detect::{self, AtEnd, Engine, LeftBehind};
 use crate::pipeline::clock;
 use crate::pipeline::open::{Opened, Probing, open};
-use crate::pipeline::settings::{CheckSettings, TargetSettings};
-use crate::runtime::go::{DetectError, MAIN_TASK, idle};
+use crate::pipeline::settings::{CheckSettings, TargetSettings, Thresholds};
+use crate::pipeline::watch::detectors;
+use crate::runtime::go::{DetectError, MAIN_TASK};
 use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookSeq, Mode};
 use crate::target::gate::Ending;
 use crate::view::check::{Checked, Verdict};
-use crate::view::{FindingCounts, build};
+use crate::view::{Acknowledgements, FindingCounts, Standing, build};
 
 use super::tests_of::tests_of;
 
@@ -37,6 +38,7 @@ pub(super) struct Examination {
     ending: Ending,
     settle: Nanos,
     detectors: detect::Settings,
+    acknowledged: Acknowledgements,
     in_haste: Arc<AtomicBool>,
 }
 
@@ -47,17 +49,16 @@ impl Examination {
         ending: Ending,
         in_haste: Arc<AtomicBool>,
     ) -> Self {
-        let table = settings.idle.iter().cloned().chain(idle::patterns()).collect();
         Self {
             target: TargetSettings { pid, assume_go: None },
             ending,
             settle: settings.settle,
             // A lone worker is idle in a service; in a program that ends it was forgotten.
             detectors: detect::Settings {
-                idle: table,
                 lone_at_most: 0,
-                ..detect::Settings::default()
+                ..detectors(&Thresholds::default(), &settings.expectations)
             },
+            acknowledged: settings.expectations.acknowledged.clone(),
             in_haste,
         }
     }
@@ -129,17 +130,23 @@ impl Examination {
         let summary = build::summary(engine, PROCESS, &ended);
         let mut summary =
             summary.ok_or_else(|| LookError::Failed("the model does not know it".to_owned()))?;
-        let findings: Vec<_> = left
-            .findings
-            .iter()
-            .filter_map(|finding| {
-                let mut view = build::finding(engine.model(), finding)?;
-                view.tests = tests_of(engine.model(), finding);
-                Some(view)
-            })
-            .collect();
         summary.findings = FindingCounts::default();
-        findings.iter().for_each(|f| summary.findings.add(f.confidence));
+        let mut findings = Vec::new();
+        for finding in &left.findings {
+            let Some(mut view) = build::finding(engine.model(), finding) else { continue };
+            let by = self.acknowledged.of(&view.id).cloned();
+            match by.map(|by| (by.standing(view.as_of), by)) {
+                Some((Standing::Holds, by)) => {
+                    summary.acknowledged.push(build::acknowledged(engine.model(), finding, &by));
+                    continue;
+                }
+                Some((Standing::Expired, by)) => view.expired = Some(by),
+                None => {}
+            }
+            view.tests = tests_of(engine.model(), finding);
+            summary.findings.add(view.confidence);
+            findings.push(view);
+        }
         summary.process.degraded.extend(left.stalled);
         Ok(Checked { findings, summary })
     }
