@@ -1,4 +1,4 @@
-//! `loiter diagnose --write-baseline`: puts what was found on record as known, with an owner and a
+//! `--write-baseline` of `diagnose` and `check`: puts what was found on record as known, with an owner and a
 //! day. What the file holds already stays as it is, to the byte.
 //! May use: cli::{destination, exit, expectations}, pipeline::baseline.
 
@@ -93,11 +93,14 @@ impl Record {
     ///
     /// # Errors
     /// If it could not be written; it is then as it was.
-    pub fn write(mut self, open: &OpenFindings<'_>) -> anyhow::Result<String> {
-        let found: Vec<Found> = open.open.values().map(Found::new).collect();
+    pub fn write<'f>(
+        mut self,
+        open: impl IntoIterator<Item = &'f FindingView>,
+    ) -> anyhow::Result<String> {
+        let found: Vec<Found> = open.into_iter().map(Found::new).collect();
         let (text, added) = baseline::with_added(&self.old, &found, &self.promise)
             .map_err(|e| exit::usage(format!("{}: {e}", self.path.display())))?;
-        let expired = open.open.len() - added;
+        let expired = found.len().saturating_sub(added);
         let name = self.path.display().to_string();
         if added > 0 {
             self.to.write_all(text.as_bytes())?;
@@ -126,6 +129,11 @@ impl<'a> OpenFindings<'a> {
     /// Before this sink.
     pub fn before(inner: &'a mut dyn WatchSink) -> Self {
         Self { inner, open: BTreeMap::new() }
+    }
+
+    /// The findings that are open.
+    pub fn all(&self) -> impl Iterator<Item = &FindingView> {
+        self.open.values()
     }
 }
 

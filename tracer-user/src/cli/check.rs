@@ -6,14 +6,17 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::Context;
+use super::acknowledge::{AcknowledgeArgs, Record};
 use super::destination::{Destination, Touch};
 use super::exit::Outcome;
+use super::expectations::{KnownArgs, Sure};
 use super::terminal;
 use super::values;
 use crate::base::{FunctionAt, IdlePattern, Nanos, Numbers, Place};
 use crate::output::{Change, github, json, junit, text};
 use crate::pipeline::{self, settings::CheckSettings};
 use crate::target::gate::end_by;
+use crate::view::Confidence;
 use crate::view::check::{CheckView, Checked, ProgramEnd, Verdict};
 
 /// Run a program, and say what goroutines it leaves behind at its end
@@ -29,6 +32,7 @@ Examples:
   loiter check --settle 3s -- ./prog --flag
   loiter check --ignore 'go.opencensus.io/*' -- ./orders.test
   loiter check --format junit -o leaks.xml -- ./orders.test
+  loiter check --write-baseline known.toml --owner orders -- ./orders.test
 
 Exit codes: the program's own; 66 if it was 0 and goroutines were left behind (--leak-exit-code);
 2 wrong usage, 3 cannot check, 126 and 127 as of env. A program that is killed by a signal ends
@@ -42,6 +46,11 @@ pub struct CheckArgs {
     #[arg(long, value_name = "CODE", default_value_t = 66)]
     leak_exit_code: u8,
 
+    /// Only leaks that are at least this sure give that code: suspect, likely or certain
+    #[arg(long, value_enum, default_value = "suspect", value_name = "HOW")]
+    #[arg(hide_possible_values = true)]
+    fail_on: Sure,
+
     /// Goroutines with FUNC in their stack, or created by it, are no leak; a * at its end stands for anything (may be given more than once)
     #[arg(long, value_name = "FUNC")]
     ignore: Vec<String>,
@@ -53,6 +62,12 @@ pub struct CheckArgs {
     /// Write the findings to FILE instead of stderr; it is written also if there are none
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     output: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    known: KnownArgs,
+
+    #[command(flatten)]
+    acknowledge: AcknowledgeArgs,
 
     /// The program and its arguments
     #[arg(
@@ -77,12 +92,11 @@ enum CheckFormat {
     Github,
 }
 
-fn settings(args: &CheckArgs) -> CheckSettings {
-    CheckSettings {
-        command: args.command.clone(),
-        settle: args.settle,
-        idle: args.ignore.iter().flat_map(|function| ignored(function)).collect(),
-    }
+fn settings(args: &CheckArgs) -> anyhow::Result<CheckSettings> {
+    let mut expectations = args.known.read()?;
+    let ignored = args.ignore.iter().flat_map(|function| ignored(function));
+    expectations.idle.splice(0..0, ignored);
+    Ok(CheckSettings { command: args.command.clone(), settle: args.settle, expectations })
 }
 
 /// A task is not told if the function is anywhere in what is known of it.
@@ -103,13 +117,21 @@ fn ignored(function: &str) -> [IdlePattern; 3] {
 pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = args.output.as_deref();
     let to = to.map(|path| Destination::new(Some(path), Touch::AtEnd)).transpose()?;
-    let check = pipeline::check(&settings(args))?;
-    let written = write(args, context, to, &check);
+    let mut settings = settings(args)?;
+    let record = args.acknowledge.record()?;
+    if let Some(record) = &record {
+        settings.expectations.acknowledged = record.known.clone();
+    }
+    let check = pipeline::check(&settings)?;
+    let is_recorded = record.is_some();
+    let written = write(args, context, to, &check)
+        .and_then(|()| record.map_or(Ok(()), |record| put_on_record(record, context, &check)));
     tell(context, &check);
     if let ProgramEnd::Killed(signal) = check.end {
         end_by(signal);
     }
-    let code = code(&check, args.leak_exit_code);
+    let leak = if is_recorded { 0 } else { args.leak_exit_code };
+    let code = code(&check, args.fail_on.confidence(), leak);
     match written {
         // What the program has to say comes first.
         Err(error) if code != 0 => {
@@ -118,6 +140,13 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Outcome> {
         }
         written => written.map(|()| Outcome::Code(code)),
     }
+}
+
+fn put_on_record(record: Record, context: &Context, check: &CheckView) -> anyhow::Result<()> {
+    if let Verdict::Checked(checked) = &check.verdict {
+        context.tell(&record.write(&checked.findings)?);
+    }
+    Ok(())
 }
 
 fn write(
@@ -205,10 +234,14 @@ fn why_unchecked(end: ProgramEnd, verdict: &Verdict) -> Option<String> {
 }
 
 /// The program's own failure first; then what loiter has to say.
-fn code(check: &CheckView, leak: u8) -> u8 {
+fn code(check: &CheckView, fail_on: Confidence, leak: u8) -> u8 {
     match (check.end, &check.verdict) {
         (ProgramEnd::Killed(signal), _) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
-        (ProgramEnd::Exited(0), Verdict::Checked(checked)) if !checked.findings.is_empty() => leak,
+        (ProgramEnd::Exited(0), Verdict::Checked(checked))
+            if checked.summary.findings.at_least(fail_on) > 0 =>
+        {
+            leak
+        }
         (ProgramEnd::Exited(0), Verdict::Unreadable(_)) => super::exit::CANNOT_TRACE,
         (ProgramEnd::Exited(code), _) => code,
     }

@@ -96,7 +96,7 @@ pub fn run(args: &DiagnoseArgs, context: &Context) -> anyhow::Result<Outcome> {
     let summary = sink::tell(args.format, context, to, |sink| {
         let mut open = OpenFindings::before(sink);
         let summary = pipeline::diagnose(&settings, &mut open)?;
-        written = record.map(|record| record.write(&open)).transpose()?;
+        written = record.map(|record| record.write(open.all())).transpose()?;
         Ok(summary)
     })?;
     if let Some(words) = written {

@@ -36,10 +36,23 @@ impl Sure {
     }
 }
 
-/// What is normal and what is known.
+/// What is normal and what is known, and from when on that fails a look at a program that runs.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What is normal, and what counts")]
 pub struct ExpectationArgs {
+    #[command(flatten)]
+    known: KnownArgs,
+
+    /// Exit with 1 if a finding is open at the end that is at least this sure: suspect, likely or certain
+    #[arg(long, value_enum, default_value = "likely", value_name = "HOW")]
+    #[arg(hide_possible_values = true)]
+    fail_on: Sure,
+}
+
+/// What is normal and what is known.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is normal, and what counts")]
+pub struct KnownArgs {
     /// Goroutines with FUNCTION on their stack wait by nature: never flagged, and listed as NAME.
     /// A `*` at the end stands for any ending; may be given many times
     #[arg(long, value_name = "FUNCTION[=NAME]", value_parser = idle)]
@@ -57,11 +70,6 @@ pub struct ExpectationArgs {
     #[arg(long, value_enum, default_value = "suspect", value_name = "HOW")]
     #[arg(hide_possible_values = true)]
     min_confidence: Sure,
-
-    /// Exit with 1 if a finding is open at the end that is at least this sure: suspect, likely or certain
-    #[arg(long, value_enum, default_value = "likely", value_name = "HOW")]
-    #[arg(hide_possible_values = true)]
-    fail_on: Sure,
 }
 
 fn idle(text: &str) -> Result<IdlePattern, String> {
@@ -74,6 +82,16 @@ impl ExpectationArgs {
         self.fail_on.confidence()
     }
 
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A usage error that names file, line and cause.
+    pub fn read(&self) -> anyhow::Result<Expectations> {
+        self.known.read()
+    }
+}
+
+impl KnownArgs {
     /// Reads the files.
     ///
     /// # Errors

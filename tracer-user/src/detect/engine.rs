@@ -145,7 +145,12 @@ impl Engine {
         let Self { model, settings, idle, .. } = self;
         let Some(process) = model.process(process) else { return LeftBehind::default() };
         let now = model.now();
-        left_behind(&mut Check { model, process, settings, idle, now }, end)
+        let mut left = left_behind(&mut Check { model, process, settings, idle, now }, end);
+        left.findings.retain(|f| f.confidence >= settings.least_confidence);
+        for finding in &mut left.findings {
+            finding.advice = advice(model.names(), process, &settings.patterns, finding);
+        }
+        left
     }
 
     /// Tells what has changed in open findings since they were told, however little: for the end.

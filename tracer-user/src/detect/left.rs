@@ -33,6 +33,8 @@ pub struct AtEnd {
 pub struct LeftBehind {
     /// The tasks, by where they were created and where they wait.
     pub findings: Vec<Finding>,
+    /// Whether one could run now, and has not yet: it may be on its way to its end.
+    pub on_their_way: bool,
     /// Why nothing can be said of the rest, if so: what could end was not let run.
     pub stalled: Option<String>,
 }
@@ -41,12 +43,14 @@ pub struct LeftBehind {
 pub(super) fn left_behind(check: &mut Check<'_>, end: &AtEnd) -> LeftBehind {
     let process = check.process;
     let mut groups: BTreeMap<Key, Vec<Picked<'_>>> = BTreeMap::new();
-    let mut not_let_run = 0_u64;
+    let (mut on_their_way, mut not_let_run) = (false, 0_u64);
     for task in process.tasks() {
         if task.is_system() || Some(task.id()) == end.main || is_ending(task, end.by) {
             continue;
         }
-        not_let_run += u64::from(is_not_let_run(check, task));
+        let kept = kept_waiting(check, task);
+        on_their_way |= kept.is_some();
+        not_let_run += u64::from(kept.is_some_and(|kept| kept > NOT_LET_RUN));
         let class = check.model.names().class(task.reason());
         if check.idle.find(check.model.names(), &check.settings.idle, task, class).is_none() {
             let wait = process.wait(task, check.now).unwrap_or(at_least_now(check.now));
@@ -67,7 +71,7 @@ pub(super) fn left_behind(check: &mut Check<'_>, end: &AtEnd) -> LeftBehind {
             check.class(f.key) == Some(WaitClass::Never) || f.key.state == TaskState::Running
         });
     }
-    LeftBehind { findings, stalled }
+    LeftBehind { findings, on_their_way, stalled }
 }
 
 /// What the tasks of a finding have in common; ordered, so that each run tells the same.
@@ -99,23 +103,21 @@ fn is_ending(task: &Task, by: Tid) -> bool {
     task.thread() == Some(by) && matches!(task.state(), TaskState::Running | TaskState::Syscall)
 }
 
-/// Whether it could run, or its timer is over, and nobody has let it.
-fn is_not_let_run(check: &Check<'_>, task: &Task) -> bool {
-    match task.state() {
-        TaskState::Runnable => task.still_for() > OVERDUE,
-        TaskState::Waiting => {
-            let over = |until: KTime| {
-                check.process.last_look().is_some_and(|l| l.t0.since(until) > OVERDUE)
-            };
-            matches!(task.waits_on(), WaitsOn::Timer { until } if over(until))
+/// For how long it could have run, or its timer has been over, and nobody has let it.
+fn kept_waiting(check: &Check<'_>, task: &Task) -> Option<Nanos> {
+    match (task.state(), task.waits_on()) {
+        (TaskState::Runnable, _) => Some(task.still_for()),
+        (TaskState::Waiting, WaitsOn::Timer { until }) => {
+            let look = check.process.last_look()?;
+            (look.t0 > until).then(|| look.t0.since(until))
         }
-        _ => false,
+        _ => None,
     }
 }
 
-/// A timer fires this late, and a task that may run waits this long, only where no processor is
-/// to be had: longer than a busy machine delays either.
-const OVERDUE: Nanos = Nanos::from_millis(200);
+/// A task that is kept waiting for longer than this is not let run at all: longer than a machine
+/// with ten times as much to do as it can delays anything.
+const NOT_LET_RUN: Nanos = Nanos::from_millis(500);
 
 const fn at_least_now(now: KTime) -> Wait {
     Wait { since: now, until: now, exactness: Exactness::AtLeast }

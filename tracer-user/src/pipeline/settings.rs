@@ -153,8 +153,8 @@ pub struct CheckSettings {
     pub command: Vec<OsString>,
     /// How long tasks are given to end by themselves, from the moment at which the program would.
     pub settle: Nanos,
-    /// What else waits by nature; matched before what loiter knows itself.
-    pub idle: Vec<IdlePattern>,
+    /// What is no news.
+    pub expectations: Expectations,
 }
 
 /// `loiter doctor`.

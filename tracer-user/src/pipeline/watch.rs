@@ -99,7 +99,7 @@ pub fn diagnose(
     )
 }
 
-fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
+pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
     // What the user says of the program goes before what is known of all programs.
     let mut idle = expectations.idle.clone();
     idle.extend(crate::runtime::go::idle::patterns());

@@ -13,9 +13,9 @@ use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
-    AcknowledgedView, Acknowledgements, AdviceView, AncestorView, DumpView, FindingCounts,
-    FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait, WakerView,
-    WallTime,
+    AcknowledgedView, Acknowledgement, Acknowledgements, AdviceView, AncestorView, DumpView,
+    FindingCounts, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView,
+    TaskWait, WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.
@@ -179,16 +179,21 @@ pub fn set_apart(summary: &mut SummaryView, engine: &Engine, id: ProcId, known: 
     let mut acknowledged = Vec::new();
     for finding in engine.open(id) {
         match known.in_force(&finding.id, now) {
-            Some(by) => acknowledged.push(AcknowledgedView {
-                acknowledgement: by.clone(),
-                kind: finding.kind,
-                count: finding.count,
-                wait_site: model.names().frame(finding.key.wait_site).cloned(),
-            }),
+            Some(by) => acknowledged.push(self::acknowledged(model, finding, by)),
             None => counts.add(finding.confidence),
         }
     }
     (summary.findings, summary.acknowledged) = (counts, acknowledged);
+}
+
+/// A finding that is acknowledged.
+pub fn acknowledged(model: &Model, finding: &Finding, by: &Acknowledgement) -> AcknowledgedView {
+    AcknowledgedView {
+        acknowledgement: by.clone(),
+        kind: finding.kind,
+        count: finding.count,
+        wait_site: model.names().frame(finding.key.wait_site).cloned(),
+    }
 }
 
 /// The busiest spawn sites: most births, then most alive.

@@ -33,8 +33,11 @@ fn both(exe: &Path) -> (BTreeSet<String>, BTreeSet<String>) {
     assert_eq!(told.code, Some(66), "{told:?}");
     let theirs = told.out.lines().filter_map(|line| line.strip_prefix("goleak "));
     let theirs = theirs.map(|line| line.split('(').next().unwrap_or(line).trim().to_owned());
-    let lines =
-        told.err.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lines = told
+        .err
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let ours = lines.filter(|line| line["schema"] == "loiter.finding/1");
     let ours = ours.map(|line| line["spawn_site"]["function"].as_str().unwrap().to_owned());
     (theirs.collect(), ours.collect())

@@ -65,3 +65,35 @@ fn the_code_of_leaks_can_be_chosen() {
     let told = run(&exe, &["--leak-exit-code", "0"], "^TestLeak$");
     assert!(told.code == Some(0) && told.err.contains("LEAK"), "{told:?}");
 }
+
+#[test]
+fn a_leak_on_record_is_silent_and_a_new_one_is_told() {
+    let exe = or_skip!(test_binary("1.27.3"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("known.toml");
+    let file = file.to_str().unwrap();
+    let told = run(&exe, &["--write-baseline", file, "--owner", "tests"], "^TestLeak$");
+    assert!(told.code == Some(0) && told.err.contains("1 finding added"), "{told:?}");
+    let told = run(&exe, &["--baseline", file], "^TestLeak$");
+    assert_eq!((told.code, &*told.err), (Some(0), ""));
+    let told = run(&exe, &["--baseline", file], "^TestLeak(InHelper)?$");
+    assert!(told.code == Some(66) && told.err.contains("checked.Fetch"), "{told:?}");
+    assert!(!told.err.contains("TestLeak\n"), "{told:?}");
+}
+
+#[test]
+fn suspects_can_be_told_without_failing() {
+    let exe = or_skip!(test_binary("1.27.3"));
+    let told = run(&exe, &["--fail-on", "likely"], "^TestLeakOfLoop$");
+    assert!(told.code == Some(0) && told.err.contains("LEAK, suspect"), "{told:?}");
+    let told = run(&exe, &["--min-confidence", "likely"], "^TestLeakOfLoop$");
+    assert_eq!((told.code, &*told.err), (Some(0), ""));
+}
+
+#[test]
+fn a_leak_comes_with_what_usually_mends_it() {
+    let exe = or_skip!(test_binary("1.27.3"));
+    let told = run(&exe, &[], "^TestLeakInHelper$");
+    assert!(told.err.contains("unbuffered"), "{told:?}");
+    assert!(told.err.contains("usually") || told.err.contains("mend"), "{told:?}");
+}

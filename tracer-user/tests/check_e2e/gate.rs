@@ -155,10 +155,15 @@ fn what_the_program_leaves_running_ends_in_order_long_after_loiter() {
 
 #[test]
 fn nothing_of_loiter_stays_when_all_have_ended() {
-    let mut child = start("echo ready; sleep 0.2");
+    let mut child = start("echo ready; sleep 1");
     let pid = child.id();
     assert_eq!(first_line(&mut child), "ready");
-    let guardian = children(pid).into_iter().find(|&c| name_of(c) == "loiter-guardian").unwrap();
+    let mut guardian = 0;
+    eventually("the guardian", || {
+        guardian =
+            children(pid).into_iter().find(|&c| name_of(c) == "loiter-guardian").unwrap_or(0);
+        guardian != 0
+    });
     child.wait().unwrap();
     eventually("the guardian's end", || is_gone(guardian));
 }

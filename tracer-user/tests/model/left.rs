@@ -88,7 +88,7 @@ fn where_nothing_is_let_run_only_what_is_sure_is_told() {
         TaskLook { state: TaskState::Runnable, reason: ReasonId::UNKNOWN, ..receives(2, 0) };
     let never = waiting(3, ms(1), ms(1), NIL, 0);
     let look = vec![ending(1), runnable, receives(4, 0), never];
-    let found = left(&vec![look; 5]);
+    let found = left(&vec![look; 9]);
     assert!(found.stalled.as_deref().is_some_and(|why| why.contains("GOMAXPROCS=1")));
     assert_eq!(confidences(&found), [(Confidence::Certain, 1)]);
 }
@@ -100,6 +100,6 @@ fn a_timer_that_is_long_over_shows_that_nothing_is_let_run() {
         ..waiting(2, ms(1), ms(1), SLEEP, 0)
     };
     let look = vec![ending(1), sleeps, receives(3, 0)];
-    let found = left(&vec![look; 5]);
+    let found = left(&vec![look; 9]);
     assert!(found.stalled.is_some() && found.findings.is_empty(), "{found:?}");
 }

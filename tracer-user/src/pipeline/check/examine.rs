@@ -8,13 +8,14 @@ use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::detect::{self, AtEnd, Engine, LeftBehind};
 use crate::pipeline::clock;
 use crate::pipeline::open::{Opened, Probing, open};
-use crate::pipeline::settings::{CheckSettings, TargetSettings};
-use crate::runtime::go::{DetectError, MAIN_TASK, idle};
+use crate::pipeline::settings::{CheckSettings, TargetSettings, Thresholds};
+use crate::pipeline::watch::detectors;
+use crate::runtime::go::{DetectError, MAIN_TASK};
 use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookSeq, Mode};
 use crate::target::gate::Ending;
 use crate::view::check::{Checked, Verdict};
-use crate::view::{FindingCounts, build};
+use crate::view::{Acknowledgements, FindingCounts, Standing, build};
 
 use super::tests_of::tests_of;
 
@@ -22,6 +23,8 @@ use super::tests_of::tests_of;
 const FIRST_GAP: Duration = Duration::from_millis(5);
 /// Between two looks at most: a program whose last task ends waits no longer than this.
 const LAST_GAP: Duration = Duration::from_millis(100);
+/// What could run and has not is given this much longer: the machine may be busy.
+const GRACE: Nanos = Nanos::from_secs(1);
 /// How long one sleeps without asking whether there is haste.
 const NAP: Duration = Duration::from_millis(10);
 /// Looks that it takes to tell a task that waits from one that is on its way.
@@ -35,6 +38,7 @@ pub(super) struct Examination {
     ending: Ending,
     settle: Nanos,
     detectors: detect::Settings,
+    acknowledged: Acknowledgements,
     in_haste: Arc<AtomicBool>,
 }
 
@@ -45,17 +49,16 @@ impl Examination {
         ending: Ending,
         in_haste: Arc<AtomicBool>,
     ) -> Self {
-        let table = settings.idle.iter().cloned().chain(idle::patterns()).collect();
         Self {
             target: TargetSettings { pid, assume_go: None },
             ending,
             settle: settings.settle,
             // A lone worker is idle in a service; in a program that ends it was forgotten.
             detectors: detect::Settings {
-                idle: table,
                 lone_at_most: 0,
-                ..detect::Settings::default()
+                ..detectors(&Thresholds::default(), &settings.expectations)
             },
+            acknowledged: settings.expectations.acknowledged.clone(),
             in_haste,
         }
     }
@@ -96,14 +99,18 @@ impl Examination {
             let held = now.since(began);
             let end = AtEnd { by: self.ending.thread, main: Some(MAIN_TASK), held };
             let left = bench.engine.left_behind(PROCESS, &end);
-            let is_time = held >= self.settle || self.in_haste.load(Ordering::Relaxed);
+            let settle = match left.on_their_way {
+                true => Nanos(self.settle.0.saturating_add(GRACE.0)),
+                false => self.settle,
+            };
+            let is_time = held >= settle || self.in_haste.load(Ordering::Relaxed);
             let is_clean = left.findings.is_empty() && left.stalled.is_none();
             if is_clean || (is_time && bench.taken >= LEAST_LOOKS) {
                 return self.tell(bench, left);
             }
             // Looks take no more than half of the time, however many tasks there are.
             let took = Duration::from_nanos(now.since(from).0);
-            let rest = Duration::from_nanos(self.settle.0.saturating_sub(held.0));
+            let rest = Duration::from_nanos(settle.0.saturating_sub(held.0));
             self.sleep(gap.max(took).min(rest.max(FIRST_GAP)));
             gap = gap.saturating_mul(2).min(LAST_GAP);
         }
@@ -123,17 +130,23 @@ impl Examination {
         let summary = build::summary(engine, PROCESS, &ended);
         let mut summary =
             summary.ok_or_else(|| LookError::Failed("the model does not know it".to_owned()))?;
-        let findings: Vec<_> = left
-            .findings
-            .iter()
-            .filter_map(|finding| {
-                let mut view = build::finding(engine.model(), finding)?;
-                view.tests = tests_of(engine.model(), finding);
-                Some(view)
-            })
-            .collect();
         summary.findings = FindingCounts::default();
-        findings.iter().for_each(|f| summary.findings.add(f.confidence));
+        let mut findings = Vec::new();
+        for finding in &left.findings {
+            let Some(mut view) = build::finding(engine.model(), finding) else { continue };
+            let by = self.acknowledged.of(&view.id).cloned();
+            match by.map(|by| (by.standing(view.as_of), by)) {
+                Some((Standing::Holds, by)) => {
+                    summary.acknowledged.push(build::acknowledged(engine.model(), finding, &by));
+                    continue;
+                }
+                Some((Standing::Expired, by)) => view.expired = Some(by),
+                None => {}
+            }
+            view.tests = tests_of(engine.model(), finding);
+            summary.findings.add(view.confidence);
+            findings.push(view);
+        }
         summary.process.degraded.extend(left.stalled);
         Ok(Checked { findings, summary })
     }

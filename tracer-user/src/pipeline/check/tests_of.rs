@@ -26,7 +26,7 @@ fn test<'a>(model: &'a Model, process: &'a Process, task: &'a Task) -> Option<&'
         let task = next?;
         let stack = model.names().stack(task.stack()).iter().copied();
         let frames = stack.chain([task.spawn_site(), task.start()]);
-        if let Some(test) = frames.filter_map(|id| named(model, id)).last() {
+        if let Some(test) = frames.filter_map(|id| named(model, id)).next_back() {
             return Some(test);
         }
         next = task.parent().and_then(|id| process.task(id));
