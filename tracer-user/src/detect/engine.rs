@@ -292,7 +292,8 @@ fn one_for_each_place(findings: Vec<Finding>) -> BTreeMap<Box<str>, Finding> {
 }
 
 /// What several detectors say of one place: the surest of them is heard, of those as sure the one
-/// that says most, with its tasks; and the reasons of all that are as sure, each once.
+/// that says most; with the most tasks that one as sure speaks of, so that the count does not fall
+/// when the kind changes; and the reasons of all that are as sure, each once.
 fn merged(mut said: Vec<Finding>) -> Option<Finding> {
     said.sort_by_key(|f| Reverse((f.confidence, rank(f.kind))));
     let mut said = said.into_iter();
@@ -300,6 +301,9 @@ fn merged(mut said: Vec<Finding>) -> Option<Finding> {
     for other in said {
         first.climb = first.climb.or(other.climb);
         let as_sure = other.confidence == first.confidence;
+        if as_sure && other.count > first.count {
+            speak_of(&mut first, &other);
+        }
         for reason in other.reasons.into_iter().filter(|_| as_sure) {
             if first.reasons.iter().all(|r| !alike(r, &reason)) {
                 first.reasons.push(reason);
@@ -307,6 +311,19 @@ fn merged(mut said: Vec<Finding>) -> Option<Finding> {
         }
     }
     Some(first)
+}
+
+/// Makes `finding` speak of the tasks of another one of the same place.
+fn speak_of(finding: &mut Finding, other: &Finding) {
+    finding.tasks.clone_from(&other.tasks);
+    finding.count = other.count;
+    finding.oldest_wait = other.oldest_wait;
+    finding.youngest_wait = other.youngest_wait;
+    finding.objects.clone_from(&other.objects);
+    finding.object_count = other.object_count;
+    finding.unchanged_looks = other.unchanged_looks;
+    finding.stack_bytes = other.stack_bytes;
+    finding.labels.clone_from(&other.labels);
 }
 
 /// Whether two reasons say the same but for their numbers.
