@@ -27,8 +27,8 @@ fn tasks_that_outlive_their_siblings_by_far_are_a_likely_leak() {
         assert_eq!(site.median_life, site.p99_life);
         assert_eq!(site.outlived, Some(len(90_000)));
         assert!((24..=39).contains(&f.count), "all that stand there: {}", f.count);
-        let words = "24 of 4838 from this spawn site still wait here after";
-        assert!(f.reasons.iter().any(|r| r.starts_with(words)), "{:?}", f.reasons);
+        let words = "of 4838 from this spawn site still wait here after";
+        assert!(f.reasons.iter().any(|r| r.contains(words)), "{:?}", f.reasons);
     }
 }
 
