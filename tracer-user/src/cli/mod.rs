@@ -1,12 +1,15 @@
 //! The command line: clap arguments -> validated settings -> pipeline -> output. One file a command.
 //! May use: everything.
 
+mod acknowledge;
 mod args;
+mod check;
 mod destination;
 mod diagnose;
 mod doctor;
 mod dump;
 mod exit;
+mod expectations;
 mod ps;
 mod sink;
 mod terminal;
@@ -44,9 +47,11 @@ Examples:
   loiter diagnose 4242      what is stuck in process 4242?
   loiter dump 4242          every goroutine now, grouped
   loiter watch 4242         stay, and tell findings as they arise
+  loiter check -- ./prog    run a program, and say what goroutines it leaves behind
   loiter doctor 4242        what would be probed, and at what cost
 
-Exit codes: 0 nothing found, 1 findings, 2 wrong usage, 3 cannot trace.
+Exit codes: 0 nothing found, 1 findings (likely or certain, see --fail-on), 2 wrong usage,
+3 cannot trace.
 Colours: --color, NO_COLOR, CLICOLOR_FORCE. Times are in the zone of TZ."
 )]
 struct Cli {
@@ -63,6 +68,7 @@ enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
+    Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -116,6 +122,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }
 }

@@ -6,6 +6,7 @@ use super::Context;
 use super::args::{CrowdArgs, OutputArgs, StreamFormat, TargetArgs};
 use super::destination::{Destination, Touch};
 use super::exit::{self, Outcome};
+use super::expectations::ExpectationArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
@@ -16,7 +17,8 @@ use crate::stream::Mode;
 /// Watch a process, and tell findings as they arise
 ///
 /// Ends when the process does, after --for, or on Ctrl-C; then no probe is left behind and a
-/// summary tells what was seen and what was lost. The exit code is 1 if something is stuck at the end.
+/// summary tells what was seen and what was lost. The exit code is 1 if a
+/// finding that is likely or certain is open at the end (--fail-on).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -71,6 +73,9 @@ pub struct WatchArgs {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    expectations: ExpectationArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -97,6 +102,7 @@ fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
         mode,
         min_wait: args.min_wait.unwrap_or_default(),
         time_limit: args.time_limit,
+        expectations: args.expectations.read()?,
         thresholds: Thresholds {
             leak_after: args.leak_after,
             growth_after: args.growth_after,
@@ -114,5 +120,6 @@ fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(args)?;
-    sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))
+    let summary = sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))?;
+    Ok(Outcome::of_findings(summary.findings, args.expectations.fail_on()))
 }

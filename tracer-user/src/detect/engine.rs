@@ -15,10 +15,12 @@ use crate::base::{FrameId, KTime, Nanos, ProcId};
 use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
+use super::advice::advice;
 use super::idle::{IdleCount, IdleMatcher};
+use super::left::{AtEnd, LeftBehind, left_behind};
 use super::{
-    Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Leak, Settings, Stuck,
-    Verdicts,
+    Blocked, Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Hog, Leak, Locks,
+    Settings, Starved, Stuck, Verdicts,
 };
 
 /// A process is checked at least this often, by ticks.
@@ -92,10 +94,14 @@ impl Engine {
             model: Model::new(),
             settings,
             detectors: vec![
+                Box::new(Blocked),
                 Box::new(Leak),
                 Box::new(Growth::default()),
                 Box::new(Crowd::default()),
+                Box::new(Locks::default()),
                 Box::new(Stuck::default()),
+                Box::new(Starved),
+                Box::new(Hog::default()),
             ],
             idle: IdleMatcher::default(),
             tracks: BTreeMap::new(),
@@ -126,9 +132,25 @@ impl Engine {
     /// Tasks that wait by nature, most first.
     pub fn idle(&mut self, process: ProcId) -> Vec<IdleCount> {
         match self.model.process(process) {
-            Some(p) => self.idle.census(self.model.names(), p, &self.settings),
+            Some(p) => {
+                self.idle.count(self.model.names(), p, &self.settings);
+                self.idle.census(self.model.names(), p, &self.settings)
+            }
             None => Vec::new(),
         }
+    }
+
+    /// What is left behind by a program that is held at its end; not kept among its findings.
+    pub fn left_behind(&mut self, process: ProcId, end: &AtEnd) -> LeftBehind {
+        let Self { model, settings, idle, .. } = self;
+        let Some(process) = model.process(process) else { return LeftBehind::default() };
+        let now = model.now();
+        let mut left = left_behind(&mut Check { model, process, settings, idle, now }, end);
+        left.findings.retain(|f| f.confidence >= settings.least_confidence);
+        for finding in &mut left.findings {
+            finding.advice = advice(model.names(), process, &settings.patterns, finding);
+        }
+        left
     }
 
     /// Tells what has changed in open findings since they were told, however little: for the end.
@@ -183,6 +205,7 @@ impl Engine {
         let Some(process) = model.process(id).filter(|p| p.ended().is_none()) else { return };
         let now = model.now();
         let mut all = Verdicts::default();
+        idle.count(model.names(), process, settings);
         for detector in detectors {
             let mut check = Check { model, process, settings, idle, now };
             let said = detector.check(&mut check);
@@ -206,7 +229,10 @@ impl Engine {
                 not_before: at.max(now),
             });
         }
-        let findings = one_for_each_place(all.findings);
+        let mut findings = one_for_each_place(all.findings);
+        for finding in findings.values_mut() {
+            finding.advice = advice(model.names(), process, &settings.patterns, finding);
+        }
         track.update(findings, process, settings.least_confidence, now, changes, commands);
     }
 }
@@ -266,7 +292,8 @@ fn one_for_each_place(findings: Vec<Finding>) -> BTreeMap<Box<str>, Finding> {
 }
 
 /// What several detectors say of one place: the surest of them is heard, of those as sure the one
-/// that says most, with its tasks; and the reasons of all that are as sure, each once.
+/// that says most; with the most tasks that one as sure speaks of, so that the count does not fall
+/// when the kind changes; and the reasons of all that are as sure, each once.
 fn merged(mut said: Vec<Finding>) -> Option<Finding> {
     said.sort_by_key(|f| Reverse((f.confidence, rank(f.kind))));
     let mut said = said.into_iter();
@@ -274,6 +301,9 @@ fn merged(mut said: Vec<Finding>) -> Option<Finding> {
     for other in said {
         first.climb = first.climb.or(other.climb);
         let as_sure = other.confidence == first.confidence;
+        if as_sure && other.count > first.count {
+            speak_of(&mut first, &other);
+        }
         for reason in other.reasons.into_iter().filter(|_| as_sure) {
             if first.reasons.iter().all(|r| !alike(r, &reason)) {
                 first.reasons.push(reason);
@@ -281,6 +311,19 @@ fn merged(mut said: Vec<Finding>) -> Option<Finding> {
         }
     }
     Some(first)
+}
+
+/// Makes `finding` speak of the tasks of another one of the same place.
+fn speak_of(finding: &mut Finding, other: &Finding) {
+    finding.tasks.clone_from(&other.tasks);
+    finding.count = other.count;
+    finding.oldest_wait = other.oldest_wait;
+    finding.youngest_wait = other.youngest_wait;
+    finding.objects.clone_from(&other.objects);
+    finding.object_count = other.object_count;
+    finding.unchanged_looks = other.unchanged_looks;
+    finding.stack_bytes = other.stack_bytes;
+    finding.labels.clone_from(&other.labels);
 }
 
 /// Whether two reasons say the same but for their numbers.
@@ -307,8 +350,10 @@ impl Track {
                 Some(finding) => open.extends(finding, changes),
                 None => {
                     let since = *open.missing_since.get_or_insert(now);
-                    // While something lost is not healed nobody knows whether they went on.
-                    if now.since(since) >= RESOLVE_AFTER && !process.is_in_doubt() {
+                    // While something lost is not healed nobody knows whether they went on, and
+                    // in a process that stands still none did.
+                    let unsure = process.is_in_doubt() || process.history().stopped().is_some();
+                    if now.since(since) >= RESOLVE_AFTER && !unsure {
                         gone.push(id.clone());
                     }
                 }

@@ -11,8 +11,8 @@ use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 
 use super::identity::finding_id;
 use super::{
-    Ancestor, Check, Confidence, Finding, FindingKind, LastWaker, MAX_FINDING_OBJECTS,
-    MAX_FINDING_TASKS, SiteFate,
+    Ancestor, Check, Confidence, Finding, FindingKind, LabelCount, LastWaker, MAX_FINDING_LABELS,
+    MAX_FINDING_OBJECTS, MAX_FINDING_TASKS, SiteFate,
 };
 
 /// Most ancestors a finding names; programs nest a few deep, and a loop of numbers must end.
@@ -56,6 +56,8 @@ pub(super) fn gather(
         unchanged_looks: picked.iter().map(|p| p.0.still_looks()).min().unwrap_or(0),
         stack_bytes: picked.iter().map(|p| p.0.stack_bytes()).fold(0, u64::saturating_add),
         stack: most_frequent_stack(&picked),
+        labels: labels(&picked),
+        advice: None,
         first_seen: check.now,
         at: check.now,
     })
@@ -142,6 +144,20 @@ fn ancestors(check: &Check<'_>, picked: &[Picked<'_>]) -> Vec<Ancestor> {
     all
 }
 
+/// The labels most of them have.
+fn labels(picked: &[Picked<'_>]) -> Vec<LabelCount> {
+    let mut counted: HashMap<(&str, &str), u64, RandomState> = HashMap::default();
+    for (key, value) in picked.iter().flat_map(|(task, _)| task.labels()) {
+        *counted.entry((key, value)).or_default() += 1;
+    }
+    let mut all: Vec<((&str, &str), u64)> = counted.into_iter().collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all.into_iter()
+        .take(MAX_FINDING_LABELS)
+        .map(|((key, value), tasks)| LabelCount { key: key.into(), value: value.into(), tasks })
+        .collect()
+}
+
 fn last_waker(check: &Check<'_>, picked: &[Picked<'_>]) -> Option<LastWaker> {
     let mut counted: BTreeMap<TaskId, u64> = BTreeMap::new();
     for waker in picked.iter().filter_map(|(task, _)| task.last_waker()) {
@@ -166,7 +182,10 @@ fn most_frequent_stack(picked: &[Picked<'_>]) -> StackId {
 pub(super) fn objects_in_words(finding: &Finding) -> Option<String> {
     let (on, waiters) = finding.objects.first()?;
     let name = match on {
-        WaitsOn::Lock { kind, address } => format!("{} at {address:#x}", lock_word(*kind)),
+        WaitsOn::Lock { kind, address, held } => {
+            let held = held.map(|held| held_in_words(*kind, held)).unwrap_or_default();
+            format!("{} at {address:#x}{held}", lock_word(*kind))
+        }
         WaitsOn::Channels(list) => match **list {
             [ChannelState { address: 0, .. }] => "a nil channel".into(),
             [c] => channel_in_words(&c),
@@ -200,5 +219,19 @@ const fn lock_word(kind: LockKind) -> &'static str {
         LockKind::WaitGroup => "a wait group",
         LockKind::Cond => "a condition variable",
         LockKind::Semaphore => "a semaphore",
+    }
+}
+
+/// What a lock's own words say, to be put after its address.
+fn held_in_words(kind: LockKind, held: u32) -> String {
+    match (kind, held) {
+        (LockKind::Mutex, 0) => ", not locked when looked at".into(),
+        (LockKind::Mutex, _) => ", locked".into(),
+        (LockKind::RwRead, 0) => ", without a writer when looked at".into(),
+        (LockKind::RwRead, _) => ", which a writer has or waits for".into(),
+        (LockKind::RwWrite, 0) => ", which no reader held when looked at".into(),
+        (LockKind::RwWrite, n) => format!(", which {n} of its readers have not given back"),
+        (LockKind::WaitGroup, n) => format!(", which lacks {n} calls of Done"),
+        (LockKind::Cond | LockKind::Semaphore, _) => String::new(),
     }
 }

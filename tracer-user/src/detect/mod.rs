@@ -5,26 +5,42 @@
 //! and turns what they say into findings that open, grow and are resolved.
 //! May use: model, base, stream.
 
+mod advice;
 mod ages;
+mod blocked;
 mod crowd;
 mod engine;
 mod evidence;
+mod family;
 mod gather;
 mod growth;
+mod hog;
 mod identity;
 mod idle;
 mod leak;
+mod left;
+mod lock;
+mod starved;
 mod stuck;
+mod waits;
 
-use crate::base::{FrameId, IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
+use crate::base::{
+    FrameId, IdlePattern, KTime, Nanos, Pattern, ProcId, StackId, TaskId, WaitClass,
+};
 use crate::model::{GroupKey, Model, Process, Waited};
 use crate::stream::{Command, WaitsOn};
 
+pub use advice::Advice;
+pub use blocked::Blocked;
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
 pub use growth::Growth;
+pub use hog::Hog;
 pub use idle::{IdleCount, IdleMatcher};
 pub use leak::Leak;
+pub use left::{AtEnd, LeftBehind};
+pub use lock::Locks;
+pub use starved::Starved;
 pub use stuck::Stuck;
 
 /// What sort of finding.
@@ -125,10 +141,24 @@ pub struct Settings {
     /// A population that climbed by fewer is left to other detectors. 5: background workers come in
     /// ones and twos ([`Settings::lone_at_most`]).
     pub growth_at_least: usize,
+    /// So many tasks of a shape of which a few are normal still are. 20: a program has one for each
+    /// pool, logger or broker it talks to.
+    pub few_at_most: usize,
+    /// A task that runs this long without a stop is a hog. 30 s: longer than what a request or a
+    /// round of housekeeping computes; a loop without an end is no less wrong after half a minute.
+    pub hog_after: Nanos,
+    /// ... and in so many looks in a row, where no events tell that it did not stop. 10: a task
+    /// that waits for a quarter of its time passes for one that never does once in 18.
+    pub hog_looks: u32,
+    /// A task that may run and is not let for so long starves. 5 s: 500 turns of the scheduler; a
+    /// machine so loaded fails its health checks too.
+    pub starved_after: Nanos,
     /// Findings less sure are kept back.
     pub least_confidence: Confidence,
     /// What waits by nature.
     pub idle: Vec<IdlePattern>,
+    /// Usual mistakes, special before general.
+    pub patterns: Vec<Pattern>,
 }
 
 impl Default for Settings {
@@ -143,8 +173,13 @@ impl Default for Settings {
             leak_siblings: 20,
             growth_after: Nanos::from_secs(120),
             growth_at_least: 5,
+            few_at_most: 20,
+            hog_after: Nanos::from_secs(30),
+            hog_looks: 10,
+            starved_after: Nanos::from_secs(5),
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
+            patterns: Vec::new(),
         }
     }
 }
@@ -153,6 +188,8 @@ impl Default for Settings {
 pub const MAX_FINDING_TASKS: usize = 100;
 /// Most objects a finding lists.
 pub const MAX_FINDING_OBJECTS: usize = 10;
+/// Most labels a finding lists.
+pub const MAX_FINDING_LABELS: usize = 10;
 
 /// See [`Check::next_look`].
 const LOOK_SHARE: u64 = 10;
@@ -198,10 +235,25 @@ pub struct Finding {
     pub stack_bytes: u64,
     /// The stack most of them have.
     pub stack: StackId,
+    /// Labels the program gave them, most tasks first, at most [`MAX_FINDING_LABELS`].
+    pub labels: Vec<LabelCount>,
+    /// What usually mends it; the engine adds it.
+    pub advice: Option<Advice>,
     /// When it was first found.
     pub first_seen: KTime,
     /// As of when this is told.
     pub at: KTime,
+}
+
+/// A label, and how many tasks of a finding have it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LabelCount {
+    /// Its key.
+    pub key: Box<str>,
+    /// Its value.
+    pub value: Box<str>,
+    /// How many tasks.
+    pub tasks: u64,
 }
 
 /// Who woke the tasks of a finding last.

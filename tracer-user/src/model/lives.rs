@@ -26,6 +26,10 @@ impl Process {
         }
         self.counts.births += 1;
         self.sites.at(spawn_site).births += 1;
+        let parent_slot = self.tasks.find(TaskId { kind: id.kind, number: parent });
+        if let Some(parent) = parent_slot.and_then(|slot| self.tasks.get_mut(slot)) {
+            parent.children = parent.children.saturating_add(1);
+        }
         let mut task = Task::known(id, Origin::Born, at);
         task.on_birth(at);
         task.parent = parent;

@@ -19,6 +19,7 @@ mod sites;
 mod table;
 mod task;
 mod tombs;
+mod vitals;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ pub use names::{Names, Reason};
 pub use process::{Counts, LastLook, MAX_TASKS, Process};
 pub use sites::{Lifetimes, MAX_SITES, SpawnSite};
 pub use task::{Exactness, Origin, Task, Wait, Waited};
+pub use vitals::{History, Used};
 
 use merge::OpenLook;
 

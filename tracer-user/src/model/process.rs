@@ -15,6 +15,7 @@ use super::sites::{Sites, SpawnSite};
 use super::table::TaskTable;
 use super::task::{Counted, NOWHERE, Origin, Task, Wait, number_of};
 use super::tombs::Tombs;
+use super::vitals::History;
 
 /// Most tasks followed in one process; more are counted, not followed: 200 bytes each.
 pub const MAX_TASKS: usize = 1 << 20;
@@ -78,6 +79,7 @@ pub struct Process {
     pub(super) counts: Counts,
     pub(super) asks: Asks,
     pub(super) last_look: Option<LastLook>,
+    pub(super) history: History,
     /// Of the last look: in it, not known, and perhaps ended meanwhile.
     pub(super) unsure: hashbrown::HashSet<TaskId>,
     /// How many tasks may be followed.
@@ -105,6 +107,7 @@ impl Process {
             first_look: None,
             counts: Counts::default(),
             last_look: None,
+            history: History::default(),
             unsure: hashbrown::HashSet::new(),
             limit: MAX_TASKS,
             by_state: [0; TaskState::ALL.len()],
@@ -170,6 +173,10 @@ impl Process {
     /// Waits at a place that ended, where there were any of a second or more.
     pub fn ended_waits(&self, key: GroupKey) -> Option<&EndedWaits> {
         self.ended_waits.get(key)
+    }
+    /// Its processor time, and whether it stands still.
+    pub fn history(&self) -> &History {
+        &self.history
     }
     /// What was lost of this kind.
     pub fn lost(&self, kind: LossKind) -> u64 {
@@ -237,6 +244,14 @@ impl Process {
     /// The wait a task is in, seen from `now`.
     pub fn wait(&self, task: &Task, now: KTime) -> Option<Wait> {
         task.wait(&self.flow, now)
+    }
+    /// For how long a task has been at work without a stop.
+    pub fn busy(&self, task: &Task) -> Option<Wait> {
+        task.busy(&self.flow)
+    }
+    /// For how long a task may run and has not, seen from `now`.
+    pub fn queued(&self, task: &Task, now: KTime) -> Option<Wait> {
+        task.queued(&self.flow, now)
     }
     /// Whether what is known of a task may have been overtaken by something lost.
     pub fn is_doubtful(&self, task: &Task) -> bool {

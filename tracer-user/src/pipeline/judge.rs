@@ -2,6 +2,7 @@
 //! with findings and Commands. The channel to it is bounded: when it cannot keep up, draining
 //! waits, the ring fills, and the kernel part counts what is lost.
 
+use std::collections::HashSet;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::ProcId;
 use crate::detect::{Change, Engine, Settings};
 use crate::stream::{Command, Input};
-use crate::view::{FindingView, SummaryView, build};
+use crate::view::{Acknowledgements, FindingView, Standing, SummaryView, build};
 
 /// Batches under way to the thread. A batch is what one drain of the ring gave.
 const BATCHES: usize = 64;
@@ -43,18 +44,21 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Starts the thread.
+    /// Starts the thread. What is `known` is not told.
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub fn start(settings: Settings, known: Acknowledgements) -> anyhow::Result<Self> {
         let (orders, inbox) = mpsc::channel(BATCHES);
         // Findings are few and bounded by the detectors; were this channel bounded, two full
         // channels could wait for each other.
         let (outbox, said) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
-            .spawn(move || Bench { engine: Engine::new(settings), outbox }.serve(inbox))
+            .spawn(move || {
+                let engine = Engine::new(settings);
+                Bench { engine, known, silent: HashSet::new(), outbox }.serve(inbox);
+            })
             .context("cannot start the thread of the model")?;
         Ok(Self { orders: Some(orders), said, thread: Some(thread) })
     }
@@ -127,6 +131,10 @@ impl Drop for Judge {
 /// What the thread has.
 struct Bench {
     engine: Engine,
+    /// What is acknowledged.
+    known: Acknowledgements,
+    /// Open findings that were not told because of that.
+    silent: HashSet<String>,
     outbox: mpsc::UnboundedSender<Said>,
 }
 
@@ -140,7 +148,11 @@ impl Bench {
                     let mut changes = Vec::new();
                     self.engine.tell_rest(process, &mut changes);
                     self.tell(&mut changes);
-                    let _ = answer.send(build::summary(&mut self.engine, process, &ended));
+                    let mut summary = build::summary(&mut self.engine, process, &ended);
+                    if let Some(summary) = &mut summary {
+                        build::set_apart(summary, &self.engine, process, &self.known);
+                    }
+                    let _ = answer.send(summary);
                 }
                 Order::Alive(process, answer) => {
                     let alive = self.engine.model().process(process).map_or(0, |p| p.alive());
@@ -167,13 +179,27 @@ impl Bench {
         }
     }
 
-    fn tell(&self, changes: &mut Vec<Change>) {
+    fn tell(&mut self, changes: &mut Vec<Change>) {
         for change in changes.drain(..) {
-            let Some(view) = build::finding(self.engine.model(), change.finding()) else {
+            let Some(mut view) = build::finding(self.engine.model(), change.finding()) else {
                 continue;
             };
+            let was_silent = self.silent.remove(&view.id);
+            let by = self.known.of(&view.id);
+            match by.map(|by| by.standing(view.as_of)) {
+                Some(Standing::Holds) => {
+                    if !matches!(change, Change::Resolved(_)) {
+                        self.silent.insert(view.id);
+                    }
+                    continue;
+                }
+                Some(Standing::Expired) => view.expired = by.cloned(),
+                None => {}
+            }
             let view = Box::new(view);
             let _ = self.outbox.send(match change {
+                Change::Resolved(_) if was_silent => continue,
+                Change::Grown(_) if was_silent => Said::Opened(view),
                 Change::Opened(_) => Said::Opened(view),
                 Change::Grown(_) => Said::Updated(view),
                 Change::Resolved(_) => Said::Resolved(view),

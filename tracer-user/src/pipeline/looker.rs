@@ -1,5 +1,6 @@
 //! Looks are taken on a thread of their own: reading 100 000 goroutines takes longer than the ring
-//! lasts under load, so draining must go on meanwhile.
+//! lasts under load, so draining must go on meanwhile. They come in parts, so that a look at many
+//! tasks is never in memory twice.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -12,15 +13,20 @@ use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookOutcome, LookSeq};
 use crate::target::{MemoryGauge, MemoryUse};
 
-/// A look that was taken.
-pub struct Taken {
-    /// Its inputs: the memory of the process, then from `SnapshotBegin` to `SnapshotEnd`.
-    pub inputs: Vec<Input>,
-    /// How it went.
-    pub outcome: LookOutcome,
+/// Inputs in a part of a look.
+const PART: usize = 1024;
+/// Parts under way from the thread.
+const PARTS: usize = 2;
+
+/// A look, or part of it.
+pub enum Taken {
+    /// The memory of the process, then from `SnapshotBegin` on, without the end; to be fed at once.
+    Part(Vec<Input>),
+    /// The rest, up to `SnapshotEnd`, and how it went.
+    Whole(Vec<Input>, LookOutcome),
 }
 
-/// What the thread answers.
+/// What the thread answers: parts, then one that is no part.
 pub type Answer = Result<Taken, LookError>;
 
 /// The thread that looks.
@@ -43,7 +49,7 @@ impl Looker {
         process: ProcId,
     ) -> anyhow::Result<Self> {
         let (orders, inbox) = sync_channel(1);
-        let (outbox, answers) = mpsc::channel(1);
+        let (outbox, answers) = mpsc::channel(PARTS);
         let thread = std::thread::Builder::new()
             .name("look".to_owned())
             .spawn(move || serve(looks, &Memory { gauge: memory, process }, &inbox, &outbox))
@@ -70,10 +76,10 @@ impl Looker {
         self.under_way
     }
 
-    /// Waits for the answer to the last order. None if the thread is gone.
+    /// Waits for more of the answer to the last order. None if the thread is gone.
     pub async fn answer(&mut self) -> Option<Answer> {
         let answer = self.answers.recv().await;
-        self.under_way = false;
+        self.under_way = matches!(answer, Some(Ok(Taken::Part(_))));
         answer
     }
 }
@@ -110,11 +116,17 @@ fn serve(
     outbox: &mpsc::Sender<Answer>,
 ) {
     while let Ok(seq) = inbox.recv() {
-        let mut inputs: Vec<Input> = memory.input().into_iter().collect();
-        let answer = looks
-            .look(seq, &super::clock::now, &mut |input| inputs.push(input))
-            .map(|outcome| Taken { inputs, outcome });
-        if outbox.blocking_send(answer).is_err() {
+        let mut part = Vec::with_capacity(PART);
+        part.extend(memory.input());
+        let outcome = looks.look(seq, &super::clock::now, &mut |input| {
+            if part.len() >= PART {
+                let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
+                // Nobody listens any more: the rest of the look is for nothing, and short.
+                let _ = outbox.blocking_send(Ok(Taken::Part(full)));
+            }
+            part.push(input);
+        });
+        if outbox.blocking_send(outcome.map(|outcome| Taken::Whole(part, outcome))).is_err() {
             return;
         }
     }

@@ -1,9 +1,13 @@
 //! What each command asks of the pipeline, checked: a value of these types can be carried out as
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
-//! May use: base, stream's plain words.
+//! May use: base, and the plain words of stream, detect and view.
 
-use crate::base::{Nanos, Pid};
+use std::ffi::OsString;
+
+use crate::base::{IdlePattern, Nanos, Pid};
+use crate::detect::Confidence;
 use crate::stream::Mode;
+use crate::view::Acknowledgements;
 
 /// A minor version of Go: 27 for Go 1.27.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,6 +43,27 @@ impl Default for Thresholds {
             crowd_min: 100,
             leak_after: Nanos::from_secs(90),
             growth_after: Nanos::from_secs(120),
+        }
+    }
+}
+
+/// What the user knows of the program: what is normal, what is known, and how sure news must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expectations {
+    /// What waits by nature, beside what every program has.
+    pub idle: Vec<IdlePattern>,
+    /// Findings that are neither told nor counted.
+    pub acknowledged: Acknowledgements,
+    /// Findings less sure are kept back.
+    pub least_confidence: Confidence,
+}
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            acknowledged: Acknowledgements::default(),
+            least_confidence: Confidence::Suspect,
         }
     }
 }
@@ -96,6 +121,8 @@ pub struct DiagnoseSettings {
     pub over: Nanos,
     /// What is worth telling.
     pub thresholds: Thresholds,
+    /// What is no news.
+    pub expectations: Expectations,
 }
 
 /// `loiter watch`.
@@ -111,10 +138,23 @@ pub struct WatchSettings {
     pub time_limit: Option<Nanos>,
     /// What is worth telling.
     pub thresholds: Thresholds,
+    /// What is no news.
+    pub expectations: Expectations,
     /// Size of the ring buffer.
     pub ring: RingSize,
     /// Time between two snapshots.
     pub interval: Nanos,
+}
+
+/// `loiter check`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckSettings {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// How long tasks are given to end by themselves, from the moment at which the program would.
+    pub settle: Nanos,
+    /// What is no news.
+    pub expectations: Expectations,
 }
 
 /// `loiter doctor`.

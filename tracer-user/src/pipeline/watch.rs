@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
-use crate::stream::{Command, EndHow, Input, LossKind, Mode};
+use crate::stream::{Command, EndHow, Input, LossKind, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{SummaryView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, WallTime};
 
 use super::clock;
 use super::judge::{Judge, Said};
@@ -20,7 +20,9 @@ use super::looker::{Looker, Taken};
 use super::open::{Opened, Probing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
-use super::settings::{DiagnoseSettings, RingSize, TargetSettings, Thresholds, WatchSettings};
+use super::settings::{
+    DiagnoseSettings, Expectations, RingSize, TargetSettings, Thresholds, WatchSettings,
+};
 use super::signals::EndSignals;
 use super::tracer::{Tracee, Tracer};
 
@@ -46,6 +48,7 @@ struct Job {
     interval: Nanos,
     share: Share,
     detectors: detect::Settings,
+    acknowledged: Acknowledgements,
 }
 
 /// Watches a process and tells its findings as they arise.
@@ -63,7 +66,8 @@ pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Resu
             looks: None,
             interval: settings.interval,
             share: Share::WATCH,
-            detectors: detectors(&settings.thresholds),
+            detectors: detectors(&settings.thresholds, &settings.expectations),
+            acknowledged: settings.expectations.acknowledged.clone(),
         },
         sink,
     )
@@ -88,19 +92,26 @@ pub fn diagnose(
             looks: Some(settings.looks),
             interval: Nanos(settings.over.0 / gaps),
             share: Share::DIAGNOSE,
-            detectors: detectors(&settings.thresholds),
+            detectors: detectors(&settings.thresholds, &settings.expectations),
+            acknowledged: settings.expectations.acknowledged.clone(),
         },
         sink,
     )
 }
 
-fn detectors(thresholds: &Thresholds) -> detect::Settings {
+pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
+    // What the user says of the program goes before what is known of all programs.
+    let mut idle = expectations.idle.clone();
+    idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,
+        hog_after: thresholds.stuck_after,
         leak_after: thresholds.leak_after,
         growth_after: thresholds.growth_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
-        idle: crate::runtime::go::idle::patterns(),
+        least_confidence: expectations.least_confidence,
+        idle,
+        patterns: crate::runtime::go::patterns::patterns(),
         ..detect::Settings::default()
     }
 }
@@ -146,6 +157,7 @@ struct Session {
     probes: u32,
     first_look_told: bool,
     failed_looks: u32,
+    stopped: Option<Stop>,
     opened_at: KTime,
 }
 
@@ -176,7 +188,7 @@ impl<'a> Watch<'a> {
             Mode::None => None,
             _ => Some(Tracer::load(job.ring, job.min_wait)?),
         };
-        let judge = Judge::start(job.detectors.clone())?;
+        let judge = Judge::start(job.detectors.clone(), job.acknowledged.clone())?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
@@ -377,7 +389,9 @@ impl<'a> Watch<'a> {
     fn obey(&mut self, command: &Command) {
         match command {
             Command::NeedSnapshot { process, not_before, .. } => {
-                if *process == self.session.process {
+                // A diagnosis has so many looks over so long a time: were one of them taken early, it
+                // would end before a wait is as long as it must be to be told.
+                if *process == self.session.process && self.job.looks.is_none() {
                     self.pace.ask(*not_before);
                 }
             }
@@ -389,8 +403,13 @@ impl<'a> Watch<'a> {
     /// Merges a look: first every record up to its end, then the look itself.
     async fn looked(&mut self, answer: super::looker::Answer) -> anyhow::Result<Option<Ended>> {
         use crate::runtime::link::LookError;
-        let Taken { inputs, outcome, .. } = match answer {
-            Ok(taken) => taken,
+        let (inputs, outcome) = match answer {
+            Ok(Taken::Part(inputs)) => {
+                self.judge.eat(self.session.probing.take_defs()).await?;
+                self.judge.eat(inputs).await?;
+                return Ok(None);
+            }
+            Ok(Taken::Whole(inputs, outcome)) => (inputs, outcome),
             Err(LookError::Gone) => return Ok(Some(Ended::Exited)),
             Err(LookError::OtherImage) => {
                 self.reopen().await?;
@@ -399,6 +418,7 @@ impl<'a> Watch<'a> {
             Err(LookError::Failed(why)) => return self.look_failed(&why),
         };
         self.session.failed_looks = 0;
+        self.tell_stopped(outcome.vitals.stopped);
         self.pace.looked(clock::now(), outcome.took);
         self.drain().await?;
         self.tick().await?;
@@ -410,6 +430,20 @@ impl<'a> Watch<'a> {
         self.tell_look(outcome.took).await?;
         let last = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
         Ok(last.then_some(Ended::Looked))
+    }
+
+    /// Says that the target stands still as a whole, and that it goes on.
+    fn tell_stopped(&mut self, stopped: Option<Stop>) {
+        let before = std::mem::replace(&mut self.session.stopped, stopped);
+        let reason = match (before, stopped) {
+            (before, Some(stop)) if before != stopped => format!(
+                "the target is {}: nothing in it can run, so waits are not judged until it goes on",
+                stop.words()
+            ),
+            (Some(_), None) => "the target goes on; waits are judged from now on".to_owned(),
+            _ => return,
+        };
+        self.sink.notice(&Notice::Degraded { reason });
     }
 
     fn look_failed(&mut self, why: &str) -> anyhow::Result<Option<Ended>> {
@@ -539,6 +573,7 @@ impl Session {
             probes: 0,
             first_look_told: false,
             failed_looks: 0,
+            stopped: None,
             opened_at: opened.def.at,
         };
         Ok((session, Input::ProcessDef(Box::new(opened.def))))

@@ -9,12 +9,13 @@ use loiter::view::build;
 use crate::world::*;
 
 fn on_lock(n: u64, t: u64, address: u64) -> TaskLook {
-    let waits_on = WaitsOn::Lock { kind: LockKind::Mutex, address };
+    let waits_on = WaitsOn::Lock { kind: LockKind::Mutex, address, held: None };
     TaskLook { waits_on, ..waiting(n, ms(t), ms(t), MUTEX, 7) }
 }
 
 fn on_channel(n: u64, t: u64, reason: ReasonId, address: u64) -> TaskLook {
-    let channel = ChannelState { address, capacity: 0, length: 0, closed: false };
+    let channel =
+        ChannelState { address, capacity: 0, length: 0, closed: false, carries: Carries::Values };
     TaskLook {
         waits_on: WaitsOn::Channels(Box::new([channel])),
         ..waiting(n, ms(t), ms(t), reason, 7)
@@ -61,7 +62,7 @@ fn a_crowd_on_one_mutex_met_late_is_named_with_its_lock_and_site_within_ten_seco
     let findings = w.findings();
     let [f] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!((f.kind, f.confidence, f.count), (FindingKind::Crowd, Confidence::Likely, 23_000));
-    let lock = WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc000_0100 };
+    let lock = WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc000_0100, held: None };
     assert_eq!((&f.objects[..], f.object_count), (&[(lock, 23_000)][..], 1));
     let view = build::finding(w.engine.model(), f).unwrap();
     assert_eq!(view.wait_site.unwrap().line, 30);

@@ -19,13 +19,38 @@ struct Finding<'a> {
     kind: &'static str,
     confidence: &'static str,
     process: Process<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tests: &'a [String],
     spawn_site: Option<Site<'a>>,
     wait_site: Option<Site<'a>>,
     wait_reason: Option<&'a str>,
     tasks: &'a [u64],
     count: u64,
     oldest_wait_ns: Option<u64>,
+    advice: Option<Advice<'a>>,
+    expired: Option<Expired<'a>>,
     evidence: Evidence<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Advice<'a> {
+    pattern: &'a str,
+    text: &'a str,
+    frame: Option<Site<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Expired<'a> {
+    owner: &'a str,
+    until: &'a str,
+    note: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct Label<'a> {
+    key: &'a str,
+    value: &'a str,
+    tasks: u64,
 }
 
 #[derive(serde::Serialize)]
@@ -45,6 +70,7 @@ struct Evidence<'a> {
     growth: Option<Growth>,
     stack_bytes: u64,
     stack: Stack<'a>,
+    labels: Vec<Label<'a>>,
 }
 
 #[derive(serde::Serialize)]
@@ -163,6 +189,11 @@ impl<'a> Evidence<'a> {
             growth: f.climb.map(Growth::new),
             stack_bytes: f.stack_bytes,
             stack: Stack(&f.stack),
+            labels: f
+                .labels
+                .iter()
+                .map(|l| Label { key: &l.key, value: &l.value, tasks: l.tasks })
+                .collect(),
         }
     }
 }
@@ -181,12 +212,23 @@ pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io
         kind: f.kind.word(),
         confidence: f.confidence.word(),
         process: Process::new(&f.process),
+        tests: &f.tests,
         spawn_site: Site::of(&f.spawn_site),
         wait_site: Site::of(&f.wait_site),
         wait_reason: word(&f.wait_reason),
         tasks: &f.tasks,
         count: f.count,
         oldest_wait_ns: at_least(f.oldest_wait),
+        advice: f.advice.as_ref().map(|a| Advice {
+            pattern: &a.pattern,
+            text: &a.text,
+            frame: Site::of(&a.frame),
+        }),
+        expired: f.expired.as_ref().map(|e| Expired {
+            owner: &e.owner,
+            until: &e.until,
+            note: &e.note,
+        }),
         evidence: Evidence::new(f),
     };
     write_line(out, &finding)

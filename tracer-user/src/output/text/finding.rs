@@ -5,11 +5,13 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint};
-use super::process::{container, noun, short};
+use super::process::{build, container, noun, short};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, doing, moment, object, place, size, wait_range};
 use crate::output::{Change, frames};
-use crate::view::{Climb, Confidence, FindingKind, FindingView, SiteFate, Waited, WallTime};
+use crate::view::{
+    Climb, Confidence, FindingKind, FindingView, LabelCount, SiteFate, Waited, WallTime,
+};
 
 /// Most ids, objects and frames that a finding lists.
 const IDS: usize = 10;
@@ -38,7 +40,21 @@ pub fn write_finding(
         process = format!("{process}, container {}", container(id));
     }
     page.field_words("in", Tint::Plain, &process)?;
-    write_waits(&mut page, options, finding)?;
+    if let Some(build) = build(&finding.process.build)
+        && change == Change::Opened
+    {
+        page.field_words("build", Tint::Plain, &build)?;
+    }
+    if let Some(by) = &finding.expired {
+        let text = format!("acknowledged by {} until {}: that day has passed", by.owner, by.until);
+        page.field_words("expired", Tint::Warn, &text)?;
+    }
+    if !finding.tests.is_empty() {
+        page.field_words("test", Tint::Strong, &finding.tests.join(", "))?;
+    }
+    if finding.kind != FindingKind::Leak || finding.wait_class.is_some() {
+        write_waits(&mut page, options, finding)?;
+    }
     match &finding.wait_site {
         Some(site) => frame_field(&mut page, "wait at", site)?,
         None => page.field_words("wait at", Tint::Faint, "not known")?,
@@ -54,6 +70,7 @@ pub fn write_finding(
     }
     write_past(&mut page, finding)?;
     write_reasons(&mut page, finding)?;
+    write_advice(&mut page, finding)?;
     write_tasks(&mut page, finding)?;
     stack_field(&mut page, "one stack", &frames::shown_or_all(&finding.stack), FRAMES)?;
     page.blank()
@@ -78,21 +95,34 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     let tasks = counted(finding.count, noun);
     let sure = finding.confidence.word();
     let (lead, text) = match change {
-        Change::Opened => {
-            (format!("{kind}, {sure}: "), format!("{tasks} {}", doing(finding.wait_class)))
-        }
+        Change::Opened => (format!("{kind}, {sure}: "), format!("{tasks} {}", is_doing(finding))),
         Change::Updated => {
-            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", doing(finding.wait_class)))
+            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", is_doing(finding)))
         }
         Change::Resolved => (format!("{kind}, over: "), format!("{tasks} {}", was_doing(finding))),
     };
     page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
 }
 
+fn is_doing(finding: &FindingView) -> String {
+    let one = finding.count == 1;
+    let words = match (finding.kind, finding.wait_class) {
+        (FindingKind::Hog, _) if one => "runs without a stop",
+        (FindingKind::Hog, _) => "run without a stop",
+        (FindingKind::Starved, _) if one => "may run and is not let",
+        (FindingKind::Starved, _) => "may run and are not let",
+        // It may also run, or be in a system call.
+        (FindingKind::Leak, None) if one => "goes on and does not end",
+        (FindingKind::Leak, None) => "go on and do not end",
+        (_, class) => return doing(class, finding.count),
+    };
+    words.to_owned()
+}
+
 fn was_doing(finding: &FindingView) -> String {
     match &*finding.wait_reason {
-        "" => "no longer wait here".to_owned(),
-        reason => format!("no longer wait here in {reason}"),
+        "" => "no longer here".to_owned(),
+        reason => format!("no longer here in {reason}"),
     }
 }
 
@@ -183,6 +213,13 @@ fn write_ancestors(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     Ok(())
 }
 
+fn write_advice(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let Some(advice) = &finding.advice else { return Ok(()) };
+    page.field_words("usually", Tint::Plain, &advice.text)?;
+    let at = advice.frame.as_ref().map_or(String::new(), |f| format!(", by {}", f.function));
+    page.field_words("", Tint::Faint, &format!("pattern {}{at}", advice.pattern))
+}
+
 fn write_reasons(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     page.field_items("because", Tint::Plain, finding.reasons.iter().map(String::as_str))
 }
@@ -192,6 +229,14 @@ fn write_tasks(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     let told = ids.len() as u64;
     if finding.count > told {
         ids.push(format!("and {} more", count(finding.count - told)));
+    }
+    if !finding.labels.is_empty() {
+        let label = |l: &LabelCount| match l.tasks == finding.count {
+            true => format!("{}={}", l.key, l.value),
+            false => format!("{}={} ({})", l.key, l.value, count(l.tasks)),
+        };
+        let labels: Vec<String> = finding.labels.iter().map(label).collect();
+        page.field_words("labels", Tint::Plain, &labels.join(", "))?;
     }
     let label = if finding.count == 1 { "id" } else { "ids" };
     page.field_words(label, Tint::Plain, &ids.join(" "))
