@@ -94,6 +94,48 @@ fn the_fixed_twin_of_a_leak_is_not_told() {
     }
 }
 
+/// A cgroup of the test's own; removed when dropped.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn with_limit(limit: &str) -> Result<Self, String> {
+        for (root, file) in [("memory", "memory.limit_in_bytes"), ("", "memory.max")] {
+            let name = format!("loiter-test-{}", std::process::id());
+            let dir = std::path::Path::new("/sys/fs/cgroup").join(root).join(name);
+            if std::fs::create_dir(&dir).is_ok() {
+                let own = Self(dir);
+                if std::fs::write(own.0.join(file), limit).is_ok() {
+                    return Ok(own);
+                }
+            }
+        }
+        Err("needs a cgroup hierarchy in which limits of memory can be set".to_owned())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_limit_of_a_processs_cgroup_is_read() {
+    use loiter::base::Pid;
+    use loiter::target::MemoryGauge;
+
+    or_skip!(common::need_root());
+    let cgroup = or_skip!(Cgroup::with_limit("268435456"));
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+    std::fs::write(cgroup.0.join("cgroup.procs"), child.id().to_string()).expect("can be moved");
+    let read = MemoryGauge::of(Pid(child.id())).read();
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    let read = read.expect("memory");
+    assert_eq!(read.limit_bytes, Some(256 << 20));
+    assert!(read.rss_bytes > 0 && read.rss_bytes < 256 << 20);
+}
+
 #[test]
 fn a_pool_is_neither_leak_nor_growth() {
     or_skip!(need_bpf());

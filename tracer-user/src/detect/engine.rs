@@ -417,7 +417,8 @@ impl Open {
         let says_more = rank(finding.kind) > rank(self.told_kind);
         let grown = finding.count >= self.told_count.saturating_mul(GROWTH);
         if grown || says_more || finding.confidence > self.told_confidence {
-            self.told_count = finding.count;
+            // A kind that says more may be sure of fewer at first: no reason to tell each of them.
+            self.told_count = self.told_count.max(finding.count);
             self.told_confidence = finding.confidence;
             if says_more {
                 self.told_kind = finding.kind;

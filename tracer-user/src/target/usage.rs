@@ -68,7 +68,7 @@ impl MemoryGauge {
     }
 }
 
-/// `VmRSS:	  123 kB`
+/// `VmRSS:  123 kB`
 fn rss(status: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(status);
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -157,6 +157,9 @@ fn a_kind_is_as_sure_as_its_finding_says() {
     );
     let last = told[told.len() - 1];
     assert_eq!((last.1, last.2), (FindingKind::Leak, Confidence::Likely));
+    let leaks = w.changes.iter().filter(|c| c.finding().kind == FindingKind::Leak);
+    let likely = leaks.filter(|c| c.finding().confidence == Confidence::Likely);
+    assert_eq!(likely.count(), 1, "told once, not each time that more of the crowd are as old");
     assert!(!w.changes.iter().any(|c| matches!(c, loiter::detect::Change::Resolved(_))));
 }
 
