@@ -278,8 +278,8 @@ pub struct SiteFate {
     pub median_life: Option<Nanos>,
     /// 99 of 100 of them lived no longer than this.
     pub p99_life: Option<Nanos>,
-    /// All tasks of the finding have waited longer than this, which no sibling, or next to none,
-    /// was seen to survive and end; None if that is not so.
+    /// The wait that siblings do not explain: next to none was seen to wait so long and end. What a
+    /// leak was held against; the finding may speak of more tasks, which have not waited as long yet.
     pub outlived: Option<Nanos>,
 }
 
