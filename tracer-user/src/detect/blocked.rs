@@ -15,6 +15,10 @@ use super::{Check, Confidence, Detector, Finding, FindingKind, Verdicts};
 pub struct Blocked;
 
 impl Detector for Blocked {
+    fn sees_through_standstill(&self) -> bool {
+        true
+    }
+
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let process = check.process;
@@ -37,7 +41,7 @@ fn check_group<'a>(
     if class == WaitClass::Select && !check.process.members(group).any(has_no_channel) {
         return;
     }
-    let mut picked = pick(check, group, (class, Nanos(0)), true, verdicts).tasks;
+    let mut picked = pick(check, group, (class, Nanos(0)), verdicts).tasks;
     picked.retain(|(task, _)| class == WaitClass::Never || has_no_channel(task));
     if picked.is_empty() {
         return;

@@ -83,9 +83,6 @@ impl Detector for Crowd {
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let process = check.process;
-        if process.history().stopped().is_some() {
-            return verdicts;
-        }
         for group in process.groups() {
             let key = group.key();
             let crowded = group.len() >= check.settings.crowd_at_least;

@@ -206,7 +206,10 @@ impl Engine {
         let now = model.now();
         let mut all = Verdicts::default();
         idle.count(model.names(), process, settings);
-        for detector in detectors {
+        let stands_still = stands_still(process, settings, now);
+        for detector in
+            detectors.iter_mut().filter(|d| !stands_still || d.sees_through_standstill())
+        {
             let mut check = Check { model, process, settings, idle, now };
             let said = detector.check(&mut check);
             all.findings.extend(said.findings);
@@ -229,11 +232,21 @@ impl Engine {
                 not_before: at.max(now),
             });
         }
+        // Nobody knows whether a task went on while something lost is not healed; and in a process
+        // that stands still none did.
+        let unsure = process.is_in_doubt() || stands_still;
         let mut findings = one_for_each_place(all.findings);
         for finding in findings.values_mut() {
             finding.advice = advice(model.names(), process, &settings.patterns, finding);
         }
-        track.update(findings, process, settings.least_confidence, now, changes, commands);
+        track.update(
+            findings,
+            (process, unsure),
+            settings.least_confidence,
+            now,
+            changes,
+            commands,
+        );
     }
 }
 
@@ -252,6 +265,14 @@ impl Due {
             _ => Due::Nothing,
         }
     }
+}
+
+/// Whether a process stands still as a whole, or has gone on too recently for a wait to say
+/// anything: what began before the standstill lasted because of it.
+fn stands_still(process: &Process, settings: &Settings, now: KTime) -> bool {
+    let history = process.history();
+    let is_fresh = |since: KTime| now.since(since) < settings.stuck_after;
+    history.stopped().is_some() || history.went_on_at().is_some_and(is_fresh)
 }
 
 /// Surest first, then largest; the rest makes it one order for all runs.
@@ -338,7 +359,7 @@ impl Track {
     fn update(
         &mut self,
         mut found: BTreeMap<Box<str>, Finding>,
-        process: &Process,
+        (process, unsure): (&Process, bool),
         least: Confidence,
         now: KTime,
         changes: &mut Vec<Change>,
@@ -350,9 +371,6 @@ impl Track {
                 Some(finding) => open.extends(finding, changes),
                 None => {
                     let since = *open.missing_since.get_or_insert(now);
-                    // While something lost is not healed nobody knows whether they went on, and
-                    // in a process that stands still none did.
-                    let unsure = process.is_in_doubt() || process.history().stopped().is_some();
                     if now.since(since) >= RESOLVE_AFTER && !unsure {
                         gone.push(id.clone());
                     }

@@ -34,9 +34,6 @@ impl Detector for Hog {
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let process = check.process;
-        if process.history().stopped().is_some() {
-            return verdicts;
-        }
         let mut picked: BTreeMap<FrameId, Vec<Picked<'_>>> = BTreeMap::new();
         let mut seen: BTreeMap<TaskId, StackId> = BTreeMap::new();
         for (task, run) in candidates(process) {
@@ -82,13 +79,12 @@ fn is_hog(check: &Check<'_>, task: &Task, run: Wait) -> bool {
         Exactness::AtLeast => settings.hog_looks,
     };
     let history = check.process.history();
-    let since = run.since.max(history.awake_since());
     // Who runs and uses no processor stands still with the whole process, or waits for a page.
     let works = history
-        .used_since(since)
+        .used_since(run.since)
         .is_none_or(|used| used.cpu.0.saturating_mul(LEAST_SHARE) >= used.over.0);
     task.busy_looks() >= looks
-        && run.until.since(since) >= settings.hog_after
+        && run.length() >= settings.hog_after
         && works
         // Waiting for its turn is no work: that is the other detector's.
         && !is_starved(check, task)

@@ -30,9 +30,6 @@ impl Detector for Locks {
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let process = check.process;
-        if process.history().stopped().is_some() {
-            return verdicts;
-        }
         for group in process.groups().filter(|g| g.key().state == TaskState::Waiting) {
             let class = check.class(group.key());
             if let Some(class @ (WaitClass::Lock | WaitClass::Group)) = class {
@@ -53,7 +50,7 @@ fn check_group<'a>(
     verdicts: &mut Verdicts,
 ) {
     let after = check.settings.stuck_after;
-    let Pick { mut tasks, unmatched } = pick(check, group, (class, after), is_told, verdicts);
+    let Pick { mut tasks, unmatched } = pick(check, group, (class, after), verdicts);
     if tasks.is_empty() {
         return;
     }

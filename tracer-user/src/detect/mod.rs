@@ -377,4 +377,10 @@ impl Verdicts {
 pub trait Detector: Send {
     /// Says what is wrong now. Must depend on nothing but its past checks and this one.
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts;
+
+    /// Whether what it finds is also true of a process that stands still as a whole. What goes by
+    /// the length of waits and runs is not, and is not asked then.
+    fn sees_through_standstill(&self) -> bool {
+        false
+    }
 }

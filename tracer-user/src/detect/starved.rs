@@ -32,7 +32,7 @@ impl Detector for Starved {
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let process = check.process;
-        if process.history().stopped().is_some() || process.in_state(TaskState::Runnable) == 0 {
+        if process.in_state(TaskState::Runnable) == 0 {
             return verdicts;
         }
         let mut picked: BTreeMap<(FrameId, FrameId), Vec<Picked<'_>>> = BTreeMap::new();
@@ -67,13 +67,11 @@ pub(super) fn is_starved(check: &Check<'_>, task: &Task) -> bool {
         Exactness::Exact => LOOKS,
         Exactness::AtLeast => LOOKS_ALONE,
     };
-    let since = wait.since.max(process.history().awake_since());
-    let enough =
-        task.still_looks() >= looks && wait.until.since(since) >= check.settings.starved_after;
+    let enough = task.still_looks() >= looks && wait.length() >= check.settings.starved_after;
     enough
         && process
             .history()
-            .used_since(since)
+            .used_since(wait.since)
             .is_none_or(|used| used.cpu.0.saturating_mul(LEAST_SHARE) >= used.over.0)
 }
 

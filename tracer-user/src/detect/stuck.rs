@@ -29,9 +29,6 @@ impl Detector for Stuck {
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let process = check.process;
-        if process.history().stopped().is_some() {
-            return verdicts;
-        }
         for group in process.groups().filter(|g| g.key().state == TaskState::Waiting) {
             if let Some(class) = check.class(group.key()).filter(|&class| counts(class)) {
                 let is_told = self.told.is_told(check, group.key());
@@ -67,7 +64,7 @@ fn check_group<'a>(
     verdicts: &mut Verdicts,
 ) {
     let after = check.settings.stuck_after;
-    let Pick { tasks, unmatched } = pick(check, group, (class, after), is_told, verdicts);
+    let Pick { tasks, unmatched } = pick(check, group, (class, after), verdicts);
     let is_background =
         waits_for_work(class) && is_lone(check.process, group, unmatched, check.settings);
     if tasks.is_empty() || is_background || is_early(check, group, unmatched, is_told, verdicts) {

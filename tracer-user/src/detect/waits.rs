@@ -47,7 +47,6 @@ pub(super) fn pick<'a>(
     check: &mut Check<'a>,
     group: &'a Group,
     (class, after): (WaitClass, Nanos),
-    is_told: bool,
     verdicts: &mut Verdicts,
 ) -> Pick<'a> {
     let process = check.process;
@@ -61,13 +60,10 @@ pub(super) fn pick<'a>(
             continue;
         }
         pick.unmatched += 1;
-        // A process that was stopped waited because it was stopped.
-        let from =
-            if is_told { wait.since } else { wait.since.max(process.history().awake_since()) };
-        if wait.until.since(from) >= after {
+        if wait.length() >= after {
             pick.tasks.push((task, wait));
         } else {
-            wait_for(check, from.after(after), verdicts);
+            wait_for(check, wait.since.after(after), verdicts);
         }
     }
     pick

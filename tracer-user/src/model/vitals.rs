@@ -6,8 +6,6 @@ use std::collections::VecDeque;
 use crate::base::{KTime, Nanos};
 use crate::stream::{Stop, Vitals};
 
-use super::flow::NEVER;
-
 /// Most samples kept.
 const SAMPLES: usize = 128;
 /// Samples are at least this far apart; the newest is kept beside them.
@@ -38,7 +36,7 @@ pub struct History {
     samples: VecDeque<Sample>,
     newest: Option<Sample>,
     stopped: Option<Stop>,
-    awake_since: Option<KTime>,
+    went_on_at: Option<KTime>,
 }
 
 impl History {
@@ -59,7 +57,7 @@ impl History {
         let goes_on = before.is_some_and(|before| vitals.cpu.is_some_and(|cpu| cpu > before));
         let stopped = vitals.stopped.filter(|&stop| stop != Stop::Tracer || !goes_on);
         if self.stopped.is_some() && stopped.is_none() {
-            self.awake_since = Some(at);
+            self.went_on_at = Some(at);
         }
         self.stopped = stopped;
     }
@@ -69,9 +67,9 @@ impl History {
         self.stopped
     }
 
-    /// Since when it has not been seen standing still: no task could run before.
-    pub fn awake_since(&self) -> KTime {
-        self.awake_since.unwrap_or(NEVER)
+    /// When it was first seen to go on after it had stood still.
+    pub fn went_on_at(&self) -> Option<KTime> {
+        self.went_on_at
     }
 
     /// What it used from `since` on, to the nearest sample before; None if too little is known.
@@ -112,9 +110,9 @@ mod tests {
     fn a_stop_ends_with_the_first_look_that_does_not_show_it() {
         let mut h = History::default();
         h.add(vitals(1, Some(Stop::Signal)), at(1));
-        assert_eq!((h.stopped(), h.awake_since()), (Some(Stop::Signal), NEVER));
+        assert_eq!((h.stopped(), h.went_on_at()), (Some(Stop::Signal), None));
         h.add(vitals(1, None), at(9));
-        assert_eq!((h.stopped(), h.awake_since()), (None, at(9)));
+        assert_eq!((h.stopped(), h.went_on_at()), (None, Some(at(9))));
     }
 
     #[test]

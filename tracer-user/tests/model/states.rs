@@ -323,7 +323,7 @@ fn a_loop_that_is_never_put_off_is_known_by_its_counter_that_stands() {
 fn a_busy_worker_that_waits_for_jobs_is_no_hog() {
     // Met at work by every look: three times put off, then it has waited for its next job.
     let busy = |t: u64| {
-        let how = if t / 2_000 % 4 == 0 { Leave::Gave } else { Leave::PutOff };
+        let how = if (t / 2_000).is_multiple_of(4) { Leave::Gave } else { Leave::PutOff };
         at_work(5, t, TaskState::Running, how, (t / 100 % 256) as u8)
     };
     let mut w = World::new();

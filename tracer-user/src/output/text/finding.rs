@@ -57,6 +57,8 @@ pub fn write_finding(
     }
     match &finding.wait_site {
         Some(site) => frame_field(&mut page, "wait at", site)?,
+        // Of who runs no stack can be read.
+        None if finding.kind == FindingKind::Hog => {}
         None => page.field_words("wait at", Tint::Faint, "not known")?,
     }
     match &finding.spawn_site {
@@ -129,14 +131,19 @@ fn was_doing(finding: &FindingView) -> String {
 fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) -> io::Result<()> {
     let reason =
         if finding.wait_reason.is_empty() { "reason not known" } else { &finding.wait_reason };
-    let mut text = format!("{reason}, {}", wait_range(finding.youngest_wait, finding.oldest_wait));
+    let range = wait_range(finding.youngest_wait, finding.oldest_wait);
+    let (label, mut text) = match finding.kind {
+        FindingKind::Hog => ("running", range),
+        FindingKind::Starved => ("ready", range),
+        _ => ("waiting", format!("{reason}, {range}")),
+    };
     if let Some(oldest) = finding.oldest_wait.known() {
         let since = finding.as_of.0.saturating_sub(i64::try_from(oldest.0).unwrap_or(i64::MAX));
         let edge =
             if matches!(finding.oldest_wait, Waited::AtLeast(_)) { " or earlier" } else { "" };
         text = format!("{text}; the oldest since {}{edge}", moment(WallTime(since), &options.zone));
     }
-    page.field_words("waiting", Tint::Plain, &text)
+    page.field_words(label, Tint::Plain, &text)
 }
 
 fn write_objects(page: &mut Page, finding: &FindingView) -> io::Result<()> {
