@@ -38,6 +38,15 @@ Exit codes: the program's own; 66 if it was 0 and goroutines were left behind (-
 2 wrong usage, 3 cannot check, 126 and 127 as of env. A program that is killed by a signal ends
 loiter by the same signal. docs/ci.md has more.")]
 pub struct CheckArgs {
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    command: Vec<OsString>,
+
     /// How long goroutines are given to end by themselves
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = values::duration)]
     settle: Nanos,
@@ -68,15 +77,6 @@ pub struct CheckArgs {
 
     #[command(flatten)]
     acknowledge: AcknowledgeArgs,
-
-    /// The program and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
-    command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
