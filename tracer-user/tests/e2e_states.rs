@@ -117,7 +117,7 @@ fn find(loiter: &mut Loiter, kind: &str) -> Value {
 }
 
 #[test]
-fn a_loop_without_end_is_a_suspect_hog_and_a_busy_worker_is_none() {
+fn a_loop_without_end_is_a_suspect_hog() {
     or_skip!(need_bpf());
     for version in oldest_and_newest() {
         let exe = or_skip!(go_build(version, "hog", Variant::Stripped));

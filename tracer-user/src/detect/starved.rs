@@ -87,14 +87,14 @@ fn finding(check: &Check<'_>, key: GroupKey, tasks: Vec<Picked<'_>>) -> Option<F
         (
             Confidence::Likely,
             format!(
-                "may run since {longest} and is not let, while {hogs} others run without a stop"
+                "has been ready for {longest} and is not let; meanwhile others run without a stop: {hogs}"
             ),
         )
     } else {
         (
             Confidence::Suspect,
             format!(
-                "may run since {longest} and is not let: {} tasks are ready and {} run; there is more work than processors",
+                "has been ready for {longest} and is not let: {} tasks are ready and {} run; there is more work than processors",
                 process.in_state(TaskState::Runnable),
                 process.in_state(TaskState::Running)
             ),
