@@ -13,9 +13,10 @@ use super::groups::{Group, GroupKey, Groups};
 use super::memory::{Memory, MemoryTrack, Samples};
 use super::sites::{Sites, SpawnSite};
 use super::table::TaskTable;
-use super::task::{Counted, NOWHERE, Origin, Task, Wait, number_of};
+use super::task::{Counted, NOWHERE, Origin, Task, number_of};
 use super::tombs::Tombs;
 use super::vitals::History;
+use super::wait::Wait;
 
 /// Most tasks followed in one process; more are counted, not followed: 200 bytes each.
 pub const MAX_TASKS: usize = 1 << 20;
