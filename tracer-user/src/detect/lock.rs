@@ -99,7 +99,7 @@ fn judge(
         (_, Some(Hope::Others | Hope::Own)) => (
             Confidence::Suspect,
             format!(
-                "waits of up to {oldest} for a wait group; tasks of the same parent are alive that may still end that"
+                "waits of up to {oldest} for a wait group; its parent or tasks of the same parent are alive that may still end that"
             ),
         ),
         _ if siblings.is_some() => (Confidence::Likely, format!("waits of up to {oldest}")),

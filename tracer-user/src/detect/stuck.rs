@@ -85,6 +85,12 @@ fn judge(
     let count = finding.count;
     let siblings = siblings_ended(check, &finding, youngest);
     let (confidence, why) = match class {
+        WaitClass::ChanSend if moves(check, &finding, oldest) => (
+            Confidence::Suspect,
+            format!(
+                "{count} senders have waited up to {oldest} in one queue, but it moves: others that waited as long went on"
+            ),
+        ),
         WaitClass::ChanSend if count >= SENDERS || siblings.is_some() => (
             Confidence::Likely,
             format!("{count} senders have waited up to {oldest}: nobody receives"),
@@ -109,4 +115,12 @@ fn judge(
     how_known(&mut finding, marks);
     lower(check, &mut finding);
     finding
+}
+
+/// Whether all wait on one object, and waits there of half this length came to an end: so does a
+/// queue that is served slowly.
+fn moves(check: &Check<'_>, finding: &Finding, oldest: Nanos) -> bool {
+    let half = Nanos(oldest.0 / 2);
+    finding.object_count == 1
+        && check.process.ended_waits(finding.key).is_some_and(|waits| waits.longest() >= half)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::claims::Mode;
 use crate::common::GoProc;
@@ -37,6 +38,7 @@ pub struct Outcome {
 
 /// Starts all programs, watches each in its modes for so long, and gives what came of each.
 pub fn watch_all(programs: &[Watched], seconds: u64) -> Vec<Outcome> {
+    let time = Duration::from_secs(seconds);
     let next = AtomicUsize::new(0);
     let running = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -56,7 +58,7 @@ pub fn watch_all(programs: &[Watched], seconds: u64) -> Vec<Outcome> {
         .unwrap()
         .into_iter()
         .map(|(program, (process, watches))| {
-            let end = |(mode, watch): (Mode, Loiter)| (mode, Said::read(&watch.end().2));
+            let end = |(mode, watch): (Mode, Loiter)| (mode, Said::read(&watch.end_within(time).2));
             let said = watches.into_iter().map(end).collect();
             let own_dump = if programs[program].obeys { dump(process) } else { Vec::new() };
             Outcome { program, said, own_dump }
