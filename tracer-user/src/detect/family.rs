@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{FrameId, KTime, StackId, TaskId};
+use crate::base::{FrameId, KTime, Nanos, StackId, TaskId, WaitClass};
 use crate::model::{Process, Task};
 use crate::stream::{LockKind, WaitsOn};
 
@@ -21,6 +21,8 @@ pub(super) enum Hope {
     Own,
     /// Others live that may belong to it, or it cannot be known.
     Others,
+    /// As [`Hope::Own`], but none of these children has gone on for as long as it waits.
+    OwnStand,
     /// Fewer children of it and of its parent live than calls of `Done` are missing.
     TooFew,
     /// None of its children is left; if it never had any, none of its parent's either, and the
@@ -70,6 +72,38 @@ pub(super) fn hopes(check: &Check<'_>, picked: &[Picked<'_>]) -> BTreeMap<TaskId
             (w.task.id(), hope)
         })
         .collect()
+}
+
+/// Of waiters with [`Hope::Own`] those whose children all wait for what does not come by itself, and have done so for `after`.
+pub(super) fn children_stand(
+    check: &mut Check<'_>,
+    hopes: &mut BTreeMap<TaskId, Hope>,
+    after: Nanos,
+) {
+    if !hopes.values().any(|&hope| hope == Hope::Own) {
+        return;
+    }
+    let process = check.process;
+    let mut stand: BTreeMap<TaskId, bool> = BTreeMap::new();
+    for task in process.tasks().iter() {
+        if let Some(parent) = task.parent().filter(|p| hopes.get(p) == Some(&Hope::Own)) {
+            let stands = stands(check, task, after);
+            *stand.entry(parent).or_insert(true) &= stands;
+        }
+    }
+    for (waiter, _) in stand.into_iter().filter(|(_, stands)| *stands) {
+        hopes.insert(waiter, Hope::OwnStand);
+    }
+}
+
+fn stands(check: &mut Check<'_>, task: &Task, after: Nanos) -> bool {
+    let process = check.process;
+    let Some(wait) = process.wait(task, check.now) else { return false };
+    let class = check.model.names().class(task.reason());
+    let counts = class.is_some_and(|class| !matches!(class, WaitClass::Io | WaitClass::Sleep));
+    counts
+        && wait.length() >= after
+        && check.idle.find(check.model.names(), &check.settings.idle, task, class).is_none()
 }
 
 /// How many tasks live, and how many births were seen, that functions of this stack created.
