@@ -85,6 +85,12 @@ fn judge(
     let count = finding.count;
     let siblings = siblings_ended(check, &finding, youngest);
     let (confidence, why) = match class {
+        WaitClass::ChanSend if moves(check, &finding, oldest) => (
+            Confidence::Suspect,
+            format!(
+                "{count} senders have waited up to {oldest} in one queue, but it moves: others that waited as long went on"
+            ),
+        ),
         WaitClass::ChanSend if count >= SENDERS || siblings.is_some() => (
             Confidence::Likely,
             format!("{count} senders have waited up to {oldest}: nobody receives"),
@@ -109,4 +115,15 @@ fn judge(
     how_known(&mut finding, marks);
     lower(check, &mut finding);
     finding
+}
+
+/// Whether all wait on one object, and waits of half this length came to an end there, wherever
+/// those were created that waited: so does a queue that is served slowly.
+fn moves(check: &Check<'_>, finding: &Finding, oldest: Nanos) -> bool {
+    let (process, half) = (check.process, Nanos(oldest.0 / 2));
+    let same_place = |group: &&Group| group.key().wait_site == finding.key.wait_site;
+    let ended = |group: &Group| {
+        process.ended_waits(group.key()).is_some_and(|waits| waits.longest() >= half)
+    };
+    finding.object_count == 1 && process.groups().filter(same_place).any(ended)
 }
