@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::ProcId;
 use crate::detect::{Change, Engine, Settings};
+use crate::record::{RecordError, Recorder, Written};
 use crate::stream::{Command, Input};
 use crate::view::{FindingView, SummaryView, build};
 
@@ -21,6 +22,7 @@ enum Order {
     Summary(ProcId, String, oneshot::Sender<Option<SummaryView>>),
     Alive(ProcId, oneshot::Sender<u64>),
     InDoubt(ProcId, oneshot::Sender<bool>),
+    EndRecording(String, oneshot::Sender<Option<Result<Written, RecordError>>>),
 }
 
 /// What the thread says by itself.
@@ -33,6 +35,8 @@ pub enum Said {
     Resolved(Box<FindingView>),
     /// Model or detectors want something.
     Wants(Command),
+    /// Nothing is recorded any more.
+    RecordingStopped(RecordError),
 }
 
 /// The thread that judges.
@@ -43,18 +47,18 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Starts the thread.
+    /// Starts the thread. The recorder is given all that the model eats.
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub fn start(settings: Settings, recorder: Option<Recorder>) -> anyhow::Result<Self> {
         let (orders, inbox) = mpsc::channel(BATCHES);
         // Findings are few and bounded by the detectors; were this channel bounded, two full
         // channels could wait for each other.
         let (outbox, said) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
-            .spawn(move || Bench { engine: Engine::new(settings), outbox }.serve(inbox))
+            .spawn(move || Bench { engine: Engine::new(settings), recorder, outbox }.serve(inbox))
             .context("cannot start the thread of the model")?;
         Ok(Self { orders: Some(orders), said, thread: Some(thread) })
     }
@@ -103,6 +107,16 @@ impl Judge {
         self.ask(|answer| Order::InDoubt(process, answer)).await
     }
 
+    /// Ends the recording, with the reason in words, and tells what was written. None if nothing is
+    /// recorded, or it was stopped before.
+    ///
+    /// # Errors
+    /// If the end could not be written, or the thread has ended.
+    pub async fn end_recording(&self, ended: &str) -> anyhow::Result<Option<Written>> {
+        let done = self.ask(|answer| Order::EndRecording(ended.to_owned(), answer)).await?;
+        done.transpose().context("the recording has no end")
+    }
+
     /// Waits for what the thread says next. None if it has ended.
     pub async fn said(&mut self) -> Option<Said> {
         self.said.recv().await
@@ -127,6 +141,7 @@ impl Drop for Judge {
 /// What the thread has.
 struct Bench {
     engine: Engine,
+    recorder: Option<Recorder>,
     outbox: mpsc::UnboundedSender<Said>,
 }
 
@@ -150,11 +165,20 @@ impl Bench {
                     let process = self.engine.model().process(process);
                     let _ = answer.send(process.is_some_and(|p| p.is_in_doubt()));
                 }
+                Order::EndRecording(ended, answer) => {
+                    let _ = answer.send(self.recorder.take().map(|r| r.finish(&ended)));
+                }
             }
         }
     }
 
     fn eat(&mut self, inputs: Vec<Input>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.take(&inputs)
+        {
+            self.recorder = None;
+            let _ = self.outbox.send(Said::RecordingStopped(error));
+        }
         let (mut changes, mut commands) = (Vec::new(), Vec::new());
         for input in inputs {
             self.engine.feed(input, &mut changes, &mut commands);
@@ -168,16 +192,18 @@ impl Bench {
     }
 
     fn tell(&self, changes: &mut Vec<Change>) {
-        for change in changes.drain(..) {
-            let Some(view) = build::finding(self.engine.model(), change.finding()) else {
-                continue;
-            };
-            let view = Box::new(view);
-            let _ = self.outbox.send(match change {
-                Change::Opened(_) => Said::Opened(view),
-                Change::Grown(_) => Said::Updated(view),
-                Change::Resolved(_) => Said::Resolved(view),
-            });
+        for said in changes.drain(..).filter_map(|change| said(&self.engine, &change)) {
+            let _ = self.outbox.send(said);
         }
     }
+}
+
+/// News as they are told. None if the process is no longer known.
+pub fn said(engine: &Engine, change: &Change) -> Option<Said> {
+    let view = Box::new(build::finding(engine.model(), change.finding())?);
+    Some(match change {
+        Change::Opened(_) => Said::Opened(view),
+        Change::Grown(_) => Said::Updated(view),
+        Change::Resolved(_) => Said::Resolved(view),
+    })
 }

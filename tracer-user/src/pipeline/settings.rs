@@ -1,8 +1,11 @@
 //! What each command asks of the pipeline, checked: a value of these types can be carried out as
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
-//! May use: base, stream's plain words.
+//! May use: base, stream's plain words, what a recording says of itself.
+
+use std::path::PathBuf;
 
 use crate::base::{Nanos, Pid};
+use crate::record::Meta;
 use crate::stream::Mode;
 
 /// A minor version of Go: 27 for Go 1.27.
@@ -32,6 +35,56 @@ impl Default for Thresholds {
     fn default() -> Self {
         Self { stuck_after: Nanos::from_secs(30), crowd_min: 100 }
     }
+}
+
+impl Thresholds {
+    const STUCK_AFTER: &str = "stuck_after_ns";
+    const CROWD_MIN: &str = "crowd_min";
+
+    /// As a recording keeps them, so that a replay goes by the same.
+    pub fn recorded(&self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: u64| (name.to_owned(), value.to_string());
+        vec![
+            pair(Self::STUCK_AFTER, self.stuck_after.0),
+            pair(Self::CROWD_MIN, self.crowd_min),
+        ]
+    }
+
+    /// Those a recording was made with; the usual ones where it says nothing.
+    pub fn of_recording(meta: &Meta) -> Self {
+        let usual = Self::default();
+        let number = |name, usual| meta.setting(name).and_then(|v| v.parse().ok()).unwrap_or(usual);
+        Self {
+            stuck_after: Nanos(number(Self::STUCK_AFTER, usual.stuck_after.0)),
+            crowd_min: number(Self::CROWD_MIN, usual.crowd_min),
+        }
+    }
+}
+
+/// A moment of a recording, as people say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// On the wall clock, ns since the Unix epoch.
+    Wall(i64),
+    /// So long after the recording began.
+    AfterStart(Nanos),
+    /// So long before it ended.
+    BeforeEnd(Nanos),
+}
+
+/// `loiter report`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReportSettings {
+    /// The recording.
+    pub path: PathBuf,
+    /// Instead of the threshold that was recorded.
+    pub stuck_after: Option<Nanos>,
+    /// Instead of the threshold that was recorded.
+    pub crowd_min: Option<u64>,
+    /// Only what was told from then on.
+    pub since: Option<Moment>,
+    /// Only what was told up to then.
+    pub until: Option<Moment>,
 }
 
 /// The size of the ring buffer: a power of two and a multiple of the page size, as the kernel

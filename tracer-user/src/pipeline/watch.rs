@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
+use crate::record::{RecordError, Recorder, RecorderSettings, Written};
 use crate::stream::{Command, EndHow, Input, LossKind, Mode};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{SummaryView, WallTime};
@@ -46,6 +47,7 @@ struct Job {
     interval: Nanos,
     share: Share,
     detectors: detect::Settings,
+    record: Option<RecorderSettings>,
 }
 
 /// Watches a process and tells its findings as they arise.
@@ -53,20 +55,36 @@ struct Job {
 /// # Errors
 /// If the process cannot be traced, or the sink cannot be told any more.
 pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
-    run(
-        Job {
-            target: settings.target,
-            mode: settings.mode,
-            min_wait: settings.min_wait,
-            ring: settings.ring,
-            time_limit: settings.time_limit,
-            looks: None,
-            interval: settings.interval,
-            share: Share::WATCH,
-            detectors: detectors(&settings.thresholds),
-        },
-        sink,
-    )
+    run(job(settings, None), sink).map(|(summary, _)| summary)
+}
+
+/// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
+///
+/// # Errors
+/// As [`watch`], or if nothing more can be recorded: what was recorded stays.
+pub fn record(
+    settings: &WatchSettings,
+    mut recorder: RecorderSettings,
+    sink: &mut dyn WatchSink,
+) -> anyhow::Result<(SummaryView, Written)> {
+    recorder.settings.extend(settings.thresholds.recorded());
+    let (summary, written) = run(job(settings, Some(recorder)), sink)?;
+    Ok((summary, written.context("nothing was recorded")?))
+}
+
+fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
+    Job {
+        target: settings.target,
+        mode: settings.mode,
+        min_wait: settings.min_wait,
+        ring: settings.ring,
+        time_limit: settings.time_limit,
+        looks: None,
+        interval: settings.interval,
+        share: Share::WATCH,
+        detectors: detectors(&settings.thresholds),
+        record,
+    }
 }
 
 /// Takes a few looks without any probe and tells what they show.
@@ -89,12 +107,15 @@ pub fn diagnose(
             interval: Nanos(settings.over.0 / gaps),
             share: Share::DIAGNOSE,
             detectors: detectors(&settings.thresholds),
+            record: None,
         },
         sink,
     )
+    .map(|(summary, _)| summary)
 }
 
-fn detectors(thresholds: &Thresholds) -> detect::Settings {
+/// What the detectors go by.
+pub fn detectors(thresholds: &Thresholds) -> detect::Settings {
     detect::Settings {
         stuck_after: thresholds.stuck_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
@@ -103,7 +124,10 @@ fn detectors(thresholds: &Thresholds) -> detect::Settings {
     }
 }
 
-fn run(job: Job, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
+fn run(
+    job: Job,
+    sink: &mut dyn WatchSink,
+) -> anyhow::Result<(SummaryView, Option<Written>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -174,7 +198,8 @@ impl<'a> Watch<'a> {
             Mode::None => None,
             _ => Some(Tracer::load(job.ring, job.min_wait)?),
         };
-        let judge = Judge::start(job.detectors.clone())?;
+        let recorder = job.record.clone().map(Recorder::start).transpose()?;
+        let judge = Judge::start(job.detectors.clone(), recorder)?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
@@ -368,8 +393,18 @@ impl<'a> Watch<'a> {
                 self.obey(&command);
                 Ok(())
             }
+            Said::RecordingStopped(why) => return Err(self.recording_stopped(why)),
         };
         told.context("cannot write what was found")
+    }
+
+    /// What the disk took until now can be read; the target is left alone.
+    fn recording_stopped(&self, why: RecordError) -> anyhow::Error {
+        let path = self.job.record.as_ref().map(|r| r.place.path().display().to_string());
+        let path = path.unwrap_or_default();
+        anyhow::Error::new(why).context(format!(
+            "recording to {path} has stopped; `loiter report {path}` reads what was recorded until then"
+        ))
     }
 
     fn obey(&mut self, command: &Command) {
@@ -505,9 +540,18 @@ impl<'a> Watch<'a> {
         self.judge.eat(inputs).await
     }
 
-    async fn finish(mut self, ended: anyhow::Result<Ended>) -> anyhow::Result<SummaryView> {
+    async fn finish(
+        mut self,
+        ended: anyhow::Result<Ended>,
+    ) -> anyhow::Result<(SummaryView, Option<Written>)> {
         let released = self.release().await;
-        let ended = ended?;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(why) => {
+                let _the_first_error_is_told = self.judge.end_recording(&format!("{why:#}")).await;
+                return Err(why);
+            }
+        };
         released?;
         let process = self.session.process;
         let at = clock::now();
@@ -521,7 +565,7 @@ impl<'a> Watch<'a> {
         while let Some(said) = self.judge.said_now() {
             self.hear(said)?;
         }
-        Ok(summary)
+        Ok((summary, self.judge.end_recording(ended.words()).await?))
     }
 }
 
