@@ -7,7 +7,10 @@ mod diagnose;
 mod doctor;
 mod dump;
 mod exit;
+mod progress;
 mod ps;
+mod record;
+mod report;
 mod sink;
 mod terminal;
 mod values;
@@ -44,6 +47,8 @@ Examples:
   loiter diagnose 4242      what is stuck in process 4242?
   loiter dump 4242          every goroutine now, grouped
   loiter watch 4242         stay, and tell findings as they arise
+  loiter record 4242        the same, and keep all of it for later
+  loiter report FILE        what a recording shows
   loiter doctor 4242        what would be probed, and at what cost
 
 Exit codes: 0 nothing found, 1 findings, 2 wrong usage, 3 cannot trace.
@@ -63,6 +68,8 @@ enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
+    Record(record::RecordArgs),
+    Report(report::ReportArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -116,6 +123,8 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
+        Command::Record(args) => record::run(args, &context),
+        Command::Report(args) => report::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }
 }

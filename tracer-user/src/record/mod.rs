@@ -18,7 +18,7 @@ mod recorder;
 mod scan;
 mod store;
 
-pub use codec::KindTotals;
+pub use codec::{KindTotals, fuzz_content, fuzz_encode};
 pub use error::RecordError;
 pub use header::{Meta, VERSION};
 pub use reader::{Gap, Item, Items, Overview, Recording, Tail};

@@ -279,7 +279,7 @@ pub struct Items {
     scanner: Option<Scanner>,
     /// The segment whose frames are believed.
     segment: Option<u64>,
-    /// The number of the next input; None before the first.
+    /// The number of the next input; None before the first segment.
     next: Option<u64>,
     prelude: Prelude,
     filter: Filter,
@@ -377,6 +377,7 @@ impl Items {
             return Ok(());
         }
         self.segment = Some(head.segment);
+        self.next.get_or_insert(head.number);
         self.tail.closed = None;
         self.tail.stopped = None;
         Ok(())
@@ -395,7 +396,6 @@ impl Items {
         }
         let mut decoded = decode(self.content(), head.inputs)?;
         self.filter.again(&mut decoded.inputs);
-        self.next = Some(self.next.unwrap_or(head.number));
         self.tell(decoded.inputs);
         Ok(())
     }

@@ -455,3 +455,22 @@ impl<'a> Sections<'a> {
         Ok(())
     }
 }
+
+/// Entry for fuzzing: a number of inputs, then content that should hold them.
+pub fn fuzz_content(bytes: &[u8]) {
+    let mut take = Take(bytes);
+    if let Ok(inputs) = take.narrow() {
+        let _whatever = decode(take.0, inputs);
+        let _whatever = measure(take.0, inputs);
+    }
+}
+
+/// What [`fuzz_content`] takes, of real inputs.
+pub fn fuzz_encode(inputs: &[Input]) -> Vec<u8> {
+    let mut batch = Batch::default();
+    inputs.iter().for_each(|input| batch.add(input));
+    let mut out = Vec::new();
+    out.number(u64::from(batch.inputs()));
+    batch.encode(&mut out, &mut KindTotals::default());
+    out
+}
