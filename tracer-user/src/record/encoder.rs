@@ -1,8 +1,7 @@
 //! Inputs into frames, and frames into segments: when a frame is complete, when a segment is.
 //! Runs on the thread of the model; packing and writing are another's.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::{KTime, Nanos};
 use crate::stream::{Input, ProcessDef, TaskLook};
@@ -74,26 +73,40 @@ pub struct SegmentBounds {
     pub age: Option<Nanos>,
 }
 
-/// How large the present segment is as stored: told by the one who writes, behind what is encoded.
+/// How large the present segment is: told by the one who writes, behind what is encoded.
 #[derive(Default, Debug)]
-pub struct Stored(AtomicU64);
+pub struct Stored(Mutex<Size>);
 
-/// Bits for the bytes; those above tell the segments apart.
-const STORED_BITS: u32 = 48;
+/// A segment by its count from 1, the bytes of its contents, and what they took.
+#[derive(Clone, Copy, Default, Debug)]
+struct Size {
+    segment: u64,
+    raw: u64,
+    stored: u64,
+}
 
 impl Stored {
-    /// The segment of this count, from 1, has so many bytes.
-    pub fn tell(&self, segment: u64, bytes: u64) {
-        let bytes = bytes.min((1 << STORED_BITS) - 1);
-        self.0.store(segment << STORED_BITS | bytes, Ordering::Relaxed);
+    /// The segment of this count, from 1, has so many bytes; they were `raw` more before packing.
+    pub fn tell(&self, segment: u64, raw: u64, stored: u64) {
+        let mut size = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if size.segment == segment { size.raw } else { 0 };
+        *size = Size { segment, raw: before.saturating_add(raw), stored };
     }
 
-    /// Its bytes; 0 before they were told.
-    fn of_segment(&self, segment: u64) -> u64 {
-        let told = self.0.load(Ordering::Relaxed);
-        let same = told >> STORED_BITS == segment << STORED_BITS >> STORED_BITS;
-        if same { told & ((1 << STORED_BITS) - 1) } else { 0 }
+    /// How large the segment is at least and at most, when so many bytes were handed over.
+    fn bounds(&self, segment: u64, raw: u64) -> (u64, u64) {
+        let size = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (packed, of) = if size.segment == segment { (size.stored, size.raw) } else { (0, 0) };
+        (packed, packed.saturating_add(raw.saturating_sub(of)))
     }
+}
+
+/// How large a segment is, against its bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SegmentSize {
+    Small,
+    Large,
+    FarTooLarge,
 }
 
 /// Makes [`Order`]s of inputs.
@@ -105,8 +118,11 @@ pub struct Encoder {
     flush: Nanos,
     bounds: SegmentBounds,
     stored: Arc<Stored>,
-    /// Segments begun.
+    /// Segments begun, and bytes of contents handed over for the last of them.
     segments: u64,
+    raw: u64,
+    /// Whether the present segment is large enough.
+    large: SegmentSize,
     /// The number of the first input of the batch.
     number: u64,
     /// The latest moment any input spoke of.
@@ -120,12 +136,7 @@ pub struct Encoder {
 
 impl Encoder {
     /// One that has told nothing yet.
-    pub fn new(
-        content: Content,
-        flush: Nanos,
-        bounds: SegmentBounds,
-        stored: Arc<Stored>,
-    ) -> Self {
+    pub fn new(content: Content, flush: Nanos, bounds: SegmentBounds, stored: Arc<Stored>) -> Self {
         Self {
             batch: Batch::default(),
             live: Live::default(),
@@ -135,6 +146,8 @@ impl Encoder {
             bounds,
             stored,
             segments: 0,
+            raw: 0,
+            large: SegmentSize::Small,
             number: 0,
             now: KTime(0),
             batch_begun: None,
@@ -176,14 +189,29 @@ impl Encoder {
             self.roll(out, changed);
             return;
         }
-        let stored = self.stored.of_segment(self.segments);
-        let age = self.segment_begun.map_or(Nanos(0), |begun| self.now.since(begun));
-        let due = stored >= self.bounds.bytes || self.bounds.age.is_some_and(|most| age >= most);
-        let looks = matches!(input, Input::SnapshotBegin { .. });
-        let far_too_large = stored >= self.bounds.bytes.saturating_mul(MOST_TIMES_TOO_LARGE);
-        if (due && looks) || far_too_large {
+        let due = match self.large {
+            SegmentSize::FarTooLarge => true,
+            SegmentSize::Large => matches!(input, Input::SnapshotBegin { .. }),
+            SegmentSize::Small => {
+                let age = self.segment_begun.map_or(Nanos(0), |begun| self.now.since(begun));
+                matches!(input, Input::SnapshotBegin { .. })
+                    && self.bounds.age.is_some_and(|most| age >= most)
+            }
+        };
+        if due {
             self.roll(out, false);
         }
+    }
+
+    fn note_size(&mut self) {
+        let (least, most) = self.stored.bounds(self.segments, self.raw);
+        self.large = if least >= self.bounds.bytes.saturating_mul(MOST_TIMES_TOO_LARGE) {
+            SegmentSize::FarTooLarge
+        } else if most >= self.bounds.bytes {
+            SegmentSize::Large
+        } else {
+            SegmentSize::Small
+        };
     }
 
     fn roll(&mut self, out: &mut Vec<Order>, forget: bool) {
@@ -194,6 +222,7 @@ impl Encoder {
         let totals = std::mem::take(&mut self.totals);
         out.push(Order::Segment { totals, number: self.number, at: self.now });
         self.segments += 1;
+        (self.raw, self.large) = (0, SegmentSize::Small);
         self.segment_begun = Some(self.now);
         if !std::mem::replace(&mut self.begun, true) {
             return;
@@ -202,6 +231,7 @@ impl Encoder {
         let mut not_counted = KindTotals::default();
         self.live.tell(&mut self.batch, |batch| {
             if let Some(frame) = frame(batch, FrameKind::Prelude, number, now, &mut not_counted) {
+                self.raw = self.raw.saturating_add(frame.raw.len() as u64);
                 out.push(Order::Frame(frame));
             }
         });
@@ -213,7 +243,9 @@ impl Encoder {
         let inputs = u64::from(self.batch.inputs());
         let kind = FrameKind::Inputs;
         let made = frame(&mut self.batch, kind, self.number, self.now, &mut self.totals);
+        self.raw = self.raw.saturating_add(made.as_ref().map_or(0, |f| f.raw.len() as u64));
         out.extend(made.map(Order::Frame));
+        self.note_size();
         self.number = self.number.saturating_add(inputs);
     }
 
@@ -242,8 +274,15 @@ fn frame(
     let (from, until) = batch.span().unwrap_or((now, now));
     let mut raw = Vec::with_capacity(batch.size() + 256);
     batch.encode(&mut raw, totals);
-    (raw.len() <= MAX_RAW && inputs <= MAX_INPUTS)
-        .then_some(RawFrame { kind, raw, inputs, events, number, from, until })
+    (raw.len() <= MAX_RAW && inputs <= MAX_INPUTS).then_some(RawFrame {
+        kind,
+        raw,
+        inputs,
+        events,
+        number,
+        from,
+        until,
+    })
 }
 
 /// The input without what may be secret; None if nothing is to be left out.

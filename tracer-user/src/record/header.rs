@@ -144,10 +144,6 @@ impl SegmentEnd {
             2 => EndKind::Stopped,
             _ => return Err(Malformed("an unknown end of a segment")),
         };
-        Ok(Self {
-            kind,
-            why: take.word()?.to_owned(),
-            totals: KindTotals::decode(&mut take)?,
-        })
+        Ok(Self { kind, why: take.word()?.to_owned(), totals: KindTotals::decode(&mut take)? })
     }
 }

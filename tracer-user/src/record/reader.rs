@@ -55,7 +55,13 @@ impl Gap {
     pub fn loss(&self) -> Option<Input> {
         let Gap { inputs, since, until, .. } = *self;
         let kind = LossKind::Recording;
-        (inputs > 0).then_some(Input::Loss(Loss { process: None, kind, count: inputs, since, until }))
+        (inputs > 0).then_some(Input::Loss(Loss {
+            process: None,
+            kind,
+            count: inputs,
+            since,
+            until,
+        }))
     }
 }
 
@@ -489,9 +495,7 @@ impl Filter {
                 true
             }
             Input::SnapshotTask(_) => self.look == Look::Whole,
-            Input::SnapshotEnd { .. } => {
-                std::mem::take(&mut self.look) == Look::Whole
-            }
+            Input::SnapshotEnd { .. } => std::mem::take(&mut self.look) == Look::Whole,
             other => {
                 self.note(other);
                 true

@@ -103,6 +103,8 @@ pub struct Store {
     limits: Limits,
     recording: u64,
     meta: Meta,
+    /// The one file, until its first segment begins: it is there from the start.
+    reserved: Option<Segment>,
     stored: Arc<Stored>,
     packer: zstd::bulk::Compressor<'static>,
     packed: Vec<u8>,
@@ -135,12 +137,18 @@ impl Store {
         let mut recording = [0; 8];
         rustix::rand::getrandom(&mut recording, rustix::rand::GetRandomFlags::empty())
             .map_err(|e| RecordError::io("make a number for", place.path())(e.into()))?;
+        let recording = u64::from_le_bytes(recording);
+        let reserved = match &place {
+            Place::File(path) => Some(create(&dir, name_of(path), path, segment_id(recording, 0))?),
+            Place::Directory(_) => None,
+        };
         Ok(Self {
             place,
             dir,
             limits,
-            recording: u64::from_le_bytes(recording),
+            recording,
             meta,
+            reserved,
             stored,
             packer,
             packed: Vec::new(),
@@ -197,15 +205,15 @@ impl Store {
         self.finish(EndKind::Rolled, "", totals, number, at)?;
         let index = self.segments;
         self.segments += 1;
-        let last = self.current.take();
+        let last = self.current.take().or_else(|| self.reserved.take());
+        let id = segment_id(self.recording, index);
         let segment = match (&self.place, last) {
-            (Place::File(_), Some(last)) => {
-                Segment { begun_at: last.end, id: segment_id(self.recording, index), ..last }
-            }
-            (Place::File(path), None) => self.create_file(name_of(path), index)?,
-            (Place::Directory(_), last) => {
+            (Place::File(_), Some(last)) => Segment { begun_at: last.end, id, ..last },
+            (place, last) => {
+                let name = format!("{index:08}.{EXTENSION}");
+                let path = place.path().join(&name);
                 self.close(last, at)?;
-                self.create_file(format!("{index:08}.{EXTENSION}"), index)?
+                create(&self.dir, name, &path, id)?
             }
         };
         self.current = Some(segment);
@@ -219,41 +227,30 @@ impl Store {
         self.write(FrameKind::Segment, &head.encode(), 0, 0, number, (at, at))
     }
 
-    fn create_file(&self, name: String, index: u64) -> Result<Segment, RecordError> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, &name, flags, Mode::RUSR | Mode::WUSR);
-        let file = file.map_err(|e| match e {
-            rustix::io::Errno::EXIST => RecordError::Occupied(self.path(&name)),
-            e => RecordError::io("create", &self.path(&name))(e.into()),
-        })?;
-        let id = segment_id(self.recording, index);
-        Ok(Segment { name, file: file.into(), end: 0, begun_at: 0, id })
-    }
-
+    /// Of a segment in a directory.
     fn path(&self, name: &str) -> PathBuf {
-        match &self.place {
-            Place::File(path) => path.clone(),
-            Place::Directory(path) => path.join(name),
-        }
+        self.place.path().join(name)
     }
 
-    /// A whole segment of a directory is there for good: make room for the next.
+    /// A whole segment of a directory is there for good.
     fn close(&mut self, segment: Option<Segment>, until: KTime) -> Result<(), RecordError> {
         if let Some(segment) = segment {
-            segment.file.sync_data().map_err(RecordError::io("write", &self.path(&segment.name)))?;
+            segment
+                .file
+                .sync_data()
+                .map_err(RecordError::io("write", &self.path(&segment.name)))?;
             let bytes = segment.end;
             self.closed.push_back(Closed { name: segment.name, bytes, until });
         }
-        self.remove_old(until)
+        Ok(())
     }
 
-    fn remove_old(&mut self, now: KTime) -> Result<(), RecordError> {
-        // The next segment may become as large as this, and then some.
-        let room = self.limits.segment().bytes;
+    /// Before so many bytes more are written.
+    fn make_room(&mut self, more: u64) -> Result<(), RecordError> {
+        let now = self.until;
         while let Some(oldest) = self.closed.front() {
-            let bytes: u64 = self.closed.iter().map(|c| c.bytes).sum();
-            let too_many = self.limits.max_bytes.is_some_and(|max| bytes + room > max);
+            let bytes = self.written.bytes.saturating_add(more);
+            let too_many = self.limits.max_bytes.is_some_and(|max| bytes > max);
             let too_old = self.limits.keep.is_some_and(|keep| now.since(oldest.until) > keep);
             if !too_many && !too_old {
                 break;
@@ -288,6 +285,8 @@ impl Store {
             let path = self.place.path().to_owned();
             return Err(RecordError::Full { path, limit: self.limits.max_bytes.unwrap_or(0) });
         }
+        // Packing makes it smaller; with its head it is this at most.
+        self.make_room((frame.raw.len() + 2 * HEAD) as u64)?;
         let span = (frame.from, frame.until);
         self.write(frame.kind, &frame.raw, frame.inputs, frame.events, frame.number, span)?;
         if frame.kind == FrameKind::Inputs {
@@ -353,9 +352,21 @@ impl Store {
         let bytes = self.packed.len() as u64;
         segment.end += bytes;
         self.written.bytes += bytes;
-        self.stored.tell(self.segments, segment.end - segment.begun_at);
+        let counted = if kind == FrameKind::Segment { 0 } else { raw.len() as u64 };
+        self.stored.tell(self.segments, counted, segment.end - segment.begun_at);
         Ok(())
     }
+}
+
+/// A new file that only its owner may read.
+fn create(dir: &OwnedFd, name: String, path: &Path, id: u64) -> Result<Segment, RecordError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, &name, flags, Mode::RUSR | Mode::WUSR);
+    let file = file.map_err(|e| match e {
+        rustix::io::Errno::EXIST => RecordError::Occupied(path.to_owned()),
+        e => RecordError::io("create", path)(e.into()),
+    })?;
+    Ok(Segment { name, file: file.into(), end: 0, begun_at: 0, id })
 }
 
 /// Frames of other segments, left over on the disk or made up by a target, do not fit.

@@ -39,8 +39,7 @@ fn check(read: &Read, recorded: &[Input], what: &str) {
                 | Input::ReasonDef { .. }
                 | Input::ClockAnchor { .. }
         );
-        let told_by_reader =
-            matches!(input, Input::Loss(loss) if loss.kind == LossKind::Recording);
+        let told_by_reader = matches!(input, Input::Loss(loss) if loss.kind == LossKind::Recording);
         if !again && !told_by_reader {
             assert!(rest.any(|r| r == input), "{what}: {input:?} was not recorded there");
         }
@@ -158,7 +157,7 @@ fn a_lost_frame_is_counted_exactly_and_a_look_with_a_hole_is_left_out() {
 
 #[test]
 fn a_damaged_segment_is_a_gap_and_the_next_one_tells_its_names_again() {
-    let inputs = History::new(7).run(300_000).inputs.clone();
+    let inputs = History::new(7).run(400_000).inputs.clone();
     let (_dir, path) = new_path("segments");
     let place = Place::Directory(path.clone());
     let limits = Limits { max_bytes: Some(4 << 20), keep: None };
@@ -171,9 +170,8 @@ fn a_damaged_segment_is_a_gap_and_the_next_one_tells_its_names_again() {
         assert_eq!(read.gaps.len(), 1, "{:?}", read.gaps);
         check(&read, &inputs, "lost segment");
         let after = read.inputs.iter().position(|i| matches!(i, Input::Loss(_))).unwrap();
-        let names = |part: &[Input]| {
-            part.iter().filter(|i| matches!(i, Input::NameDef { .. })).count()
-        };
+        let names =
+            |part: &[Input]| part.iter().filter(|i| matches!(i, Input::NameDef { .. })).count();
         assert_eq!(names(&read.inputs[after..]), names(&inputs));
         let defs = read.inputs.iter().filter(|i| matches!(i, Input::ProcessDef(_))).count();
         assert_eq!(defs, 1, "a process told again would begin anew");

@@ -38,7 +38,10 @@ impl Dice {
 
     fn word(&mut self) -> Box<str> {
         let n = self.below(12);
-        (0..n).map(|_| self.one_of(&['a', 'ß', '漢', '\0', '"', '\n', '🦀'])).collect::<String>().into()
+        (0..n)
+            .map(|_| self.one_of(&['a', 'ß', '漢', '\0', '"', '\n', '🦀']))
+            .collect::<String>()
+            .into()
     }
 
     fn words(&mut self) -> Vec<Box<str>> {

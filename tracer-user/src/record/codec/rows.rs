@@ -4,7 +4,9 @@
 use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
-use crate::stream::{BuildInfo, EndHow, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef};
+use crate::stream::{
+    BuildInfo, EndHow, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
+};
 
 use super::super::bytes::{Put as _, Take};
 use super::super::error::Malformed;
