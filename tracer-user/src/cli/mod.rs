@@ -3,6 +3,7 @@
 
 mod args;
 mod destination;
+mod diff;
 mod diagnose;
 mod doctor;
 mod dump;
@@ -70,6 +71,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Record(record::RecordArgs),
     Report(report::ReportArgs),
+    Diff(diff::DiffArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -125,6 +127,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Watch(args) => watch::run(args, &context),
         Command::Record(args) => record::run(args, &context),
         Command::Report(args) => report::run(args, &context),
+        Command::Diff(args) => diff::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }
 }

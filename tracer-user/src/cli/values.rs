@@ -1,8 +1,10 @@
 //! Words typed by people into values: lengths of time, sizes, PIDs, Go versions. Each refusal says
 //! what would have been right. May use: base, pipeline::settings.
 
+use std::path::{Path, PathBuf};
+
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{GoMinor, Moment, RingSize};
+use crate::pipeline::settings::{GoMinor, Moment, MomentOf, RingSize};
 use crate::record::Limits;
 
 /// The largest PID that Linux gives out (include/linux/threads.h, `PID_MAX_LIMIT`).
@@ -136,6 +138,44 @@ pub fn moment(text: &str) -> Result<Moment, String> {
     });
     let wall = wall.map_err(|_| WANTED)?;
     i64::try_from(wall.as_nanosecond()).map(Moment::Wall).map_err(|_| WANTED.to_owned())
+}
+
+/// A dump or recording, and a moment of it behind an `@`.
+///
+/// # Errors
+/// In words, if what follows the `@` is no moment.
+pub fn moment_of(text: &str) -> Result<MomentOf, String> {
+    match text.rsplit_once('@') {
+        // A name may have an @ in it.
+        Some((path, at)) if !Path::new(text).exists() => {
+            Ok(MomentOf { path: path.into(), at: Some(moment(at)?) })
+        }
+        _ => Ok(MomentOf { path: text.into(), at: None }),
+    }
+}
+
+/// A process or a recording.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A process that runs.
+    Process(Pid),
+    /// A file or directory.
+    Recording(PathBuf),
+}
+
+/// A PID, or a file or directory that is there.
+///
+/// # Errors
+/// In words, if it is neither.
+pub fn subject(text: &str) -> Result<Subject, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits && Path::new(text).exists() {
+        return Ok(Subject::Recording(text.into()));
+    }
+    pid(text).map(Subject::Process).map_err(|why| match digits {
+        true => why,
+        false => format!("{why}; no recording of this name is there either"),
+    })
 }
 
 /// A PID.

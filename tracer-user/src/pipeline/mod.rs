@@ -23,5 +23,5 @@ mod watch;
 pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;
-pub use replay::{Progress, Until, dump_recording, overview, report};
+pub use replay::{Progress, diff, dump_recording, life, overview, report};
 pub use watch::{diagnose, record, watch};

@@ -72,6 +72,15 @@ pub enum Moment {
     BeforeEnd(Nanos),
 }
 
+/// A dump, or a moment of a recording.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MomentOf {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Which moment; None = the end.
+    pub at: Option<Moment>,
+}
+
 /// `loiter report`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReportSettings {

@@ -103,6 +103,12 @@ pub struct Overview {
     pub until: KTime,
     /// Bytes that are no frame.
     pub damaged: u64,
+    /// What each sort of input takes, in the segments that have their end.
+    pub totals: KindTotals,
+    /// Why the recording was ended, in words; None if it broke off.
+    pub closed: Option<String>,
+    /// Why the recorder could not go on, where it could still say so.
+    pub stopped: Option<String>,
 }
 
 impl Recording {
@@ -168,7 +174,7 @@ impl Recording {
             while let Some(found) = scanner.next(Depth::Head)? {
                 match found {
                     Found::Damage(bytes) => all.damaged = all.damaged.saturating_add(bytes),
-                    Found::Frame(head) => all.add(&head, &mut first_number),
+                    Found::Frame(head) => all.add(&head, scanner.content(), &mut first_number),
                 }
             }
         }
@@ -201,9 +207,10 @@ impl Recording {
 }
 
 impl Overview {
-    fn add(&mut self, head: &Head, first_number: &mut Option<u64>) {
+    fn add(&mut self, head: &Head, content: &[u8], first_number: &mut Option<u64>) {
         match head.kind {
             Some(FrameKind::Segment) => {
+                (self.closed, self.stopped) = (None, None);
                 self.segments = self.segments.saturating_add(1);
                 first_number.get_or_insert(head.number);
             }
@@ -215,7 +222,16 @@ impl Overview {
                 self.from = self.from.min(head.from);
                 self.until = self.until.max(head.until);
             }
-            Some(FrameKind::Prelude | FrameKind::End) | None => {}
+            Some(FrameKind::End) => {
+                let Ok(end) = SegmentEnd::decode(content) else { return };
+                self.totals.merge(&end.totals);
+                match end.kind {
+                    EndKind::Rolled => {}
+                    EndKind::Closed => self.closed = Some(end.why),
+                    EndKind::Stopped => self.stopped = Some(end.why),
+                }
+            }
+            Some(FrameKind::Prelude) | None => {}
         }
     }
 }

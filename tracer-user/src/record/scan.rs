@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use memchr::memmem;
 
 use super::error::RecordError;
-use super::frame::{Codec, HEAD, Head, MAGIC, checksum};
+use super::frame::{Codec, FrameKind, HEAD, Head, MAGIC, checksum};
 
 /// Bytes looked through at once for the next frame.
 const STRIDE: usize = 256 << 10;
@@ -28,7 +28,7 @@ pub enum Found {
 pub enum Depth {
     /// Head and content, checked.
     Content,
-    /// The head alone: fast.
+    /// The head alone, and the content of ends of segments: fast.
     Head,
 }
 
@@ -114,7 +114,8 @@ impl Scanner {
         }
         // Also when the content is damaged: a head that is whole says where the next one is.
         self.at = end;
-        if depth == Depth::Content && !self.unpack(start + HEAD as u64, &head)? {
+        let wanted = depth == Depth::Content || head.kind == Some(FrameKind::End);
+        if wanted && !self.unpack(start + HEAD as u64, &head)? {
             return Ok(Some(Found::Damage(end - start)));
         }
         Ok(Some(Found::Frame(head)))

@@ -2,8 +2,11 @@
 //! May use: model, detect, stream, base.
 
 pub mod build;
+pub mod diff;
 pub mod doctor;
+pub mod life;
 pub mod ps;
+pub mod recording;
 pub mod watch;
 
 use std::sync::Arc;

@@ -1,5 +1,9 @@
 //! A recording through model and detectors: the same inputs, so the same findings.
 
+mod diff;
+mod life;
+mod walk;
+
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -7,14 +11,18 @@ use anyhow::Context as _;
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect::Engine;
 use crate::model::Model;
-use crate::record::{Gap, Item, Meta, Overview, Recording};
+use crate::record::{Gap, Item, Recording};
 use crate::stream::Input;
+use crate::view::recording::{RecordingEnd, RecordingView, SortView};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{DumpView, SummaryView, WallTime, build};
 
 use super::judge::{Said, said};
 use super::settings::{Moment, ReportSettings, Thresholds};
 use super::watch::detectors;
+pub use diff::diff;
+pub use life::life;
+use walk::{Ended, Step, Until, walk};
 
 /// Is told how much of a recording was read: bytes, of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -23,9 +31,53 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn overview(path: &Path) -> anyhow::Result<(Meta, Overview)> {
+pub fn overview(path: &Path) -> anyhow::Result<RecordingView> {
     let recording = Recording::open(path)?;
-    Ok((recording.meta().clone(), recording.overview()?))
+    let all = recording.overview()?;
+    let mut model = Model::new();
+    let mut process = None;
+    let mut items = recording.items();
+    // Both are among the first inputs; where they are not, they are missing.
+    while process.is_none() || model.wall_ns(KTime(0)).is_none() {
+        let Some(item) = items.next_item()? else { break };
+        let Item::Inputs(inputs) = item else { continue };
+        for input in inputs {
+            match &input {
+                Input::ProcessDef(def) if process.is_none() => {
+                    process = Some(build::described(def));
+                }
+                Input::ClockAnchor { .. } => model.apply(input, &mut Vec::new()),
+                _ => {}
+            }
+        }
+    }
+    let meta = recording.meta();
+    let counted: u64 = all.totals.iter().map(|(_, inputs, _)| inputs).sum();
+    let sorts = all.totals.iter().map(|(sort, inputs, bytes)| SortView { sort, inputs, bytes });
+    Ok(RecordingView {
+        path: path.display().to_string(),
+        version: recording.version(),
+        writer: meta.writer.clone(),
+        redacted: meta.redacted,
+        settings: meta.settings.clone(),
+        process,
+        from: build::wall(&model, all.from),
+        until: build::wall(&model, all.until),
+        lasted: all.until.since(all.from),
+        end: match (all.closed, all.stopped) {
+            (Some(why), _) => RecordingEnd::Closed(why),
+            (None, Some(why)) => RecordingEnd::Stopped(why),
+            (None, None) => RecordingEnd::BrokeOff { at_most: Nanos(meta.flush_ns) },
+        },
+        segments: all.segments,
+        bytes: all.bytes,
+        raw_bytes: all.raw_bytes,
+        inputs: all.inputs,
+        events: all.events,
+        removed_inputs: all.removed_inputs,
+        damaged_bytes: all.damaged,
+        sorts: if counted == all.inputs { sorts.collect() } else { Vec::new() },
+    })
 }
 
 /// Replays a recording, and tells its findings as they were told, then the summary.
@@ -83,88 +135,6 @@ pub fn dump_recording(
         .context("no look at all tasks is in the recording up to this moment; take a later one")
 }
 
-/// How a walk ended.
-struct Ended {
-    words: String,
-    notice: Option<(KTime, Nanos, Option<String>)>,
-}
-
-/// What a walk meets.
-enum Step {
-    Input(Input),
-    Gap(Gap),
-}
-
-/// Goes through a recording up to a moment.
-fn walk(
-    recording: &Recording,
-    until: &mut Until,
-    progress: Progress<'_>,
-    each: &mut dyn FnMut(Step) -> anyhow::Result<()>,
-) -> anyhow::Result<Ended> {
-    let mut items = recording.items();
-    while let Some(item) = items.next_item()? {
-        progress(items.position(), recording.bytes());
-        match item {
-            Item::Gap(gap) => each(Step::Gap(gap))?,
-            Item::Inputs(inputs) => {
-                for input in inputs {
-                    if until.is_past(&input) {
-                        let words = "the moment asked for is reached".to_owned();
-                        return Ok(Ended { words, notice: None });
-                    }
-                    each(Step::Input(input))?;
-                }
-            }
-        }
-    }
-    let tail = items.tail();
-    Ok(match &tail.closed {
-        Some(words) => Ended { words: words.clone(), notice: None },
-        None => {
-            let at_most = Nanos(recording.meta().flush_ns);
-            let notice = Some((tail.until, at_most, tail.stopped.clone()));
-            Ended { words: "the recording breaks off".to_owned(), notice }
-        }
-    })
-}
-
-/// A moment of a recording, as far as its inputs have told where it lies.
-pub struct Until {
-    moment: Option<Moment>,
-    at: Option<KTime>,
-}
-
-impl Until {
-    /// Without a moment, everything is before it.
-    fn new(recording: &Recording, moment: Option<Moment>) -> anyhow::Result<Self> {
-        let at = match moment {
-            None | Some(Moment::Wall(_)) => None,
-            Some(Moment::AfterStart(n)) => Some(recording.overview()?.from.after(n)),
-            Some(Moment::BeforeEnd(n)) => {
-                Some(KTime(recording.overview()?.until.0.saturating_sub(n.0)))
-            }
-        };
-        Ok(Self { moment, at })
-    }
-
-    /// Whether an input speaks of what came after the moment.
-    fn is_past(&mut self, input: &Input) -> bool {
-        if let (Some(Moment::Wall(wall)), Input::ClockAnchor { mono, wall_ns }) =
-            (self.moment, input)
-        {
-            let at = i128::from(mono.0) + i128::from(wall) - i128::from(*wall_ns);
-            self.at = Some(KTime(u64::try_from(at.max(0)).unwrap_or(u64::MAX)));
-        }
-        self.at.is_some_and(|until| input.time().is_some_and(|at| at > until))
-    }
-
-    /// Where it lies; None if everything is before it.
-    const fn moment(&self) -> Option<KTime> {
-        self.at
-    }
-}
-
 const fn process_of(input: &Input) -> Option<ProcId> {
     match input {
         Input::ProcessDef(def) => Some(def.process),
@@ -201,7 +171,7 @@ impl Telling<'_> {
 
     fn input(&mut self, input: Input) -> anyhow::Result<()> {
         self.last = process_of(&input).or(self.last);
-        if self.told_from.is_none() && (self.since.moment.is_none() || self.since.is_past(&input)) {
+        if self.told_from.is_none() && (self.since.is_unbounded() || self.since.is_past(&input)) {
             self.told_from = Some(self.engine.model().now());
         }
         let (mut changes, mut commands) = (Vec::new(), Vec::new());
