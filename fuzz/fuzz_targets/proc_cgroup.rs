@@ -1,4 +1,7 @@
-//! /proc/PID/cgroup, which holds names that a container manager chooses.
+//! /proc/PID/cgroup, which holds names that a container manager chooses, and what is found with it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| loiter::target::fuzz_cgroup(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    loiter::target::fuzz_cgroup(bytes);
+    loiter::target::fuzz_limits(bytes);
+});

@@ -111,11 +111,20 @@ fn what_a_task_waits_on_has_a_kind_and_addresses_as_strings() {
     let on = |task: &TaskView| dump_of(&[task])["tasks"][0]["waits_on"].clone();
     assert_eq!(
         on(&dump.tasks[2]),
-        json!({"kind": "channels", "channels": [{"address": "0xc0000a8060", "capacity": 100, "length": 100, "closed": false}]})
+        json!({"kind": "channels", "channels": [{"address": "0xc0000a8060", "capacity": 100, "length": 100, "closed": false, "carries": "values"}]})
     );
     let lock = dump.tasks.iter().find(|t| t.id == 40).unwrap();
-    assert_eq!(on(lock), json!({"kind": "lock", "lock": "mutex", "address": "0xc000123450"}));
-    let nil = ChannelState { address: 0, capacity: 0, length: 0, closed: false };
+    assert_eq!(
+        on(lock),
+        json!({"kind": "lock", "lock": "mutex", "address": "0xc000123450", "held": null})
+    );
+    let nil = ChannelState {
+        address: 0,
+        capacity: 0,
+        length: 0,
+        closed: false,
+        carries: loiter::stream::Carries::Unknown,
+    };
     let nil = TaskView { waits_on: WaitsOn::Channels([nil].into()), ..lock.clone() };
     assert_eq!(on(&nil)["channels"][0]["address"], Value::Null);
     assert_eq!(on(&dump.tasks[0]), Value::Null);
@@ -162,6 +171,8 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "tasks",
                 "count",
                 "oldest_wait_ns",
+                "advice",
+                "expired",
                 "evidence",
             ])
         );
@@ -179,8 +190,11 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "object_count",
                 "last_waker",
                 "site",
+                "ancestors",
+                "growth",
                 "stack_bytes",
                 "stack",
+                "labels",
             ])
         );
     }

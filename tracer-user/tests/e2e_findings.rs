@@ -4,10 +4,11 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use common::loiter::{Loiter, run};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_root, or_skip};
+use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
 use serde_json::Value;
 
 fn newest() -> &'static str {
@@ -56,6 +57,7 @@ fn a_crowd_on_one_mutex_is_named_with_its_lock_and_site_within_ten_seconds() {
         assert_eq!(crowd["confidence"], "likely");
         assert_eq!(crowd["wait_site"]["function"], "main.(*ledger).add");
         assert_eq!(crowd["spawn_site"]["function"], "main.main");
+        assert_eq!(crowd["advice"]["pattern"], "mutex-never-unlocked");
         let object = &crowd["evidence"]["objects"][0];
         assert_eq!(object["object"]["lock"], "mutex", "{object}");
         assert_eq!(object["object"]["address"], Value::String(lock), "{object}");
@@ -99,6 +101,8 @@ fn a_leaking_service_is_found_while_it_leaks_and_its_fixed_twin_is_not() {
                 finding["kind"], finding["count"], finding["wait_site"]
             );
             assert_eq!(finding["wait_reason"], "chan send");
+            assert_eq!(finding["advice"]["pattern"], "send-full-buffer");
+            assert_eq!(finding["advice"]["frame"], finding["wait_site"]);
             assert!(finding["spawn_site"]["file"].as_str().is_some_and(|f| f.ends_with("main.go")));
             let (code, _, _) = loiter.interrupt();
             assert_eq!(code, 1);
@@ -125,4 +129,40 @@ fn a_finding_has_the_same_id_in_every_run() {
         })
         .collect();
     assert_eq!(ids[0], ids[1]);
+}
+
+/// Kind, spawn site and wait site of each finding, with its id.
+fn ids(lines: &[Value]) -> BTreeMap<String, String> {
+    // Not the kind: a place may be a crowd at first and turn out to leak.
+    let what = |f: &Value| format!("{} {}", f["spawn_site"], f["wait_site"]);
+    findings(lines)
+        .into_iter()
+        .map(|f| (what(f), f["finding_id"].as_str().expect("an id").to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_finding_keeps_its_id_when_the_tracer_or_the_program_starts_anew() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
+    let args = ["--events", "lifecycle", "--stuck-after", "3s", "--for", "15s"];
+    for pattern in ["send-full-buffer", "nil-channel", "range-never-closed"] {
+        let (first, _) = GoProc::start_ready(&exe, &[pattern, "leak"]);
+        let (again, _) = GoProc::start_ready(&exe, &[pattern, "leak"]);
+        let both = [Loiter::watch(first.pid(), &args), Loiter::watch(again.pid(), &args)];
+        let [of_first, of_again] = both.map(|watch| ids(&watch.end().2));
+        let restarted = ids(&Loiter::watch(first.pid(), &args).end().2);
+        assert!(!of_first.is_empty(), "{pattern} is not found");
+        for (other, when) in [(&of_again, "a second run"), (&restarted, "a second watch")] {
+            let mut common = 0;
+            for (what, id) in other {
+                if let Some(same) = of_first.get(what) {
+                    assert_eq!(id, same, "{pattern}: {what} in {when}");
+                    common += 1;
+                }
+            }
+            println!("{pattern}: {common} findings of {when} have the ids of the first");
+            assert!(common > 0, "{pattern}: {when} tells nothing that the first told: {other:?}");
+        }
+    }
 }

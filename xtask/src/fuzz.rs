@@ -151,6 +151,10 @@ fn seed(target: &str, corpus: &Path) -> Result<()> {
         "go_pclntab" => section(".gopclntab")?,
         "go_buildinfo" => section(".go.buildinfo")?,
         "disasm" => section(".text")?.into_iter().take(SOME_CODE).collect(),
+        "baseline" => {
+            b"[[finding]]\nid = \"7ef53cc8270f9f2e\"\nowner = \"a\"\nuntil = 2027-01-31\n".to_vec()
+        }
+        "idle_list" => b"# pools\nmain.(*pool).worker = pool\n".to_vec(),
         _ => return Ok(()),
     };
     let seed = corpus.join("real");

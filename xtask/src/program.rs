@@ -51,6 +51,14 @@ impl Workload {
         self.child.id()
     }
 
+    /// Fails if it has ended already.
+    ///
+    /// # Errors
+    /// If it has.
+    pub fn check_alive(&mut self) -> Result<()> {
+        check_alive(&mut self.child, &self.name)
+    }
+
     /// Waits for a line that starts with a word; gives what stands behind it.
     ///
     /// # Errors
@@ -122,6 +130,13 @@ impl Drop for Workload {
     }
 }
 
+fn check_alive(child: &mut Child, name: &str) -> Result<()> {
+    match child.try_wait().with_context(|| format!("`{name}` is gone"))? {
+        None => Ok(()),
+        Some(status) => bail!("`{name}` ended too early: {status}"),
+    }
+}
+
 /// A program that runs in the background and is asked to end by SIGINT, as a person would.
 pub struct Background {
     child: Child,
@@ -149,10 +164,7 @@ impl Background {
     /// # Errors
     /// If it has.
     pub fn check_alive(&mut self) -> Result<()> {
-        match self.child.try_wait().with_context(|| format!("`{}` is gone", self.name))? {
-            None => Ok(()),
-            Some(status) => bail!("`{}` ended too early: {status}", self.name),
-        }
+        check_alive(&mut self.child, &self.name)
     }
 
     /// Interrupts it and waits for its end.

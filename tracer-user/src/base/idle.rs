@@ -43,6 +43,16 @@ impl FunctionAt {
     }
 }
 
+/// How many tasks of one shape are normal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Numbers {
+    /// Any: others decide how many there are, such as clients.
+    Any,
+    /// A few: one for each pool, logger or connection that a program opens once. Many of them were
+    /// opened again and again, and not closed.
+    Few,
+}
+
 /// A shape of tasks that wait by nature, with the name and the reason a person is told.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct IdlePattern {
@@ -54,4 +64,6 @@ pub struct IdlePattern {
     pub classes: Cow<'static, [WaitClass]>,
     /// All of these must be there; empty = the class says it all.
     pub functions: Vec<FunctionAt>,
+    /// How many are normal.
+    pub numbers: Numbers,
 }

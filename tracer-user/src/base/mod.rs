@@ -4,12 +4,14 @@ mod definition;
 mod frame;
 mod idle;
 mod ids;
+mod pattern;
 mod time;
 mod wait;
 
 pub use definition::Definition;
 pub use frame::{Frame, FrameKind, Visibility};
-pub use idle::{FunctionAt, IdlePattern, Place};
+pub use idle::{FunctionAt, IdlePattern, Numbers, Place};
 pub use ids::{FrameId, Pid, ProcId, ReasonId, RunSeq, StackId, TaskId, TaskKind, Tid};
+pub use pattern::{Pattern, Shape};
 pub use time::{KTime, Nanos};
 pub use wait::{TaskState, WaitClass};

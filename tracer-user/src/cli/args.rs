@@ -175,6 +175,6 @@ pub struct CrowdArgs {
 impl CrowdArgs {
     /// The thresholds, with this one for waits.
     pub fn thresholds(&self, stuck_after: Nanos) -> Thresholds {
-        Thresholds { stuck_after, crowd_min: self.crowd_min }
+        Thresholds { stuck_after, crowd_min: self.crowd_min, ..Thresholds::default() }
     }
 }

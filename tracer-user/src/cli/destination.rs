@@ -116,10 +116,7 @@ fn is_replaceable(path: &Path) -> bool {
 fn check(path: &Path) -> anyhow::Result<PathBuf> {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if real.is_dir() {
-        return Err(exit::usage(format!(
-            "{} is a directory: --output wants a file",
-            path.display()
-        )));
+        return Err(exit::usage(format!("{} is a directory: a file is wanted", path.display())));
     }
     let parent = match real.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,

@@ -3,9 +3,11 @@
 use clap::Args;
 
 use super::Context;
+use super::acknowledge::{AcknowledgeArgs, OpenFindings};
 use super::args::{CrowdArgs, OutputArgs, StreamFormat, TargetArgs};
 use super::destination::{Destination, Touch};
 use super::exit::{self, Outcome};
+use super::expectations::ExpectationArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
@@ -14,7 +16,8 @@ use crate::pipeline::{self, settings::DiagnoseSettings};
 /// Look at a process a few times, and say what is stuck
 ///
 /// Attaches nothing: the process is only read. A goroutine that is the same in every look has not
-/// run in between. The exit code is 1 if something was found.
+/// run in between. The exit code is 1 if something was found that is likely
+/// or certain (--fail-on).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -47,6 +50,12 @@ pub struct DiagnoseArgs {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    expectations: ExpectationArgs,
+
+    #[command(flatten)]
+    acknowledge: AcknowledgeArgs,
 }
 
 /// Looks that follow one another faster than this see nothing new.
@@ -68,6 +77,7 @@ fn settings(args: &DiagnoseArgs) -> anyhow::Result<DiagnoseSettings> {
         looks: args.looks,
         over: args.over,
         thresholds: args.crowd.thresholds(args.stuck_after.unwrap_or(visible)),
+        expectations: args.expectations.read()?,
     })
 }
 
@@ -77,6 +87,21 @@ fn settings(args: &DiagnoseArgs) -> anyhow::Result<DiagnoseSettings> {
 /// If the process cannot be read or the answer cannot be written.
 pub fn run(args: &DiagnoseArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtEnd)?;
-    let settings = settings(args)?;
-    sink::tell(args.format, context, to, |sink| pipeline::diagnose(&settings, sink))
+    let mut settings = settings(args)?;
+    let record = args.acknowledge.record()?;
+    if let Some(record) = &record {
+        settings.expectations.acknowledged = record.known.clone();
+    }
+    let mut written = None;
+    let summary = sink::tell(args.format, context, to, |sink| {
+        let mut open = OpenFindings::before(sink);
+        let summary = pipeline::diagnose(&settings, &mut open)?;
+        written = record.map(|record| record.write(open.all())).transpose()?;
+        Ok(summary)
+    })?;
+    if let Some(words) = written {
+        context.tell(&words);
+        return Ok(Outcome::Fine);
+    }
+    Ok(Outcome::of_findings(summary.findings, args.expectations.fail_on()))
 }

@@ -10,23 +10,28 @@ use crate::output::clean::clean;
 use crate::runtime::go::DetectError;
 use crate::runtime::link::LookError;
 use crate::target::TargetError;
+use crate::target::gate::LaunchError;
 use crate::target::memory::ReadError;
+use crate::view::{Confidence, FindingCounts};
 
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// Nothing was found.
+    /// Nothing was found that counts.
     Fine,
     /// Something was found.
     Findings,
     /// `doctor`: this machine does not allow tracing.
     CannotTrace,
+    /// `check`: the code of the program, or the one that tells of leaks.
+    Code(u8),
 }
 
 impl Outcome {
-    /// By the number of findings.
-    pub const fn of_findings(n: u64) -> Self {
-        if n == 0 { Outcome::Fine } else { Outcome::Findings }
+    /// By the findings open at the end: only those count that are at least this sure. A suspect
+    /// may be normal, so by itself it should not wake anybody or fail a build.
+    pub fn of_findings(open: FindingCounts, fail_on: Confidence) -> Self {
+        if open.at_least(fail_on) == 0 { Outcome::Fine } else { Outcome::Findings }
     }
 
     /// Its exit code.
@@ -35,6 +40,7 @@ impl Outcome {
             Outcome::Fine => 0,
             Outcome::Findings => 1,
             Outcome::CannotTrace => CANNOT_TRACE,
+            Outcome::Code(code) => code,
         }
     }
 }
@@ -43,6 +49,10 @@ impl Outcome {
 pub const USAGE: u8 = 2;
 /// The exit code of everything that kept loiter from its work.
 pub const CANNOT_TRACE: u8 = 3;
+/// `check`: there is no such program; as shells, `env` and `timeout` tell it.
+const NOT_FOUND: u8 = 127;
+/// `check`: the program cannot be executed; as above.
+const NOT_EXECUTABLE: u8 = 126;
 
 /// Arguments that each are right but do not go together, or name what cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +66,13 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// The exit code of an error.
 pub fn code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|e| e.is::<UsageError>()) { USAGE } else { CANNOT_TRACE }
+    let launch = error.chain().find_map(|e| e.downcast_ref());
+    match launch {
+        _ if error.chain().any(|e| e.is::<UsageError>()) => USAGE,
+        Some(LaunchError::NotFound { .. }) => NOT_FOUND,
+        Some(LaunchError::NotExecutable { .. }) => NOT_EXECUTABLE,
+        _ => CANNOT_TRACE,
+    }
 }
 
 /// Whether the reader of the output has gone (`loiter … | head`): it has what it wanted.
@@ -146,6 +162,16 @@ mod tests {
              remedy: `loiter ps` lists the processes that can be traced now\n"
         );
         assert_eq!(code(&error), 3);
+    }
+
+    #[test]
+    fn suspects_alone_do_not_fail_unless_they_are_asked_to() {
+        let suspects = FindingCounts { suspect: 3, ..FindingCounts::default() };
+        let likely = FindingCounts { likely: 1, ..suspects };
+        assert_eq!(Outcome::of_findings(suspects, Confidence::Likely), Outcome::Fine);
+        assert_eq!(Outcome::of_findings(suspects, Confidence::Suspect), Outcome::Findings);
+        assert_eq!(Outcome::of_findings(likely, Confidence::Likely), Outcome::Findings);
+        assert_eq!(Outcome::of_findings(likely, Confidence::Certain), Outcome::Fine);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The command line: clap arguments -> validated settings -> pipeline -> output. One file a command.
 //! May use: everything.
 
+mod acknowledge;
 mod args;
+mod check;
 mod destination;
 mod diff;
 mod diagnose;
@@ -9,6 +11,7 @@ mod doctor;
 mod dump;
 mod exit;
 mod progress;
+mod expectations;
 mod ps;
 mod record;
 mod report;
@@ -50,9 +53,11 @@ Examples:
   loiter watch 4242         stay, and tell findings as they arise
   loiter record 4242        the same, and keep all of it for later
   loiter report FILE        what a recording shows
+  loiter check -- ./prog    run a program, and say what goroutines it leaves behind
   loiter doctor 4242        what would be probed, and at what cost
 
-Exit codes: 0 nothing found, 1 findings, 2 wrong usage, 3 cannot trace.
+Exit codes: 0 nothing found, 1 findings (likely or certain, see --fail-on), 2 wrong usage,
+3 cannot trace.
 Colours: --color, NO_COLOR, CLICOLOR_FORCE. Times are in the zone of TZ."
 )]
 struct Cli {
@@ -72,6 +77,7 @@ enum Command {
     Record(record::RecordArgs),
     Report(report::ReportArgs),
     Diff(diff::DiffArgs),
+    Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -128,6 +134,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Record(args) => record::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Diff(args) => diff::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }
 }

@@ -95,7 +95,7 @@ pub fn run(args: &RecordArgs, context: &Context) -> anyhow::Result<Outcome> {
     let place = recorder.place.path().to_owned();
     let to = Destination::new(None, Touch::AtFirstByte)?;
     let mut written = Written::default();
-    let outcome = sink::tell(args.format, context, to, |sink| {
+    let summary = sink::tell(args.format, context, to, |sink| {
         let (summary, all) = pipeline::record(&settings, recorder, sink)?;
         written = all;
         Ok(summary)
@@ -106,5 +106,5 @@ pub fn run(args: &RecordArgs, context: &Context) -> anyhow::Result<Outcome> {
         written.bytes,
         path = place.display(),
     ));
-    Ok(outcome)
+    Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -8,6 +8,7 @@ use super::Context;
 use super::args::{OutputArgs, StreamFormat};
 use super::destination::{Destination, Touch};
 use super::exit::Outcome;
+use super::expectations::ExpectationArgs;
 use super::progress::Bar;
 use super::{sink, values};
 use crate::base::{Nanos, TaskId};
@@ -64,12 +65,23 @@ pub struct ReportArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     crowd_min: Option<u64>,
 
+    /// Call goroutines leaked after this [default: as when it was recorded]
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    leak_after: Option<Nanos>,
+
+    /// Call a number of goroutines that climbs growth after this [default: as when it was recorded]
+    #[arg(long, value_name = "DURATION", value_parser = values::positive_duration)]
+    growth_after: Option<Nanos>,
+
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: StreamFormat,
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    expectations: ExpectationArgs,
 }
 
 /// Runs it.
@@ -88,13 +100,17 @@ pub fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Outcome> {
         path: args.recording.clone(),
         stuck_after: args.stuck_after,
         crowd_min: args.crowd_min,
+        leak_after: args.leak_after,
+        growth_after: args.growth_after,
+        expectations: args.expectations.read()?,
         since: args.since,
         until: args.until,
     };
     let mut bar = Bar::new(context);
-    sink::tell(args.format, context, to, |sink| {
+    let summary = sink::tell(args.format, context, to, |sink| {
         pipeline::report(&settings, sink, &mut |done, of| bar.at(done, of))
-    })
+    })?;
+    Ok(Outcome::of_findings(summary.findings, args.expectations.fail_on()))
 }
 
 fn overview(args: &ReportArgs, context: &Context, mut to: Destination) -> anyhow::Result<Outcome> {

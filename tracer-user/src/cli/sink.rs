@@ -6,12 +6,11 @@ use std::io::{self, Write};
 use super::Context;
 use super::args::StreamFormat;
 use super::destination::Destination;
-use super::exit::Outcome;
 use crate::output::{json, text};
 use crate::view::SummaryView;
 use crate::view::watch::WatchSink;
 
-/// Runs `work` with a sink of this format, then writes its summary.
+/// Runs `work` with a sink of this format, then writes its summary and gives it back.
 ///
 /// # Errors
 /// Those of `work`, and those of writing.
@@ -20,7 +19,7 @@ pub fn tell(
     context: &Context,
     to: Destination,
     work: impl FnOnce(&mut dyn WatchSink) -> anyhow::Result<SummaryView>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<SummaryView> {
     let options = context.text_for(&to);
     let notices: Box<dyn Write> =
         if context.quiet { Box::new(io::sink()) } else { Box::new(io::stderr()) };
@@ -39,5 +38,5 @@ pub fn tell(
         StreamFormat::Jsonl => json::write_summary(&mut to, &summary)?,
     }
     to.finish()?;
-    Ok(Outcome::of_findings(summary.findings))
+    Ok(summary)
 }

@@ -16,6 +16,13 @@ pub fn stdout_options(when: ColorWhen) -> TextOptions {
     TextOptions { width, color: color(when, stdout.is_terminal(), env_word), zone: zone() }
 }
 
+/// Options for text on stderr.
+pub fn stderr_options(when: ColorWhen) -> TextOptions {
+    let stderr = std::io::stderr();
+    let width = stderr.is_terminal().then(|| width_of(&stderr)).flatten();
+    TextOptions { width, color: stderr_color(when), zone: zone() }
+}
+
 /// Options for text in a file: whole lines, and colours only where they are asked for.
 pub fn file_options(when: ColorWhen) -> TextOptions {
     let color = if when == ColorWhen::Always { Color::Ansi } else { Color::Plain };

@@ -6,16 +6,19 @@ use super::Context;
 use super::args::{CrowdArgs, OutputArgs, StreamFormat, TargetArgs};
 use super::destination::{Destination, Touch};
 use super::exit::{self, Outcome};
+use super::expectations::ExpectationArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
-use crate::pipeline::{self, settings::RingSize, settings::WatchSettings};
+use crate::pipeline;
+use crate::pipeline::settings::{RingSize, Thresholds, WatchSettings};
 use crate::stream::Mode;
 
 /// Watch a process, and tell findings as they arise
 ///
 /// Ends when the process does, after --for, or on Ctrl-C; then no probe is left behind and a
-/// summary tells what was seen and what was lost. The exit code is 1 if something is stuck at the end.
+/// summary tells what was seen and what was lost. The exit code is 1 if a
+/// finding that is likely or certain is open at the end (--fail-on).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -62,6 +65,14 @@ pub struct FollowArgs {
     #[command(flatten)]
     crowd: CrowdArgs,
 
+    /// Goroutines that outlive by far the others from their place may be called leaked after this
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = values::positive_duration)]
+    leak_after: Nanos,
+
+    /// A number of goroutines that climbs for so long may be called growth
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = values::positive_duration)]
+    growth_after: Nanos,
+
     /// Time between two looks at all goroutines
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::interval)]
     interval: Nanos,
@@ -69,6 +80,9 @@ pub struct FollowArgs {
     /// Size of the ring buffer between the kernel and loiter
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::ring_size)]
     ring_size: RingSize,
+
+    #[command(flatten)]
+    pub expectations: ExpectationArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -99,7 +113,12 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
         mode,
         min_wait: args.min_wait.unwrap_or_default(),
         time_limit: args.time_limit,
-        thresholds: args.crowd.thresholds(args.stuck_after),
+        expectations: args.expectations.read()?,
+        thresholds: Thresholds {
+            leak_after: args.leak_after,
+            growth_after: args.growth_after,
+            ..args.crowd.thresholds(args.stuck_after)
+        },
         ring: args.ring_size,
         interval: args.interval,
     })
@@ -112,5 +131,6 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(&args.follow)?;
-    sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))
+    let summary = sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))?;
+    Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -8,8 +8,10 @@ use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskState, WaitClass}
 use crate::model::{Exactness, Group, GroupKey, Task, Wait};
 use crate::stream::LookSeq;
 
+use super::ages::Numbers;
 use super::evidence::{class_of, how_known, lower, siblings_ended};
 use super::gather::{Picked, gather, objects_in_words};
+use super::idle::waits_for_work;
 use super::{Check, Confidence, Detector, Finding, FindingKind, Verdicts};
 
 /// Looks for a crowd are taken this far apart ...
@@ -164,8 +166,12 @@ fn check_group(
     progress.vain_looks = 0;
     let progress = progress.moved(check.now, group.moved());
     let marks = still.iter().map(|(task, _)| task.marks()).min().unwrap_or(0);
+    let came = Came {
+        numbers: Numbers::of(still.iter().map(|&(task, _)| task)),
+        constant: group.moved() == 0 && still.len() == group.len(),
+    };
     if let Some(finding) = gather(check, FindingKind::Crowd, group.key(), still) {
-        verdicts.findings.push(judge(check, finding, class, progress, marks));
+        verdicts.findings.push(judge(check, finding, class, progress, marks, &came));
     }
 }
 
@@ -181,17 +187,29 @@ fn stands_still(check: &Check<'_>, task: &Task, wait: Wait) -> bool {
     by_looks || by_events || wait.length() >= settings.stuck_after
 }
 
+/// How the tasks of a crowd came to be there.
+struct Came {
+    /// Of those older than the tracer, if all are.
+    numbers: Option<Numbers>,
+    /// Whether none came or went since the first look.
+    constant: bool,
+}
+
 fn judge(
     check: &Check<'_>,
     mut finding: Finding,
     class: WaitClass,
     (moved, over): (u64, Nanos),
     marks: u32,
+    came: &Came,
 ) -> Finding {
     let count = finding.count;
     let youngest = finding.youngest_wait.known().unwrap_or_default();
-    let siblings =
-        siblings_ended(check.process, finding.key, youngest.max(check.settings.crowd_span));
+    let siblings = siblings_ended(check, &finding, youngest.max(check.settings.crowd_span));
+    let pool = came
+        .numbers
+        .filter(|_| came.constant && waits_for_work(class_of(class, &finding.objects)))
+        .and_then(|numbers| numbers.like_a_pool());
     let moves = moved.saturating_mul(MOVES) >= count && moved > 0;
     let (confidence, why) = match class_of(class, &finding.objects) {
         _ if moves => (
@@ -206,7 +224,7 @@ fn judge(
             Confidence::Likely,
             format!("{count} tasks wait to send at one place and nobody receives"),
         ),
-        _ if siblings.is_some() => {
+        _ if siblings.is_some() && pool.is_none() => {
             (Confidence::Likely, format!("{count} tasks wait at one place and none goes on"))
         }
         WaitClass::ChanReceive if finding.object_count == 1 => (
@@ -229,6 +247,8 @@ fn judge(
     }
     finding.reasons.extend(objects_in_words(&finding));
     finding.reasons.extend(siblings);
+    finding.reasons.extend(pool);
+    finding.reasons.extend(came.numbers.and_then(|numbers| numbers.ages(check)));
     how_known(&mut finding, marks);
     lower(check, &mut finding);
     finding

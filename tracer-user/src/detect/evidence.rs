@@ -1,15 +1,18 @@
 //! What makes a finding more or less sure, in plain words.
 
 use crate::base::{Nanos, WaitClass};
-use crate::model::{GroupKey, Process};
+use crate::model::{GroupKey, Process, Task};
 use crate::stream::{LockKind, WaitsOn};
 
+use super::ages;
 use super::{Check, Confidence, Finding};
 
-/// So many siblings must have ended before their lifetimes say anything.
-const SIBLINGS: u64 = 20;
 /// A wait this many times as long as nine of ten siblings lived is out of line.
 const OUT_OF_LINE: u64 = 10;
+/// Slow but right if more than one in this many came back after half of such a wait.
+const FEW_CAME_BACK: u64 = 20;
+/// From 90 s this leads beyond a year.
+const MAX_DOUBLINGS: u32 = 20;
 /// One lost record in this many births makes lifetimes worthless as evidence.
 const TOO_MUCH_LOST: u64 = 100;
 
@@ -29,14 +32,71 @@ pub(super) fn class_of(class: WaitClass, objects: &[(WaitsOn, u64)]) -> WaitClas
     }
 }
 
-/// Whether tasks of the same origin come and go while these stay.
-pub(super) fn siblings_ended(process: &Process, key: GroupKey, youngest: Nanos) -> Option<String> {
+/// Whether a task waits by nature. What only its class says (input comes when the other side
+/// sends) does not count here: populations that never end are told from those that do.
+pub(super) fn waits_by_nature(check: &mut Check<'_>, task: &Task, class: WaitClass) -> bool {
+    let table = &check.settings.idle;
+    let found = check.idle.find(check.model.names(), table, task, Some(class));
+    found.and_then(|i| table.get(i)).is_some_and(|p| !p.functions.is_empty())
+}
+
+/// A length that the siblings of the tasks at a place do not explain: nine of ten lived a tenth of
+/// it, and of those that reached half of it next to none came to an end. None if none of these
+/// waits is as long. At least `from`.
+pub(super) fn out_of_line(
+    process: &Process,
+    key: GroupKey,
+    from: Nanos,
+    waits: impl Iterator<Item = Nanos> + Clone,
+) -> Option<Nanos> {
     let site = process.spawn_site(key.spawn_site)?;
-    let ended = site.lifetimes.count();
-    let typical = site.lifetimes.at_most(90)?;
-    let lost = process.lost_in_all().saturating_mul(TOO_MUCH_LOST) > process.counts().births;
-    let out_of_line = youngest.0 >= typical.0.saturating_mul(OUT_OF_LINE);
-    (ended >= SIBLINGS && out_of_line && !lost).then(|| {
+    let typical = site.lifetimes.at_most(90).unwrap_or_default();
+    let mut bar = from.max(Nanos(typical.0.saturating_mul(OUT_OF_LINE)));
+    for _ in 0..MAX_DOUBLINGS {
+        let beyond = waits.clone().filter(|&w| w >= bar).count() as u64;
+        if beyond == 0 {
+            return None;
+        }
+        let half = Nanos(bar.0 / 2);
+        let waited = process.ended_waits(key).map_or(0, |w| w.at_least(half));
+        let came_back = site.lifetimes.at_least(half).max(waited);
+        if came_back.saturating_mul(FEW_CAME_BACK) <= beyond {
+            return Some(bar);
+        }
+        bar = Nanos(bar.0.saturating_mul(2));
+    }
+    None
+}
+
+/// Whether so much was lost that lifetimes are worthless as evidence.
+pub(super) fn too_much_lost(process: &Process) -> bool {
+    process.lost_in_all().saturating_mul(TOO_MUCH_LOST) > process.counts().births
+}
+
+/// Whether enough siblings were seen from birth to death.
+pub(super) fn knows_siblings(check: &Check<'_>, key: GroupKey) -> bool {
+    let site = check.process.spawn_site(key.spawn_site);
+    site.is_some_and(|s| s.lifetimes.count() >= check.settings.leak_siblings)
+}
+
+/// Whether tasks of the same origin come and go while these stay, so that these are not workers
+/// that were started here on purpose.
+pub(super) fn siblings_ended(
+    check: &Check<'_>,
+    finding: &Finding,
+    youngest: Nanos,
+) -> Option<String> {
+    let (process, key) = (check.process, finding.key);
+    let site = process.spawn_site(key.spawn_site)?;
+    let tasks = || finding.tasks.iter().filter_map(|&id| process.task(id));
+    let sound = knows_siblings(check, key)
+        && !too_much_lost(process)
+        && finding.count > check.settings.lone_at_most as u64
+        && out_of_line(process, key, check.settings.leak_after, std::iter::once(youngest))
+            .is_some()
+        && ages::started(tasks()) == ages::Started::OverTime;
+    let (ended, typical) = (site.lifetimes.count(), site.lifetimes.at_most(90)?);
+    sound.then(|| {
         format!("{ended} others from the same spawn site have ended, nine of ten within {typical}; these have not")
     })
 }

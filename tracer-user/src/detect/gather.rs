@@ -11,8 +11,12 @@ use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
 
 use super::identity::finding_id;
 use super::{
-    Check, Confidence, Finding, FindingKind, LastWaker, MAX_FINDING_OBJECTS, MAX_FINDING_TASKS,
+    Ancestor, Check, Confidence, Finding, FindingKind, LabelCount, LastWaker, MAX_FINDING_LABELS,
+    MAX_FINDING_OBJECTS, MAX_FINDING_TASKS, SiteFate,
 };
+
+/// Most ancestors a finding names; programs nest a few deep, and a loop of numbers must end.
+const MAX_ANCESTORS: usize = 8;
 
 /// A task picked, with its wait.
 pub(super) type Picked<'a> = (&'a Task, Wait);
@@ -32,7 +36,6 @@ pub(super) fn gather(
     picked.get_mut(..listed)?.sort_unstable_by(by_age);
     let youngest = picked.iter().map(|p| p.1).max_by_key(|w| (w.since, w.exactness))?;
     let (objects, object_count) = objects(&picked);
-    let site = check.process.spawn_site(key.spawn_site);
     Some(Finding {
         id: finding_id(check.model, check.process, kind, key),
         kind,
@@ -47,12 +50,14 @@ pub(super) fn gather(
         objects,
         object_count,
         last_waker: last_waker(check, &picked),
-        site_births_deaths: site
-            .filter(|_| check.process.mode() > Mode::None)
-            .map(|s| (s.births, s.deaths)),
+        site: site_fate(check, key),
+        ancestors: ancestors(check, &picked),
+        climb: None,
         unchanged_looks: picked.iter().map(|p| p.0.still_looks()).min().unwrap_or(0),
         stack_bytes: picked.iter().map(|p| p.0.stack_bytes()).fold(0, u64::saturating_add),
         stack: most_frequent_stack(&picked),
+        labels: labels(&picked),
+        advice: None,
         first_seen: check.now,
         at: check.now,
     })
@@ -103,6 +108,56 @@ fn objects(picked: &[Picked<'_>]) -> (Vec<(WaitsOn, u64)>, u64) {
     (all.into_iter().take(MAX_FINDING_OBJECTS).map(|(_, object)| object).collect(), distinct)
 }
 
+fn site_fate(check: &Check<'_>, key: GroupKey) -> Option<SiteFate> {
+    let site = check.process.spawn_site(key.spawn_site)?;
+    (check.process.mode() > Mode::None).then(|| SiteFate {
+        births: site.births,
+        deaths: site.deaths,
+        alive: site.alive,
+        median_life: site.lifetimes.at_most(50),
+        p99_life: site.lifetimes.at_most(99),
+        outlived: None,
+    })
+}
+
+/// The parent most of them have, and from there upwards. What has ended is known by where it was
+/// created only if one of its children remembers.
+fn ancestors(check: &Check<'_>, picked: &[Picked<'_>]) -> Vec<Ancestor> {
+    let mut counted: BTreeMap<TaskId, (u64, &Task)> = BTreeMap::new();
+    for (task, _) in picked {
+        if let Some(parent) = task.parent() {
+            counted.entry(parent).or_insert((0, task)).0 += 1;
+        }
+    }
+    let most = counted.iter().max_by_key(|&(&id, &(n, _))| (n, std::cmp::Reverse(id)));
+    let mut next = most.map(|(&id, &(_, child))| (id, child));
+    let mut all: Vec<Ancestor> = Vec::new();
+    while let Some((id, child)) = next
+        && all.len() < MAX_ANCESTORS
+        && all.iter().all(|a| a.task != id)
+    {
+        let task = check.process.task(id);
+        let spawn_site = task.map_or(child.parent_spawn_site(), Task::spawn_site);
+        all.push(Ancestor { task: id, spawn_site, alive: task.is_some() });
+        next = task.and_then(|t| Some((t.parent()?, t)));
+    }
+    all
+}
+
+/// The labels most of them have.
+fn labels(picked: &[Picked<'_>]) -> Vec<LabelCount> {
+    let mut counted: HashMap<(&str, &str), u64, RandomState> = HashMap::default();
+    for (key, value) in picked.iter().flat_map(|(task, _)| task.labels()) {
+        *counted.entry((key, value)).or_default() += 1;
+    }
+    let mut all: Vec<((&str, &str), u64)> = counted.into_iter().collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all.into_iter()
+        .take(MAX_FINDING_LABELS)
+        .map(|((key, value), tasks)| LabelCount { key: key.into(), value: value.into(), tasks })
+        .collect()
+}
+
 fn last_waker(check: &Check<'_>, picked: &[Picked<'_>]) -> Option<LastWaker> {
     let mut counted: BTreeMap<TaskId, u64> = BTreeMap::new();
     for waker in picked.iter().filter_map(|(task, _)| task.last_waker()) {
@@ -127,7 +182,10 @@ fn most_frequent_stack(picked: &[Picked<'_>]) -> StackId {
 pub(super) fn objects_in_words(finding: &Finding) -> Option<String> {
     let (on, waiters) = finding.objects.first()?;
     let name = match on {
-        WaitsOn::Lock { kind, address } => format!("{} at {address:#x}", lock_word(*kind)),
+        WaitsOn::Lock { kind, address, held } => {
+            let held = held.map(|held| held_in_words(*kind, held)).unwrap_or_default();
+            format!("{} at {address:#x}{held}", lock_word(*kind))
+        }
         WaitsOn::Channels(list) => match **list {
             [ChannelState { address: 0, .. }] => "a nil channel".into(),
             [c] => channel_in_words(&c),
@@ -161,5 +219,19 @@ const fn lock_word(kind: LockKind) -> &'static str {
         LockKind::WaitGroup => "a wait group",
         LockKind::Cond => "a condition variable",
         LockKind::Semaphore => "a semaphore",
+    }
+}
+
+/// What a lock's own words say, to be put after its address.
+fn held_in_words(kind: LockKind, held: u32) -> String {
+    match (kind, held) {
+        (LockKind::Mutex, 0) => ", not locked when looked at".into(),
+        (LockKind::Mutex, _) => ", locked".into(),
+        (LockKind::RwRead, 0) => ", without a writer when looked at".into(),
+        (LockKind::RwRead, _) => ", which a writer has or waits for".into(),
+        (LockKind::RwWrite, 0) => ", which no reader held when looked at".into(),
+        (LockKind::RwWrite, n) => format!(", which {n} of its readers have not given back"),
+        (LockKind::WaitGroup, n) => format!(", which lacks {n} calls of Done"),
+        (LockKind::Cond | LockKind::Semaphore, _) => String::new(),
     }
 }

@@ -1,6 +1,11 @@
 //! The id of a finding: equal for equal findings of the same program, whichever run, process,
 //! address, time or count. It also survives a rebuild as long as the lines stay where they are:
 //! who has silenced or filed a finding does not meet it as new after each deployment.
+//!
+//! It names the place, not the kind. Which detector speaks of a place first depends on when the
+//! tracer came and on what it was allowed to see: the same leak may be a crowd to one run and growth to
+//! the next, and turns from one into the other while it is watched. Only tasks that wait, that
+//! run and that are not let run are different things at one place.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -9,7 +14,20 @@ use crate::model::{GroupKey, Model, Process};
 
 use super::FindingKind;
 
-/// Hashes kind, program, spawn site, wait site and reason: 16 hex digits.
+/// What is wrong with the tasks: they do not run, they do nothing else, or they are not let.
+const fn family(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::Stuck
+        | FindingKind::Crowd
+        | FindingKind::Leak
+        | FindingKind::Growth
+        | FindingKind::BlockedForEver => "waits",
+        FindingKind::Hog => "runs",
+        FindingKind::Starved => "starves",
+    }
+}
+
+/// Hashes family, program, spawn site, wait site and reason: 16 hex digits.
 pub(super) fn finding_id(
     model: &Model,
     process: &Process,
@@ -22,7 +40,7 @@ pub(super) fn finding_id(
         hash.update(text.as_bytes());
         hash.update(&[0xff]);
     };
-    add(kind.word());
+    add(family(kind));
     add(program(process));
     for site in [key.spawn_site, key.wait_site] {
         add_site(model, site, &mut add);

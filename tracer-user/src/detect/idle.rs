@@ -1,9 +1,9 @@
 //! Tasks that wait by nature: named, counted, never flagged. The table comes from outside.
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
-use crate::base::{FrameId, FunctionAt, IdlePattern, Place, StackId, WaitClass};
+use crate::base::{FrameId, FunctionAt, IdlePattern, Numbers, Place, StackId, WaitClass};
 use crate::model::{Group, Names, Origin, Process, Task};
 
 use super::Settings;
@@ -36,11 +36,39 @@ pub struct IdleCount {
 #[derive(Default)]
 pub struct IdleMatcher {
     known: HashMap<Shape, Option<u16>, RandomState>,
+    /// Patterns that too many tasks of the process fit for it to be normal.
+    crowded: HashSet<usize, RandomState>,
 }
 
 impl IdleMatcher {
+    /// Takes note of the shapes that this process has more of than the few that are normal; before
+    /// its tasks are matched. Members of a group are alike: one stands for all.
+    pub(super) fn count(&mut self, names: &Names, process: &Process, settings: &Settings) {
+        self.crowded.clear();
+        let table = &settings.idle;
+        for group in process.groups().filter(|g| g.len() > settings.few_at_most) {
+            let class = names.class(group.key().reason);
+            let Some(task) = process.members(group).next() else { continue };
+            if let Some(index) = self.match_of(names, table, task, class)
+                && table.get(index).is_some_and(|p| p.numbers == Numbers::Few)
+            {
+                self.crowded.insert(index);
+            }
+        }
+    }
+
     /// The pattern a task matches, by its index in the table.
     pub fn find(
+        &mut self,
+        names: &Names,
+        table: &[IdlePattern],
+        task: &Task,
+        class: Option<WaitClass>,
+    ) -> Option<usize> {
+        self.match_of(names, table, task, class).filter(|index| !self.crowded.contains(index))
+    }
+
+    fn match_of(
         &mut self,
         names: &Names,
         table: &[IdlePattern],
@@ -99,7 +127,13 @@ impl IdleMatcher {
                 .into(),
             count: lone,
         };
-        let mut all: Vec<IdleCount> = named.chain([lone]).filter(|i| i.count > 0).collect();
+        let mut all: Vec<IdleCount> = Vec::new();
+        for one in named.chain([lone]).filter(|i| i.count > 0) {
+            match all.iter_mut().find(|i| (&i.name, &i.why) == (&one.name, &one.why)) {
+                Some(same) => same.count = same.count.saturating_add(one.count),
+                None => all.push(one),
+            }
+        }
         all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
         all
     }

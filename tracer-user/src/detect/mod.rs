@@ -5,21 +5,42 @@
 //! and turns what they say into findings that open, grow and are resolved.
 //! May use: model, base, stream.
 
+mod advice;
+mod ages;
+mod blocked;
 mod crowd;
 mod engine;
 mod evidence;
+mod family;
 mod gather;
+mod growth;
+mod hog;
 mod identity;
 mod idle;
+mod leak;
+mod left;
+mod lock;
+mod starved;
 mod stuck;
+mod waits;
 
-use crate::base::{IdlePattern, KTime, Nanos, ProcId, StackId, TaskId, WaitClass};
+use crate::base::{
+    FrameId, IdlePattern, KTime, Nanos, Pattern, ProcId, StackId, TaskId, WaitClass,
+};
 use crate::model::{GroupKey, Model, Process, Waited};
 use crate::stream::{Command, WaitsOn};
 
+pub use advice::Advice;
+pub use blocked::Blocked;
 pub use crowd::Crowd;
 pub use engine::{Change, Engine};
+pub use growth::Growth;
+pub use hog::Hog;
 pub use idle::{IdleCount, IdleMatcher};
+pub use leak::Leak;
+pub use left::{AtEnd, LeftBehind};
+pub use lock::Locks;
+pub use starved::Starved;
 pub use stuck::Stuck;
 
 /// What sort of finding.
@@ -106,10 +127,38 @@ pub struct Settings {
     /// the background workers every program has. 3: flushers, watchers and listeners come in ones
     /// and twos.
     pub lone_at_most: usize,
+    /// A task that outlives by far the others of its spawn site may be called leaked after this;
+    /// before, at most suspect. 90 s: the usual time-outs of requests, proxies and long polls are
+    /// 60 s at most, and then some time to come to an end.
+    pub leak_after: Nanos,
+    /// So many siblings must have been seen to the end before their lifetimes say anything. 20: of
+    /// ten that stay one would be missed among fewer.
+    pub leak_siblings: u64,
+    /// A population that climbs for so long may be called growth; over half of it, at most
+    /// suspect. 120 s: the start of a program, a deployment and a burst of work are over by then,
+    /// and so is all that 60 s time-outs explain.
+    pub growth_after: Nanos,
+    /// A population that climbed by fewer is left to other detectors. 5: background workers come in
+    /// ones and twos ([`Settings::lone_at_most`]).
+    pub growth_at_least: usize,
+    /// So many tasks of a shape of which a few are normal still are. 20: a program has one for each
+    /// pool, logger or broker it talks to.
+    pub few_at_most: usize,
+    /// A task that runs this long without a stop is a hog. 30 s: longer than what a request or a
+    /// round of housekeeping computes; a loop without an end is no less wrong after half a minute.
+    pub hog_after: Nanos,
+    /// ... and in so many looks in a row, where no events tell that it did not stop. 10: a task
+    /// that waits for a quarter of its time passes for one that never does once in 18.
+    pub hog_looks: u32,
+    /// A task that may run and is not let for so long starves. 5 s: 500 turns of the scheduler; a
+    /// machine so loaded fails its health checks too.
+    pub starved_after: Nanos,
     /// Findings less sure are kept back.
     pub least_confidence: Confidence,
     /// What waits by nature.
     pub idle: Vec<IdlePattern>,
+    /// Usual mistakes, special before general.
+    pub patterns: Vec<Pattern>,
 }
 
 impl Default for Settings {
@@ -120,8 +169,17 @@ impl Default for Settings {
             crowd_looks: 3,
             crowd_span: Nanos::from_secs(2),
             lone_at_most: 3,
+            leak_after: Nanos::from_secs(90),
+            leak_siblings: 20,
+            growth_after: Nanos::from_secs(120),
+            growth_at_least: 5,
+            few_at_most: 20,
+            hog_after: Nanos::from_secs(30),
+            hog_looks: 10,
+            starved_after: Nanos::from_secs(5),
             least_confidence: Confidence::Suspect,
             idle: Vec::new(),
+            patterns: Vec::new(),
         }
     }
 }
@@ -130,6 +188,8 @@ impl Default for Settings {
 pub const MAX_FINDING_TASKS: usize = 100;
 /// Most objects a finding lists.
 pub const MAX_FINDING_OBJECTS: usize = 10;
+/// Most labels a finding lists.
+pub const MAX_FINDING_LABELS: usize = 10;
 
 /// See [`Check::next_look`].
 const LOOK_SHARE: u64 = 10;
@@ -163,18 +223,37 @@ pub struct Finding {
     pub object_count: u64,
     /// Who woke most of them last, where seen, and whether it lives.
     pub last_waker: Option<LastWaker>,
-    /// Births and deaths told at the spawn site; None without such events.
-    pub site_births_deaths: Option<(u64, u64)>,
+    /// What became of the tasks of the spawn site; None without events.
+    pub site: Option<SiteFate>,
+    /// The parent that most of them have, its parent, and so on as far as known.
+    pub ancestors: Vec<Ancestor>,
+    /// How fast there are more of them; None if they are not known to get more.
+    pub climb: Option<Climb>,
     /// The fewest equal looks any of the tasks has.
     pub unchanged_looks: u32,
     /// Stack memory held by all, bytes.
     pub stack_bytes: u64,
     /// The stack most of them have.
     pub stack: StackId,
+    /// Labels the program gave them, most tasks first, at most [`MAX_FINDING_LABELS`].
+    pub labels: Vec<LabelCount>,
+    /// What usually mends it; the engine adds it.
+    pub advice: Option<Advice>,
     /// When it was first found.
     pub first_seen: KTime,
     /// As of when this is told.
     pub at: KTime,
+}
+
+/// A label, and how many tasks of a finding have it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LabelCount {
+    /// Its key.
+    pub key: Box<str>,
+    /// Its value.
+    pub value: Box<str>,
+    /// How many tasks.
+    pub tasks: u64,
 }
 
 /// Who woke the tasks of a finding last.
@@ -184,6 +263,59 @@ pub struct LastWaker {
     pub task: TaskId,
     /// Whether it is still known alive.
     pub alive: bool,
+}
+
+/// What became of the tasks of a spawn site, by events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SiteFate {
+    /// Births told.
+    pub births: u64,
+    /// Deaths told.
+    pub deaths: u64,
+    /// Alive now, those not in the finding included.
+    pub alive: u64,
+    /// Half of those seen from birth to death lived no longer than this.
+    pub median_life: Option<Nanos>,
+    /// 99 of 100 of them lived no longer than this.
+    pub p99_life: Option<Nanos>,
+    /// The wait that siblings do not explain: next to none was seen to wait so long and end. What a
+    /// leak was held against; the finding may speak of more tasks, which have not waited as long yet.
+    pub outlived: Option<Nanos>,
+}
+
+/// A task from which those of a finding descend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ancestor {
+    /// Who.
+    pub task: TaskId,
+    /// Where it was created; [`FrameId::UNKNOWN`] where nobody knows any more.
+    pub spawn_site: FrameId,
+    /// Whether it is still known alive.
+    pub alive: bool,
+}
+
+/// How fast a population climbs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Climb {
+    /// How many more there are each minute.
+    pub tasks_per_minute: f64,
+    /// Measured over this long.
+    pub over: Nanos,
+    /// What memory does meanwhile, where known.
+    pub memory: Option<MemoryClimb>,
+}
+
+/// What resident memory does while a population climbs. Others may have a part in it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MemoryClimb {
+    /// Resident now, bytes.
+    pub rss_bytes: u64,
+    /// How much more it is each minute, bytes.
+    pub bytes_per_minute: f64,
+    /// The tightest limit of the process's cgroups, bytes.
+    pub limit_bytes: Option<u64>,
+    /// When it will be reached at this rate; None without a limit, or if that is far off.
+    pub limit_in: Option<Nanos>,
 }
 
 /// What a check looks at.
@@ -245,4 +377,10 @@ impl Verdicts {
 pub trait Detector: Send {
     /// Says what is wrong now. Must depend on nothing but its past checks and this one.
     fn check(&mut self, check: &mut Check<'_>) -> Verdicts;
+
+    /// Whether what it finds is also true of a process that stands still as a whole. What goes by
+    /// the length of waits and runs is not, and is not asked then.
+    fn sees_through_standstill(&self) -> bool {
+        false
+    }
 }

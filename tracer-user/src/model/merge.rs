@@ -13,26 +13,38 @@ use super::process::{LastLook, MAX_TASKS, Process};
 use super::task::{Dynamic, Origin, Seen, Settled, Task};
 use super::tombs::End;
 
+/// Tasks kept in one piece, so that memory is given back while a look is merged.
+const PIECE: usize = 1024;
+
 /// A look under way.
 #[derive(Debug)]
 pub(super) struct OpenLook {
     pub look: LookSeq,
     pub t0: KTime,
-    tasks: Vec<Seen>,
+    pieces: Vec<Vec<Seen>>,
+    count: usize,
     left_out: u64,
 }
 
 impl OpenLook {
     pub fn new(look: LookSeq, t0: KTime) -> Self {
-        Self { look, t0, tasks: Vec::new(), left_out: 0 }
+        Self { look, t0, pieces: Vec::new(), count: 0, left_out: 0 }
     }
 
     /// Keeps a task until the end of the look.
     pub fn add(&mut self, task: TaskLook) {
-        if self.tasks.len() < MAX_TASKS {
-            self.tasks.push(Seen::pack(task));
-        } else {
+        if self.count >= MAX_TASKS {
             self.left_out += 1;
+            return;
+        }
+        self.count += 1;
+        match self.pieces.last_mut() {
+            Some(piece) if piece.len() < PIECE => piece.push(Seen::pack(task)),
+            _ => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(Seen::pack(task));
+                self.pieces.push(piece);
+            }
         }
     }
 }
@@ -46,12 +58,12 @@ impl Process {
         outcome: LookOutcome,
         commands: &mut Vec<Command>,
     ) {
-        let OpenLook { look, t0, tasks, left_out } = open;
+        let OpenLook { look, t0, pieces, count, left_out } = open;
         let number = self.counts.looks.saturating_add(1);
         self.counts.looks = number;
         let unsure = std::mem::take(&mut self.unsure);
-        self.tasks.reserve(tasks.len().min(self.limit));
-        for seen in tasks {
+        self.tasks.reserve(count.min(self.limit));
+        for seen in pieces.into_iter().flatten() {
             self.merge_task(seen, number, &unsure);
         }
         let complete = outcome.is_complete() && left_out == 0;
@@ -61,6 +73,11 @@ impl Process {
         }
         self.counts.not_followed = self.counts.not_followed.max(left_out);
         self.last_look = Some(LastLook { look, t0, t1, outcome });
+        self.first_look.get_or_insert(t1);
+        if let Some(highest) = self.tasks.all().iter().map(|t| t.id().number).max() {
+            self.highest.add(t1, highest);
+        }
+        self.history.add(outcome.vitals, t1);
         self.groups.tidy();
         self.tasks.tidy();
         self.asks.looked(t1, t1.since(t0), self.flow.unhealed(), commands);
@@ -92,7 +109,8 @@ impl Process {
             self.unsure.insert(id);
             return;
         }
-        let mut task = Task::new(id, if number == 1 { Origin::Before } else { Origin::Appeared });
+        let origin = if number == 1 { Origin::Before } else { Origin::Appeared };
+        let mut task = Task::known(id, origin, dynamic.t1);
         if number == 1 {
             self.counts.before += 1;
         } else {
@@ -100,6 +118,7 @@ impl Process {
             self.sites.at(spawn_site).appeared += 1;
         }
         task.parent = parent;
+        task.parent_site = self.site_of(id.kind, parent);
         task.spawn_site = spawn_site;
         task.start = start;
         task.last_look = number;
@@ -112,7 +131,13 @@ impl Process {
         let Some(task) = self.tasks.get_mut(slot) else { return };
         task.last_look = number;
         let group = task.group;
+        let waited = self.wait_of(slot, dynamic.t0);
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        let at = dynamic.t0;
         let settled = task.on_look(dynamic, &flow);
+        if let (Some((key, length)), Settled::Ran | Settled::Gap) = (waited, settled) {
+            self.ended_waits.add(key, length, at);
+        }
         self.reindex(slot);
         if settled == Settled::Gap {
             self.counts.gaps += 1;

@@ -6,8 +6,11 @@
 //! May use: base, stream.
 
 mod asks;
+mod ended;
 mod flow;
 mod groups;
+mod lives;
+mod memory;
 mod merge;
 mod names;
 mod object;
@@ -16,17 +19,21 @@ mod sites;
 mod table;
 mod task;
 mod tombs;
+mod vitals;
 
 use std::collections::BTreeMap;
 
 use crate::base::{KTime, ProcId};
 use crate::stream::{Command, EndHow, Input, LossKind, ProcessDef};
 
+pub use ended::{EndedWaits, OLD, Recent};
 pub use groups::{Group, GroupKey, MAX_GROUPS};
+pub use memory::Memory;
 pub use names::{Names, Reason};
 pub use process::{Counts, LastLook, MAX_TASKS, Process};
 pub use sites::{Lifetimes, MAX_SITES, SpawnSite};
 pub use task::{Exactness, Origin, Task, Wait, Waited};
+pub use vitals::{History, Used};
 
 use merge::OpenLook;
 
@@ -160,6 +167,13 @@ impl Model {
                 self.now = self.now.max(at);
                 match self.processes.get_mut(&process) {
                     Some(process) => process.change_mode(mode, at),
+                    None => self.strays += 1,
+                }
+            }
+            Input::Memory { process, at, rss_bytes, limit_bytes } => {
+                self.now = self.now.max(at);
+                match self.processes.get_mut(&process) {
+                    Some(process) => process.memory.add(Memory { at, rss_bytes, limit_bytes }),
                     None => self.strays += 1,
                 }
             }

@@ -1,18 +1,21 @@
 //! One process incarnation: its tasks, and what its events do to them.
 
-use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskState};
+use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskKind, TaskState};
 use crate::stream::{
     Command, EndHow, Event, EventKind, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
     Waker,
 };
 
 use super::asks::Asks;
+use super::ended::{Ended, EndedWaits};
 use super::flow::{Flow, NEVER};
 use super::groups::{Group, GroupKey, Groups};
+use super::memory::{Memory, MemoryTrack, Samples};
 use super::sites::{Sites, SpawnSite};
 use super::table::TaskTable;
 use super::task::{Counted, NOWHERE, Origin, Task, Wait, number_of};
-use super::tombs::{End, Tomb, Tombs};
+use super::tombs::Tombs;
+use super::vitals::History;
 
 /// Most tasks followed in one process; more are counted, not followed: 200 bytes each.
 pub const MAX_TASKS: usize = 1 << 20;
@@ -68,9 +71,15 @@ pub struct Process {
     pub(super) tombs: Tombs,
     pub(super) sites: Sites,
     pub(super) groups: Groups,
+    pub(super) ended_waits: Ended,
+    pub(super) memory: MemoryTrack,
+    /// The highest number of a task, at each look: numbers that are given out in order tell ages.
+    pub(super) highest: Samples,
+    pub(super) first_look: Option<KTime>,
     pub(super) counts: Counts,
     pub(super) asks: Asks,
     pub(super) last_look: Option<LastLook>,
+    pub(super) history: History,
     /// Of the last look: in it, not known, and perhaps ended meanwhile.
     pub(super) unsure: hashbrown::HashSet<TaskId>,
     /// How many tasks may be followed.
@@ -92,8 +101,13 @@ impl Process {
             tombs: Tombs::new(),
             sites: Sites::default(),
             groups: Groups::default(),
+            ended_waits: Ended::default(),
+            memory: MemoryTrack::default(),
+            highest: Samples::default(),
+            first_look: None,
             counts: Counts::default(),
             last_look: None,
+            history: History::default(),
             unsure: hashbrown::HashSet::new(),
             limit: MAX_TASKS,
             by_state: [0; TaskState::ALL.len()],
@@ -139,6 +153,30 @@ impl Process {
     /// The last look merged.
     pub fn last_look(&self) -> Option<&LastLook> {
         self.last_look.as_ref()
+    }
+    /// When the last read of the first look ended.
+    pub fn first_look(&self) -> Option<KTime> {
+        self.first_look
+    }
+    /// Memory as last known.
+    pub fn memory(&self) -> Option<Memory> {
+        self.memory.newest()
+    }
+    /// How many bytes a second resident memory grows since a moment; None if too little is known.
+    pub fn memory_slope(&self, since: KTime) -> Option<f64> {
+        self.memory.slope_since(since)
+    }
+    /// The highest task number at the first look and at the newest, each with its time.
+    pub fn highest_numbers(&self) -> Option<((KTime, u64), (KTime, u64))> {
+        Some((self.highest.first()?, self.highest.newest()?))
+    }
+    /// Waits at a place that ended, where there were any of a second or more.
+    pub fn ended_waits(&self, key: GroupKey) -> Option<&EndedWaits> {
+        self.ended_waits.get(key)
+    }
+    /// Its processor time, and whether it stands still.
+    pub fn history(&self) -> &History {
+        &self.history
     }
     /// What was lost of this kind.
     pub fn lost(&self, kind: LossKind) -> u64 {
@@ -207,6 +245,14 @@ impl Process {
     pub fn wait(&self, task: &Task, now: KTime) -> Option<Wait> {
         task.wait(&self.flow, now)
     }
+    /// For how long a task has been at work without a stop.
+    pub fn busy(&self, task: &Task) -> Option<Wait> {
+        task.busy(&self.flow)
+    }
+    /// For how long a task may run and has not, seen from `now`.
+    pub fn queued(&self, task: &Task, now: KTime) -> Option<Wait> {
+        task.queued(&self.flow, now)
+    }
     /// Whether what is known of a task may have been overtaken by something lost.
     pub fn is_doubtful(&self, task: &Task) -> bool {
         self.flow.in_doubt(task.sure_at())
@@ -257,140 +303,6 @@ impl Process {
         }
     }
 
-    fn birth(&mut self, id: TaskId, parent: u64, spawn_site: FrameId, start: FrameId, at: KTime) {
-        if let Some(tomb) = self.tombs.get_mut(id) {
-            let before = *tomb;
-            tomb.origin = Some(Origin::Born);
-            return self.late_birth(before, spawn_site, at);
-        }
-        if let Some(slot) = self.tasks.find(id) {
-            return self.birth_of_known(slot, parent, spawn_site, start, at);
-        }
-        self.counts.births += 1;
-        self.sites.at(spawn_site).births += 1;
-        let mut task = Task::new(id, Origin::Born);
-        task.on_birth(at);
-        task.parent = parent;
-        task.spawn_site = spawn_site;
-        task.start = start;
-        self.add(task);
-    }
-
-    /// The birth of a task that an event or a look told of first.
-    fn birth_of_known(
-        &mut self,
-        slot: u32,
-        parent: u64,
-        spawn_site: FrameId,
-        start: FrameId,
-        at: KTime,
-    ) {
-        let Some(task) = self.tasks.get_mut(slot) else { return };
-        let origin = task.origin;
-        if origin == Origin::Born {
-            return;
-        }
-        task.on_birth(at);
-        self.fill(slot, parent, spawn_site, start);
-        let site = self.tasks.get(slot).map_or(spawn_site, Task::spawn_site);
-        self.take_back(origin, site);
-        self.counts.births += 1;
-        self.sites.at(site).births += 1;
-        self.reindex(slot);
-    }
-
-    /// The birth of a task that has ended already.
-    fn late_birth(&mut self, tomb: Tomb, spawn_site: FrameId, at: KTime) {
-        match (tomb.origin, tomb.end) {
-            (Some(Origin::Born), _) => return,
-            (None, _) => self.counts.unknown_deaths = self.counts.unknown_deaths.saturating_sub(1),
-            (Some(Origin::Event), End::Missed) => {
-                self.counts.phantoms = self.counts.phantoms.saturating_sub(1);
-                self.counts.vanished += 1;
-            }
-            (Some(origin), _) => self.take_back(origin, tomb.spawn_site),
-        }
-        self.counts.births += 1;
-        self.sites.at(spawn_site).births += 1;
-        if tomb.end == End::Seen {
-            if tomb.spawn_site != spawn_site {
-                self.sites.move_death(tomb.spawn_site, spawn_site);
-            }
-            self.sites.add_lifetime(spawn_site, tomb.at.since(at));
-        }
-    }
-
-    /// A task counted as known without its birth turns out to have been born.
-    fn take_back(&mut self, origin: Origin, site: FrameId) {
-        match origin {
-            Origin::Born => {}
-            Origin::Before => self.counts.before = self.counts.before.saturating_sub(1),
-            Origin::Event => self.counts.appeared = self.counts.appeared.saturating_sub(1),
-            Origin::Appeared => {
-                self.counts.appeared = self.counts.appeared.saturating_sub(1);
-                let site = self.sites.at(site);
-                site.appeared = site.appeared.saturating_sub(1);
-            }
-        }
-    }
-
-    fn death(&mut self, id: TaskId, at: KTime) {
-        if let Some(tomb) = self.tombs.get_mut(id) {
-            if tomb.end == End::Missed {
-                tomb.end = End::Seen;
-                let tomb = *tomb;
-                self.late_death(tomb);
-            }
-            return;
-        }
-        self.counts.deaths += 1;
-        let Some(slot) = self.tasks.find(id) else {
-            self.counts.unknown_deaths += 1;
-            self.sites.at(FrameId::UNKNOWN).deaths += 1;
-            let tomb = Tomb { at, spawn_site: FrameId::UNKNOWN, end: End::Seen, origin: None };
-            self.tombs.bury(id, tomb, at);
-            return;
-        };
-        self.bury(slot, at, End::Seen);
-    }
-
-    /// The death of a task that a look found gone before the record came.
-    fn late_death(&mut self, tomb: Tomb) {
-        self.counts.deaths += 1;
-        if tomb.origin == Some(Origin::Event) {
-            self.counts.phantoms = self.counts.phantoms.saturating_sub(1);
-            self.counts.appeared += 1;
-        } else {
-            self.counts.vanished = self.counts.vanished.saturating_sub(1);
-        }
-        let site = self.sites.at(tomb.spawn_site);
-        site.vanished = site.vanished.saturating_sub(1);
-        site.deaths += 1;
-    }
-
-    /// Takes a task out and remembers that it ended.
-    pub(super) fn bury(&mut self, slot: u32, at: KTime, end: End) {
-        let Some(task) = self.remove(slot) else { return };
-        let lived: Option<Nanos> =
-            task.born().map(|born| at.since(born)).filter(|_| end == End::Seen);
-        self.sites.end(task.spawn_site, lived);
-        let site = self.sites.at(task.spawn_site);
-        match (end, task.origin) {
-            (End::Seen, _) => site.deaths += 1,
-            (End::Missed, Origin::Event) => {
-                site.vanished += 1;
-                self.counts.phantoms += 1;
-                self.counts.appeared = self.counts.appeared.saturating_sub(1);
-            }
-            (End::Missed, _) => {
-                site.vanished += 1;
-                self.counts.vanished += 1;
-            }
-        }
-        let tomb = Tomb { at, spawn_site: task.spawn_site, end, origin: Some(task.origin) };
-        self.tombs.bury(task.id(), tomb, at);
-    }
-
     fn change(
         &mut self,
         id: TaskId,
@@ -404,16 +316,31 @@ impl Process {
             None => {
                 self.asks.unknown(at, commands);
                 self.counts.appeared += 1;
-                match self.add(Task::new(id, Origin::Event)) {
+                match self.add(Task::known(id, Origin::Event, at)) {
                     Some(slot) => slot,
                     None => return,
                 }
             }
         };
+        self.wait_ends(slot, at);
         if let Some(task) = self.tasks.get_mut(slot) {
             change(task);
         }
         self.reindex(slot);
+    }
+
+    /// A task that may wait goes on at `at`.
+    pub(super) fn wait_ends(&mut self, slot: u32, at: KTime) {
+        if let Some((key, length)) = self.wait_of(slot, at) {
+            self.ended_waits.add(key, length, at);
+        }
+    }
+
+    /// Where a task waits and for how long up to `at`.
+    pub(super) fn wait_of(&self, slot: u32, at: KTime) -> Option<(GroupKey, Nanos)> {
+        let task = self.tasks.get(slot).filter(|t| t.group != NOWHERE)?;
+        let wait = task.wait(&self.flow, at).filter(|w| w.since < at)?;
+        Some((self.groups.key(task.group)?, wait.length()))
     }
 
     /// Adds a task, if there is room.
@@ -430,10 +357,19 @@ impl Process {
 
     /// Fills in what was not known of how a task came to be.
     pub(super) fn fill(&mut self, slot: u32, parent: u64, spawn_site: FrameId, start: FrameId) {
+        let parent_site = match self.tasks.get(slot) {
+            Some(task) if task.parent_site == FrameId::UNKNOWN => {
+                let known = if task.parent == 0 { parent } else { task.parent };
+                self.site_of(task.id().kind, known)
+            }
+            Some(task) => task.parent_site,
+            None => return,
+        };
         let Some(task) = self.tasks.get_mut(slot) else { return };
         if task.parent == 0 {
             task.parent = parent;
         }
+        task.parent_site = parent_site;
         if task.start == FrameId::UNKNOWN {
             task.start = start;
         }
@@ -443,7 +379,15 @@ impl Process {
         }
     }
 
-    fn remove(&mut self, slot: u32) -> Option<Task> {
+    /// Where the task of this number was created, while it is known.
+    pub(super) fn site_of(&self, kind: TaskKind, number: u64) -> FrameId {
+        if number == 0 {
+            return FrameId::UNKNOWN;
+        }
+        self.task(TaskId { kind, number }).map_or(FrameId::UNKNOWN, Task::spawn_site)
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Task> {
         self.set_group(slot, None);
         self.uncount(slot);
         let removed = self.tasks.remove(slot)?;
@@ -565,6 +509,7 @@ impl Process {
     fn drop_tasks(&mut self) {
         self.tasks.clear();
         self.groups.clear();
+        self.ended_waits.clear();
         self.sites.clear_alive();
         self.by_state = [0; TaskState::ALL.len()];
         self.system = 0;

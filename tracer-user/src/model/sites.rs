@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{FrameId, Nanos};
+use crate::base::{FrameId, KTime, Nanos};
+
+use super::ended::Recent;
 
 /// Most spawn sites counted apart; more are counted under [`FrameId::UNKNOWN`].
 pub const MAX_SITES: usize = 1 << 14;
@@ -28,6 +30,12 @@ impl Lifetimes {
         if let Some(count) = self.buckets.get_mut(bucket) {
             *count += 1;
         }
+    }
+
+    /// How many were at least so long; those of its last doubling below may be among them.
+    pub fn at_least(&self, length: Nanos) -> u64 {
+        let first = (length.0.max(1).ilog2() as usize).min(BUCKETS - 1);
+        self.buckets.iter().skip(first).sum()
     }
 
     /// How many are counted.
@@ -65,6 +73,8 @@ pub struct SpawnSite {
     pub alive: u64,
     /// How long those lived that were seen to the end.
     pub lifetimes: Lifetimes,
+    /// The newest ends, however they were known.
+    pub ends: Recent,
 }
 
 /// All spawn sites of a process.
@@ -95,8 +105,9 @@ impl Sites {
     }
 
     /// A task from here ended; how long it lived, where known.
-    pub fn end(&mut self, site: FrameId, lived: Option<Nanos>) {
+    pub fn end(&mut self, site: FrameId, lived: Option<Nanos>, at: KTime) {
         let site = self.at(site);
+        site.ends.add(at);
         site.alive = site.alive.saturating_sub(1);
         if let Some(length) = lived {
             site.lifetimes.add(length);

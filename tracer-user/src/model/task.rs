@@ -11,7 +11,7 @@
 use crate::base::{
     FrameId, KTime, Nanos, ReasonId, RunSeq, StackId, TaskId, TaskKind, TaskState, Tid,
 };
-use crate::stream::{RunMark, TaskLook, WaitsOn};
+use crate::stream::{Leave, RunMark, TaskLook, WaitsOn};
 
 use super::flow::{Flow, NEVER};
 use super::object::Object;
@@ -43,6 +43,7 @@ pub(super) struct Dynamic {
     reason: ReasonId,
     seq: RunSeq,
     has_mark: bool,
+    left: Leave,
     state: TaskState,
     locked: bool,
     system: bool,
@@ -65,10 +66,16 @@ impl Dynamic {
             reason: ReasonId::UNKNOWN,
             seq: RunSeq(0),
             has_mark: false,
+            left: Leave::Unknown,
             state: TaskState::Unknown,
             locked: false,
             system: false,
         }
+    }
+
+    /// Whether it runs or would.
+    const fn is_busy(&self) -> bool {
+        matches!(self.state, TaskState::Running | TaskState::Runnable | TaskState::Preempted)
     }
 
     /// Whether the task is in the same state and has not run since `earlier`.
@@ -112,8 +119,9 @@ impl Seen {
                 stack_bytes: u32::try_from(look.stack_bytes).unwrap_or(u32::MAX),
                 thread: look.thread,
                 reason: look.reason,
-                seq: mark.seq,
+                seq: look.left.map_or(mark.seq, |left| left.seq),
                 has_mark: look.mark.is_some(),
+                left: look.left.map_or(Leave::Unknown, |left| left.how),
                 state: look.state,
                 locked: look.locked_to_thread,
                 system: look.system,
@@ -198,9 +206,13 @@ pub struct Task {
     /// Number of the parent; 0 = not known.
     pub(super) parent: u64,
     pub(super) spawn_site: FrameId,
+    /// Where its parent was created, if the parent was known when this came to be known.
+    pub(super) parent_site: FrameId,
     pub(super) start: FrameId,
     look: Dynamic,
     pub(super) born: KTime,
+    /// When something was first known of it; of a task whose birth was seen, that.
+    pub(super) known_since: KTime,
     parked: KTime,
     readied: KTime,
     ran: KTime,
@@ -209,6 +221,14 @@ pub struct Task {
     /// End of the first of the looks that found it as it is.
     still_since: KTime,
     still_looks: u32,
+    /// How many births of its children were seen.
+    pub(super) children: u32,
+    /// In how many looks in a row it ran or would have, and had not blocked since the one before.
+    busy_looks: u32,
+    /// End of the first of them.
+    busy_since: KTime,
+    /// Its first run after its last park; [`NEVER`] = not seen, or something came in between.
+    ran_first: KTime,
     /// Index of its group and its place there; [`NOWHERE`] = none.
     pub(super) group: u32,
     pub(super) place: u32,
@@ -251,20 +271,26 @@ pub(super) enum Settled {
 
 impl Task {
     /// A task of which only the number is known.
-    pub(super) fn new(id: TaskId, origin: Origin) -> Self {
+    pub(super) fn known(id: TaskId, origin: Origin, known_since: KTime) -> Self {
         Self {
             id,
             parent: 0,
             spawn_site: FrameId::UNKNOWN,
+            parent_site: FrameId::UNKNOWN,
             start: FrameId::UNKNOWN,
             look: Dynamic::never(),
             born: NEVER,
+            known_since,
             parked: NEVER,
             readied: NEVER,
             ran: NEVER,
             waker: 0,
             still_since: NEVER,
             still_looks: 0,
+            children: 0,
+            busy_looks: 0,
+            busy_since: NEVER,
+            ran_first: NEVER,
             group: NOWHERE,
             place: NOWHERE,
             last_look: 0,
@@ -303,6 +329,18 @@ impl Task {
     /// When it was born, where seen.
     pub fn born(&self) -> Option<KTime> {
         (self.born != NEVER).then_some(self.born)
+    }
+    /// When something was first known of it; of a task whose birth was seen, that.
+    pub fn known_since(&self) -> KTime {
+        self.known_since
+    }
+    /// Where its parent was created, also when the parent has ended since.
+    pub fn parent_spawn_site(&self) -> FrameId {
+        self.parent_site
+    }
+    /// How many births of its children were seen.
+    pub fn children_born(&self) -> u32 {
+        self.children
     }
     /// Whether a look ever had it.
     pub fn was_looked_at(&self) -> bool {
@@ -420,6 +458,7 @@ impl Task {
     /// It was created.
     pub(super) fn on_birth(&mut self, at: KTime) {
         self.born = at;
+        self.known_since = at;
         self.origin = Origin::Born;
     }
 
@@ -429,6 +468,8 @@ impl Task {
             self.parked = at;
             self.park_reason = reason;
             self.park_seq = seq;
+            self.busy_looks = 0;
+            self.ran_first = NEVER;
         }
         self.break_chain(at);
     }
@@ -436,6 +477,9 @@ impl Task {
     /// It starts to run.
     pub(super) fn on_run(&mut self, at: KTime) {
         self.ran = self.ran.max(at);
+        if self.ran_first == NEVER && at > self.parked {
+            self.ran_first = at;
+        }
         self.break_chain(at);
     }
 
@@ -478,12 +522,71 @@ impl Task {
                 self.still_since = seen.t1;
             }
         }
+        self.follow_busy(&seen);
         let waits_since = self.look.waits_since;
         self.look = seen;
         if settled == Settled::Still && self.look.waits_since == NEVER {
             self.look.waits_since = waits_since;
         }
         settled
+    }
+
+    /// Counts the looks that found it at work. Runs do not disturb them - who is put off runs
+    /// again -, but a park after the look does.
+    fn follow_busy(&mut self, seen: &Dynamic) {
+        if seen.t0 <= self.parked.max(self.born) {
+            return;
+        }
+        if !seen.is_busy() {
+            self.busy_looks = 0;
+            self.ran_first = NEVER;
+            return;
+        }
+        let runs = |look: &Dynamic| look.state == TaskState::Running;
+        let stayed = runs(seen) && runs(&self.look) && seen.seq == self.look.seq;
+        if self.busy_looks > 0 && (stayed || seen.left != Leave::Gave) {
+            self.busy_looks = self.busy_looks.saturating_add(1);
+            return;
+        }
+        if self.busy_looks > 0 {
+            // It made a call in between, which no event tells.
+            self.ran_first = NEVER;
+        }
+        self.busy_looks = 1;
+        self.busy_since = seen.t1;
+    }
+
+    /// In how many looks in a row it was at work, without having blocked in between as far as they
+    /// can tell.
+    pub fn busy_looks(&self) -> u32 {
+        self.busy_looks
+    }
+
+    /// For how long it has been at work, as `busy_looks` says.
+    pub(super) fn busy(&self, flow: &Flow) -> Option<Wait> {
+        if self.busy_looks == 0 {
+            return None;
+        }
+        let told = flow.is_raw() && self.ran_first != NEVER && !flow.in_doubt(self.ran_first);
+        let (since, exactness) = if told && self.ran_first < self.busy_since {
+            (self.ran_first, Exactness::Exact)
+        } else {
+            (self.busy_since, Exactness::AtLeast)
+        };
+        Some(Wait { since, until: self.look.t0.max(since), exactness })
+    }
+
+    /// For how long it may run and has not: only if a look found it so.
+    pub(super) fn queued(&self, flow: &Flow, now: KTime) -> Option<Wait> {
+        if self.state != TaskState::Runnable || !self.look_rules() || self.still_looks == 0 {
+            return None;
+        }
+        let event = self.readied.max(self.born);
+        let told = flow.is_raw() && event > self.ran.max(self.parked) && !flow.in_doubt(event);
+        let (since, exactness) =
+            if told { (event, Exactness::Exact) } else { (self.still_since, Exactness::AtLeast) };
+        let until = flow.holds_until(self.sure_at(), None, now).max(since);
+        Some(Wait { since, until, exactness })
     }
 
     /// Whether a look shows a run that the events should have told and did not.

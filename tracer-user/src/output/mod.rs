@@ -4,8 +4,11 @@
 mod change;
 pub mod clean;
 mod frames;
+pub mod github;
 mod group;
+mod headline;
 pub mod json;
+pub mod junit;
 pub mod text;
 
 pub use change::Change;

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::ProcId;
-use crate::detect::{Change, Engine, Settings};
 use crate::record::{RecordError, Recorder, Written};
 use crate::stream::{Command, Input};
-use crate::view::{FindingView, SummaryView, build};
+use crate::view::SummaryView;
+
+use super::teller::{Teller, Told};
 
 /// Batches under way to the thread. A batch is what one drain of the ring gave.
 const BATCHES: usize = 64;
@@ -27,12 +28,8 @@ enum Order {
 
 /// What the thread says by itself.
 pub enum Said {
-    /// A finding is new.
-    Opened(Box<FindingView>),
-    /// A finding changed enough to be told again.
-    Updated(Box<FindingView>),
-    /// A finding is over.
-    Resolved(Box<FindingView>),
+    /// There is news of a finding.
+    Finding(Told),
     /// Model or detectors want something.
     Wants(Command),
     /// Nothing is recorded any more.
@@ -51,14 +48,14 @@ impl Judge {
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(settings: Settings, recorder: Option<Recorder>) -> anyhow::Result<Self> {
+    pub fn start(teller: Teller, recorder: Option<Recorder>) -> anyhow::Result<Self> {
         let (orders, inbox) = mpsc::channel(BATCHES);
         // Findings are few and bounded by the detectors; were this channel bounded, two full
         // channels could wait for each other.
         let (outbox, said) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
-            .spawn(move || Bench { engine: Engine::new(settings), recorder, outbox }.serve(inbox))
+            .spawn(move || Bench { teller, recorder, outbox }.serve(inbox))
             .context("cannot start the thread of the model")?;
         Ok(Self { orders: Some(orders), said, thread: Some(thread) })
     }
@@ -140,7 +137,7 @@ impl Drop for Judge {
 
 /// What the thread has.
 struct Bench {
-    engine: Engine,
+    teller: Teller,
     recorder: Option<Recorder>,
     outbox: mpsc::UnboundedSender<Said>,
 }
@@ -152,17 +149,18 @@ impl Bench {
             match order {
                 Order::Eat(inputs) => self.eat(inputs),
                 Order::Summary(process, ended, answer) => {
-                    let mut changes = Vec::new();
-                    self.engine.tell_rest(process, &mut changes);
-                    self.tell(&mut changes);
-                    let _ = answer.send(build::summary(&mut self.engine, process, &ended));
+                    let mut told = Vec::new();
+                    let summary = self.teller.summary(process, &ended, &mut told);
+                    self.tell(&mut told);
+                    let _ = answer.send(summary);
                 }
                 Order::Alive(process, answer) => {
-                    let alive = self.engine.model().process(process).map_or(0, |p| p.alive());
+                    let alive =
+                        self.teller.engine().model().process(process).map_or(0, |p| p.alive());
                     let _ = answer.send(alive);
                 }
                 Order::InDoubt(process, answer) => {
-                    let process = self.engine.model().process(process);
+                    let process = self.teller.engine().model().process(process);
                     let _ = answer.send(process.is_some_and(|p| p.is_in_doubt()));
                 }
                 Order::EndRecording(ended, answer) => {
@@ -179,11 +177,11 @@ impl Bench {
             self.recorder = None;
             let _ = self.outbox.send(Said::RecordingStopped(error));
         }
-        let (mut changes, mut commands) = (Vec::new(), Vec::new());
+        let (mut told, mut commands) = (Vec::new(), Vec::new());
         for input in inputs {
-            self.engine.feed(input, &mut changes, &mut commands);
-            if !changes.is_empty() {
-                self.tell(&mut changes);
+            self.teller.feed(input, &mut told, &mut commands);
+            if !told.is_empty() {
+                self.tell(&mut told);
             }
         }
         for command in commands {
@@ -191,19 +189,9 @@ impl Bench {
         }
     }
 
-    fn tell(&self, changes: &mut Vec<Change>) {
-        for said in changes.drain(..).filter_map(|change| said(&self.engine, &change)) {
-            let _ = self.outbox.send(said);
+    fn tell(&self, told: &mut Vec<Told>) {
+        for news in told.drain(..) {
+            let _ = self.outbox.send(Said::Finding(news));
         }
     }
-}
-
-/// News as they are told. None if the process is no longer known.
-pub fn said(engine: &Engine, change: &Change) -> Option<Said> {
-    let view = Box::new(build::finding(engine.model(), change.finding())?);
-    Some(match change {
-        Change::Opened(_) => Said::Opened(view),
-        Change::Grown(_) => Said::Updated(view),
-        Change::Resolved(_) => Said::Resolved(view),
-    })
 }

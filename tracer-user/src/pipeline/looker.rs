@@ -1,5 +1,6 @@
 //! Looks are taken on a thread of their own: reading 100 000 goroutines takes longer than the ring
-//! lasts under load, so draining must go on meanwhile.
+//! lasts under load, so draining must go on meanwhile. They come in parts, so that a look at many
+//! tasks is never in memory twice.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -7,18 +8,25 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use crate::base::ProcId;
 use crate::runtime::link::{LookError, Looks};
 use crate::stream::{Input, LookOutcome, LookSeq};
+use crate::target::{MemoryGauge, MemoryUse};
 
-/// A look that was taken.
-pub struct Taken {
-    /// Its inputs, from `SnapshotBegin` to `SnapshotEnd`.
-    pub inputs: Vec<Input>,
-    /// How it went.
-    pub outcome: LookOutcome,
+/// Inputs in a part of a look.
+const PART: usize = 1024;
+/// Parts under way from the thread.
+const PARTS: usize = 2;
+
+/// A look, or part of it.
+pub enum Taken {
+    /// The memory of the process, then from `SnapshotBegin` on, without the end; to be fed at once.
+    Part(Vec<Input>),
+    /// The rest, up to `SnapshotEnd`, and how it went.
+    Whole(Vec<Input>, LookOutcome),
 }
 
-/// What the thread answers.
+/// What the thread answers: parts, then one that is no part.
 pub type Answer = Result<Taken, LookError>;
 
 /// The thread that looks.
@@ -35,12 +43,16 @@ impl Looker {
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(looks: Box<dyn Looks>) -> anyhow::Result<Self> {
+    pub fn start(
+        looks: Box<dyn Looks>,
+        memory: MemoryGauge,
+        process: ProcId,
+    ) -> anyhow::Result<Self> {
         let (orders, inbox) = sync_channel(1);
-        let (outbox, answers) = mpsc::channel(1);
+        let (outbox, answers) = mpsc::channel(PARTS);
         let thread = std::thread::Builder::new()
             .name("look".to_owned())
-            .spawn(move || serve(looks, &inbox, &outbox))
+            .spawn(move || serve(looks, &Memory { gauge: memory, process }, &inbox, &outbox))
             .context("cannot start the thread that reads the target's tasks")?;
         Ok(Self { orders: Some(orders), answers, thread: Some(thread), next: 1, under_way: false })
     }
@@ -64,10 +76,10 @@ impl Looker {
         self.under_way
     }
 
-    /// Waits for the answer to the last order. None if the thread is gone.
+    /// Waits for more of the answer to the last order. None if the thread is gone.
     pub async fn answer(&mut self) -> Option<Answer> {
         let answer = self.answers.recv().await;
-        self.under_way = false;
+        self.under_way = matches!(answer, Some(Ok(Taken::Part(_))));
         answer
     }
 }
@@ -82,13 +94,39 @@ impl Drop for Looker {
     }
 }
 
-fn serve(mut looks: Box<dyn Looks>, inbox: &Receiver<LookSeq>, outbox: &mpsc::Sender<Answer>) {
+/// Where the memory of the process is read.
+struct Memory {
+    gauge: MemoryGauge,
+    process: ProcId,
+}
+
+impl Memory {
+    /// None if it cannot be read: a look says why, and without one memory is no news.
+    fn input(&self) -> Option<Input> {
+        let MemoryUse { rss_bytes, limit_bytes } = self.gauge.read().ok()?;
+        let at = super::clock::now();
+        Some(Input::Memory { process: self.process, at, rss_bytes, limit_bytes })
+    }
+}
+
+fn serve(
+    mut looks: Box<dyn Looks>,
+    memory: &Memory,
+    inbox: &Receiver<LookSeq>,
+    outbox: &mpsc::Sender<Answer>,
+) {
     while let Ok(seq) = inbox.recv() {
-        let mut inputs = Vec::new();
-        let answer = looks
-            .look(seq, &super::clock::now, &mut |input| inputs.push(input))
-            .map(|outcome| Taken { inputs, outcome });
-        if outbox.blocking_send(answer).is_err() {
+        let mut part = Vec::with_capacity(PART);
+        part.extend(memory.input());
+        let outcome = looks.look(seq, &super::clock::now, &mut |input| {
+            if part.len() >= PART {
+                let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
+                // Nobody listens any more: the rest of the look is for nothing, and short.
+                let _ = outbox.blocking_send(Ok(Taken::Part(full)));
+            }
+            part.push(input);
+        });
+        if outbox.blocking_send(outcome.map(|outcome| Taken::Whole(part, outcome))).is_err() {
             return;
         }
     }

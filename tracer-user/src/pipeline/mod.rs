@@ -2,10 +2,13 @@
 //! sink. Here is all I/O: threads, clocks, signals, bounded channels, loss accounting, shutdown.
 //! May use: everything but the command line and the outputs.
 
+pub mod baseline;
+mod check;
 mod clock;
 mod doctor;
 mod dump;
 mod identity;
+pub mod idle_list;
 mod ingest;
 mod judge;
 mod looker;
@@ -17,9 +20,11 @@ mod ready;
 mod replay;
 pub mod settings;
 mod signals;
+mod teller;
 mod tracer;
 mod watch;
 
+pub use check::check;
 pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;

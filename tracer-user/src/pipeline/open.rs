@@ -16,7 +16,7 @@ use crate::runtime::plan::{ProbePlan, Site};
 use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::go::GoSymbolizer;
 use crate::symbolize::{SharedInterner, Symbolizer as _};
-use crate::target::{LiveMem, PidFd, ReadError, container_of};
+use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError, container_of};
 
 use super::clock;
 use super::identity::{Fate, Identity};
@@ -28,6 +28,8 @@ pub struct Opened {
     pub def: ProcessDef,
     /// Takes looks at its tasks.
     pub looks: Box<dyn Looks>,
+    /// Tells how much memory it has.
+    pub memory: MemoryGauge,
     /// Becomes readable when it exits.
     pub exit: PidFd,
     /// For probing it.
@@ -76,7 +78,8 @@ pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened
         binary: binary_path(&program),
     };
     let probing = Probing { program, target, symbolizer: probing_symbolizer, names };
-    Ok(Opened { def, looks: Box::new(looks), exit, probing })
+    let memory = MemoryGauge::of(pid);
+    Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
 }
 
 /// The path under which the kernel finds the file: links of `/proc` stay right when the name of

@@ -1,12 +1,15 @@
 //! What each command asks of the pipeline, checked: a value of these types can be carried out as
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
-//! May use: base, stream's plain words, what a recording says of itself.
+//! May use: base, the plain words of stream, detect and view, and what a recording says of itself.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::base::{Nanos, Pid};
+use crate::base::{IdlePattern, Nanos, Pid};
+use crate::detect::Confidence;
 use crate::record::Meta;
 use crate::stream::Mode;
+use crate::view::Acknowledgements;
 
 /// A minor version of Go: 27 for Go 1.27.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -29,17 +32,49 @@ pub struct Thresholds {
     /// This many tasks at one spawn site x wait site, none of which ran between looks, are a
     /// `crowd`.
     pub crowd_min: u64,
+    /// Tasks that outlive their siblings by far may be a `leak` after this.
+    pub leak_after: Nanos,
+    /// A population that climbs for so long may be `growth`.
+    pub growth_after: Nanos,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { stuck_after: Nanos::from_secs(30), crowd_min: 100 }
+        Self {
+            stuck_after: Nanos::from_secs(30),
+            crowd_min: 100,
+            leak_after: Nanos::from_secs(90),
+            growth_after: Nanos::from_secs(120),
+        }
+    }
+}
+
+/// What the user knows of the program: what is normal, what is known, and how sure news must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expectations {
+    /// What waits by nature, beside what every program has.
+    pub idle: Vec<IdlePattern>,
+    /// Findings that are neither told nor counted.
+    pub acknowledged: Acknowledgements,
+    /// Findings less sure are kept back.
+    pub least_confidence: Confidence,
+}
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            acknowledged: Acknowledgements::default(),
+            least_confidence: Confidence::Suspect,
+        }
     }
 }
 
 impl Thresholds {
     const STUCK_AFTER: &str = "stuck_after_ns";
     const CROWD_MIN: &str = "crowd_min";
+    const LEAK_AFTER: &str = "leak_after_ns";
+    const GROWTH_AFTER: &str = "growth_after_ns";
 
     /// As a recording keeps them, so that a replay goes by the same.
     pub fn recorded(&self) -> Vec<(String, String)> {
@@ -47,6 +82,8 @@ impl Thresholds {
         vec![
             pair(Self::STUCK_AFTER, self.stuck_after.0),
             pair(Self::CROWD_MIN, self.crowd_min),
+            pair(Self::LEAK_AFTER, self.leak_after.0),
+            pair(Self::GROWTH_AFTER, self.growth_after.0),
         ]
     }
 
@@ -57,6 +94,8 @@ impl Thresholds {
         Self {
             stuck_after: Nanos(number(Self::STUCK_AFTER, usual.stuck_after.0)),
             crowd_min: number(Self::CROWD_MIN, usual.crowd_min),
+            leak_after: Nanos(number(Self::LEAK_AFTER, usual.leak_after.0)),
+            growth_after: Nanos(number(Self::GROWTH_AFTER, usual.growth_after.0)),
         }
     }
 }
@@ -90,10 +129,29 @@ pub struct ReportSettings {
     pub stuck_after: Option<Nanos>,
     /// Instead of the threshold that was recorded.
     pub crowd_min: Option<u64>,
+    /// Instead of the threshold that was recorded.
+    pub leak_after: Option<Nanos>,
+    /// Instead of the threshold that was recorded.
+    pub growth_after: Option<Nanos>,
+    /// What is no news.
+    pub expectations: Expectations,
     /// Only what was told from then on.
     pub since: Option<Moment>,
     /// Only what was told up to then.
     pub until: Option<Moment>,
+}
+
+impl ReportSettings {
+    /// Those asked for, and else those of the recording.
+    pub fn thresholds(&self, meta: &Meta) -> Thresholds {
+        let recorded = Thresholds::of_recording(meta);
+        Thresholds {
+            stuck_after: self.stuck_after.unwrap_or(recorded.stuck_after),
+            crowd_min: self.crowd_min.unwrap_or(recorded.crowd_min),
+            leak_after: self.leak_after.unwrap_or(recorded.leak_after),
+            growth_after: self.growth_after.unwrap_or(recorded.growth_after),
+        }
+    }
 }
 
 /// The size of the ring buffer: a power of two and a multiple of the page size, as the kernel
@@ -149,6 +207,8 @@ pub struct DiagnoseSettings {
     pub over: Nanos,
     /// What is worth telling.
     pub thresholds: Thresholds,
+    /// What is no news.
+    pub expectations: Expectations,
 }
 
 /// `loiter watch`.
@@ -164,10 +224,23 @@ pub struct WatchSettings {
     pub time_limit: Option<Nanos>,
     /// What is worth telling.
     pub thresholds: Thresholds,
+    /// What is no news.
+    pub expectations: Expectations,
     /// Size of the ring buffer.
     pub ring: RingSize,
     /// Time between two snapshots.
     pub interval: Nanos,
+}
+
+/// `loiter check`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckSettings {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// How long tasks are given to end by themselves, from the moment at which the program would.
+    pub settle: Nanos,
+    /// What is no news.
+    pub expectations: Expectations,
 }
 
 /// `loiter doctor`.

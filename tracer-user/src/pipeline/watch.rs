@@ -11,9 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
 use crate::record::{RecordError, Recorder, RecorderSettings, Written};
-use crate::stream::{Command, EndHow, Input, LossKind, Mode};
+use crate::stream::{Command, EndHow, Input, LossKind, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{SummaryView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, WallTime};
 
 use super::clock;
 use super::judge::{Judge, Said};
@@ -21,8 +21,11 @@ use super::looker::{Looker, Taken};
 use super::open::{Opened, Probing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
-use super::settings::{DiagnoseSettings, RingSize, TargetSettings, Thresholds, WatchSettings};
+use super::settings::{
+    DiagnoseSettings, Expectations, RingSize, TargetSettings, Thresholds, WatchSettings,
+};
 use super::signals::EndSignals;
+use super::teller::Teller;
 use super::tracer::{Tracee, Tracer};
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
@@ -47,6 +50,7 @@ struct Job {
     interval: Nanos,
     share: Share,
     detectors: detect::Settings,
+    acknowledged: Acknowledgements,
     record: Option<RecorderSettings>,
 }
 
@@ -82,7 +86,8 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         looks: None,
         interval: settings.interval,
         share: Share::WATCH,
-        detectors: detectors(&settings.thresholds),
+        detectors: detectors(&settings.thresholds, &settings.expectations),
+        acknowledged: settings.expectations.acknowledged.clone(),
         record,
     }
 }
@@ -106,7 +111,8 @@ pub fn diagnose(
             looks: Some(settings.looks),
             interval: Nanos(settings.over.0 / gaps),
             share: Share::DIAGNOSE,
-            detectors: detectors(&settings.thresholds),
+            detectors: detectors(&settings.thresholds, &settings.expectations),
+            acknowledged: settings.expectations.acknowledged.clone(),
             record: None,
         },
         sink,
@@ -115,11 +121,19 @@ pub fn diagnose(
 }
 
 /// What the detectors go by.
-pub fn detectors(thresholds: &Thresholds) -> detect::Settings {
+pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
+    // What the user says of the program goes before what is known of all programs.
+    let mut idle = expectations.idle.clone();
+    idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,
+        hog_after: thresholds.stuck_after,
+        leak_after: thresholds.leak_after,
+        growth_after: thresholds.growth_after,
         crowd_at_least: usize::try_from(thresholds.crowd_min).unwrap_or(usize::MAX),
-        idle: crate::runtime::go::idle::patterns(),
+        least_confidence: expectations.least_confidence,
+        idle,
+        patterns: crate::runtime::go::patterns::patterns(),
         ..detect::Settings::default()
     }
 }
@@ -168,6 +182,7 @@ struct Session {
     probes: u32,
     first_look_told: bool,
     failed_looks: u32,
+    stopped: Option<Stop>,
     opened_at: KTime,
 }
 
@@ -199,7 +214,8 @@ impl<'a> Watch<'a> {
             _ => Some(Tracer::load(job.ring, job.min_wait)?),
         };
         let recorder = job.record.clone().map(Recorder::start).transpose()?;
-        let judge = Judge::start(job.detectors.clone(), recorder)?;
+        let teller = Teller::new(job.detectors.clone(), job.acknowledged.clone());
+        let judge = Judge::start(teller, recorder)?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
@@ -386,9 +402,7 @@ impl<'a> Watch<'a> {
 
     fn hear(&mut self, said: Said) -> anyhow::Result<()> {
         let told = match said {
-            Said::Opened(finding) => self.sink.opened(&finding),
-            Said::Updated(finding) => self.sink.updated(&finding),
-            Said::Resolved(finding) => self.sink.resolved(&finding),
+            Said::Finding(told) => told.to(self.sink),
             Said::Wants(command) => {
                 self.obey(&command);
                 Ok(())
@@ -410,7 +424,9 @@ impl<'a> Watch<'a> {
     fn obey(&mut self, command: &Command) {
         match command {
             Command::NeedSnapshot { process, not_before, .. } => {
-                if *process == self.session.process {
+                // A diagnosis has so many looks over so long a time: were one of them taken early, it
+                // would end before a wait is as long as it must be to be told.
+                if *process == self.session.process && self.job.looks.is_none() {
                     self.pace.ask(*not_before);
                 }
             }
@@ -422,8 +438,13 @@ impl<'a> Watch<'a> {
     /// Merges a look: first every record up to its end, then the look itself.
     async fn looked(&mut self, answer: super::looker::Answer) -> anyhow::Result<Option<Ended>> {
         use crate::runtime::link::LookError;
-        let Taken { inputs, outcome, .. } = match answer {
-            Ok(taken) => taken,
+        let (inputs, outcome) = match answer {
+            Ok(Taken::Part(inputs)) => {
+                self.judge.eat(self.session.probing.take_defs()).await?;
+                self.judge.eat(inputs).await?;
+                return Ok(None);
+            }
+            Ok(Taken::Whole(inputs, outcome)) => (inputs, outcome),
             Err(LookError::Gone) => return Ok(Some(Ended::Exited)),
             Err(LookError::OtherImage) => {
                 self.reopen().await?;
@@ -432,6 +453,7 @@ impl<'a> Watch<'a> {
             Err(LookError::Failed(why)) => return self.look_failed(&why),
         };
         self.session.failed_looks = 0;
+        self.tell_stopped(outcome.vitals.stopped);
         self.pace.looked(clock::now(), outcome.took);
         self.drain().await?;
         self.tick().await?;
@@ -443,6 +465,20 @@ impl<'a> Watch<'a> {
         self.tell_look(outcome.took).await?;
         let last = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
         Ok(last.then_some(Ended::Looked))
+    }
+
+    /// Says that the target stands still as a whole, and that it goes on.
+    fn tell_stopped(&mut self, stopped: Option<Stop>) {
+        let before = std::mem::replace(&mut self.session.stopped, stopped);
+        let reason = match (before, stopped) {
+            (before, Some(stop)) if before != stopped => format!(
+                "the target is {}: nothing in it can run, so waits are not judged until it goes on",
+                stop.words()
+            ),
+            (Some(_), None) => "the target goes on; waits are judged from now on".to_owned(),
+            _ => return,
+        };
+        self.sink.notice(&Notice::Degraded { reason });
     }
 
     fn look_failed(&mut self, why: &str) -> anyhow::Result<Option<Ended>> {
@@ -575,12 +611,13 @@ impl Session {
         let session = Self {
             process: opened.def.process,
             exit,
-            looker: Looker::start(opened.looks)?,
+            looker: Looker::start(opened.looks, opened.memory, opened.def.process)?,
             probing: opened.probing,
             slot: None,
             probes: 0,
             first_look_told: false,
             failed_looks: 0,
+            stopped: None,
             opened_at: opened.def.at,
         };
         Ok((session, Input::ProcessDef(Box::new(opened.def))))

@@ -17,6 +17,8 @@ pub trait Put {
     fn word(&mut self, word: &str);
     /// Zero for none, else one and the word.
     fn maybe_word(&mut self, word: Option<&str>);
+    /// Zero for none, else one and the number.
+    fn maybe_number(&mut self, n: Option<u64>);
 }
 
 impl Put for Vec<u8> {
@@ -48,6 +50,13 @@ impl Put for Vec<u8> {
         self.push(u8::from(word.is_some()));
         if let Some(word) = word {
             self.word(word);
+        }
+    }
+
+    fn maybe_number(&mut self, n: Option<u64>) {
+        self.push(u8::from(n.is_some()));
+        if let Some(n) = n {
+            self.number(n);
         }
     }
 }
@@ -135,6 +144,15 @@ impl<'a> Take<'a> {
         match self.byte()? {
             0 => Ok(None),
             1 => self.word().map(Some),
+            _ => Err(Malformed("neither there nor not there")),
+        }
+    }
+
+    /// See [`Put::maybe_number`].
+    pub fn maybe_number(&mut self) -> Result<Option<u64>, Malformed> {
+        match self.byte()? {
+            0 => Ok(None),
+            1 => self.number().map(Some),
             _ => Err(Malformed("neither there nor not there")),
         }
     }

@@ -97,6 +97,7 @@ impl Live {
             | Input::SnapshotTask(_)
             | Input::SnapshotEnd { .. }
             | Input::Loss(_)
+            | Input::Memory { .. }
             | Input::Tick(_) => {}
         }
     }

@@ -78,6 +78,17 @@ pub enum Input {
         /// Why, in words.
         why: Box<str>,
     },
+    /// How much memory a process has.
+    Memory {
+        /// Which.
+        process: ProcId,
+        /// When.
+        at: KTime,
+        /// Resident, bytes.
+        rss_bytes: u64,
+        /// The tightest limit that its cgroups set, bytes; None = none, or not known.
+        limit_bytes: Option<u64>,
+    },
     /// Ties the two clocks together.
     ClockAnchor {
         /// CLOCK_MONOTONIC.
@@ -98,7 +109,10 @@ impl Input {
             Input::SnapshotEnd { t1, .. } => *t1,
             Input::SnapshotTask(task) => task.t1,
             Input::Loss(loss) => loss.until,
-            Input::ModeChange { at, .. } | Input::ProcessEnd { at, .. } | Input::Tick(at) => *at,
+            Input::ModeChange { at, .. }
+            | Input::Memory { at, .. }
+            | Input::ProcessEnd { at, .. }
+            | Input::Tick(at) => *at,
             Input::ClockAnchor { mono, .. } => *mono,
             Input::ProcessDef(def) => def.at,
             Input::NameDef { .. } | Input::StackDef { .. } | Input::ReasonDef { .. } => return None,

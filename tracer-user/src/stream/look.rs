@@ -18,6 +18,45 @@ pub struct RunMark {
     pub sp: u64,
 }
 
+/// What a channel carries, as far as its own words tell.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Carries {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Elements without content: only that it is closed, or that something came, says anything.
+    Signals,
+    /// Elements with content.
+    Values,
+    /// The times of a timer that fires again and again.
+    Ticks,
+    /// The time of a timer that fires once.
+    Timeout,
+    /// Times, as from a timer of which no more is known.
+    Times,
+}
+
+/// How a task last left the processor, as far as the runtime's notes show it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Leave {
+    /// It cannot be told.
+    Unknown,
+    /// By itself: it parked or made a system call.
+    Gave,
+    /// It was put off, or made way for others: it would have gone on.
+    PutOff,
+}
+
+/// What is known of the past of a task that runs or may run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LastLeave {
+    /// How it last left the processor.
+    pub how: Leave,
+    /// See [`RunMark::seq`]: of two looks that both found it running, an equal one says that it
+    /// did not leave the processor in between.
+    pub seq: RunSeq,
+}
+
 /// A channel that a task waits on, as the snapshot found it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ChannelState {
@@ -29,6 +68,8 @@ pub struct ChannelState {
     pub length: u64,
     /// Whether it was closed.
     pub closed: bool,
+    /// What it carries.
+    pub carries: Carries,
 }
 
 /// Which sort of lock or group.
@@ -61,6 +102,10 @@ pub enum WaitsOn {
         kind: LockKind,
         /// Address of the primitive or of its semaphore word.
         address: u64,
+        /// How many hold it back: 1 for a locked mutex, 0 for one that is free; the readers that a
+        /// writer still waits for, 1 for a writer that readers wait for; the calls of `Done` that
+        /// a wait group lacks. None = not read, or there is no such number.
+        held: Option<u32>,
     },
     /// A timer that fires at this time.
     Timer {
@@ -95,6 +140,8 @@ pub struct TaskLook {
     pub wait_site: FrameId,
     /// Equal marks = has not run. None for a task that is running or whose state has no mark.
     pub mark: Option<RunMark>,
+    /// Of a task that runs or may run: how it came off the processor last.
+    pub left: Option<LastLeave>,
     /// What it waits on.
     pub waits_on: WaitsOn,
     /// Start of the wait where the runtime itself wrote it down exactly.
@@ -109,6 +156,39 @@ pub struct TaskLook {
     pub system: bool,
     /// pprof labels.
     pub labels: Box<[(Box<str>, Box<str>)]>,
+}
+
+/// Why every thread of a process stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stop {
+    /// A signal stopped it (SIGSTOP, SIGTSTP ...), until SIGCONT.
+    Signal,
+    /// A debugger holds it.
+    Tracer,
+    /// Its cgroup is frozen.
+    Frozen,
+}
+
+impl Stop {
+    /// What to tell a person.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Stop::Signal => "stopped by a signal, until SIGCONT",
+            Stop::Tracer => "held by a debugger",
+            Stop::Frozen => "frozen with its cgroup",
+        }
+    }
+}
+
+/// What the kernel says of the whole process at the time of a look. Unknown where it was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Vitals {
+    /// Why it stands still, if it does.
+    pub stopped: Option<Stop>,
+    /// Processor time that all its threads have used since it started, to 10 ms.
+    pub cpu: Option<Nanos>,
+    /// For how long its cgroup was kept from running by its CPU quota, since the cgroup was made.
+    pub throttled: Option<Nanos>,
 }
 
 /// How a snapshot went.
@@ -130,6 +210,8 @@ pub struct LookOutcome {
     pub took: Nanos,
     /// Bytes read from the target.
     pub bytes: u64,
+    /// The process as a whole.
+    pub vitals: Vitals,
 }
 
 impl LookOutcome {

@@ -10,4 +10,7 @@ mod look;
 pub use command::{Command, SnapshotWhy};
 pub use event::{Event, EventKind, Waker};
 pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, ProcessDef};
-pub use look::{ChannelState, LockKind, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn};
+pub use look::{
+    Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop,
+    TaskLook, Vitals, WaitsOn,
+};

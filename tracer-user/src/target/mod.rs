@@ -8,6 +8,7 @@ mod container;
 mod error;
 mod file;
 mod fixture;
+pub mod gate;
 mod live;
 mod maps;
 pub mod memory;
@@ -15,6 +16,8 @@ mod pidfd;
 mod process;
 mod procfs;
 mod threads;
+mod usage;
+mod vitals;
 
 pub use container::{ContainerId, container_of, fuzz_cgroup};
 pub use error::TargetError;
@@ -27,4 +30,6 @@ pub use pidfd::PidFd;
 pub use process::{
     ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,
 };
-pub use threads::ThreadIds;
+pub use threads::{ThreadIds, is_thread_of};
+pub use usage::{MemoryGauge, MemoryUse, fuzz_limits};
+pub use vitals::{ProcessVitals, VitalsReader};

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::base::Pid;
+use crate::base::{Nanos, Pid};
 
 use super::TargetError;
 use super::procfs::{self, MAX_SMALL};
@@ -34,6 +34,8 @@ pub struct ProcessStat {
     pub kernel_thread: bool,
     /// How many threads it has.
     pub threads: u64,
+    /// Processor time that all its threads have used, the ended ones too; to a clock tick.
+    pub cpu: Nanos,
     /// Start time in clock ticks since boot: tells reused PIDs apart.
     pub start_ticks: u64,
 }
@@ -69,9 +71,16 @@ impl ProcessStat {
             parent: Pid(u32::try_from(number(4)?).ok()?),
             kernel_thread: number(9)? & PF_KTHREAD != 0,
             threads: number(20)?,
+            cpu: ticks(number(14)?.saturating_add(number(15)?)),
             start_ticks: number(22)?,
         })
     }
+}
+
+/// Clock ticks as a length.
+fn ticks(ticks: u64) -> Nanos {
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    Nanos(ticks.saturating_mul(1_000_000_000 / a_second))
 }
 
 /// Where `/proc/PID/exe` leads.

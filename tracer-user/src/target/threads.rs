@@ -11,6 +11,11 @@ use super::procfs::{self, MAX_SMALL};
 /// Most threads looked at: the kernel's own limit a process is lower (`kernel.threads-max`).
 const MAX_THREADS: usize = 1 << 17;
 
+/// Whether a thread belongs to a process; ids as loiter sees them.
+pub fn is_thread_of(pid: Pid, thread: Tid) -> bool {
+    procfs::path(pid, &format!("task/{thread}")).exists()
+}
+
 /// Translates thread ids that a process knows into those that loiter sees.
 #[derive(Debug)]
 pub struct ThreadIds {

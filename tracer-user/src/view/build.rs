@@ -13,8 +13,9 @@ use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
-    DumpView, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView, TaskWait,
-    WakerView, WallTime,
+    AcknowledgedView, Acknowledgement, Acknowledgements, AdviceView, AncestorView, DumpView,
+    FindingCounts, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView,
+    TaskWait, WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.
@@ -79,6 +80,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         confidence: finding.confidence,
         reasons: finding.reasons.clone(),
         process: process(whose),
+        tests: Vec::new(),
         spawn_site: names.frame(finding.key.spawn_site).cloned(),
         wait_site: names.frame(finding.key.wait_site).cloned(),
         wait_reason: reason.map_or_else(|| Arc::from(""), |r| r.word.clone()),
@@ -91,10 +93,30 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         objects: finding.objects.clone(),
         object_count: finding.object_count,
         last_waker: finding.last_waker.map(|w| WakerView { id: w.task.number, alive: w.alive }),
-        site_births_deaths: finding.site_births_deaths,
+        site: finding.site,
+        ancestors: finding
+            .ancestors
+            .iter()
+            .map(|a| AncestorView {
+                id: a.task.number,
+                spawn_site: names
+                    .frame(a.spawn_site)
+                    .filter(|_| a.spawn_site != FrameId::UNKNOWN)
+                    .cloned(),
+                alive: a.alive,
+            })
+            .collect(),
+        climb: finding.climb,
         unchanged_looks: finding.unchanged_looks,
         stack_bytes: finding.stack_bytes,
         stack: named_stack(names, finding.stack, &unknown_frame()),
+        labels: finding.labels.clone(),
+        advice: finding.advice.as_ref().map(|advice| AdviceView {
+            pattern: advice.pattern.to_string(),
+            text: advice.text.to_string(),
+            frame: names.frame(advice.frame).cloned(),
+        }),
+        expired: None,
         first_seen: wall(model, finding.first_seen),
         as_of: wall(model, finding.at),
     })
@@ -114,8 +136,11 @@ fn waits(model: &Model, whose: &Process, finding: &Finding) -> Vec<TaskWait> {
 }
 
 /// The end of a watch: `ended` says why it ended. None if the process was never known.
+/// Every open finding counts; [`set_apart`] takes those out that are acknowledged.
 pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryView> {
     let idle = engine.idle(id);
+    let mut findings = FindingCounts::default();
+    engine.open(id).iter().for_each(|f| findings.add(f.confidence));
     let model = engine.model();
     let whose = model.process(id)?;
     let counts = whose.counts();
@@ -136,13 +161,39 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
             .map(|kind| (kind, whose.lost(kind).saturating_add(model.lost_unattributed(kind))))
             .filter(|&(_, n)| n > 0)
             .collect(),
-        findings: engine.open(id).len() as u64,
+        findings,
+        acknowledged: Vec::new(),
         idle: idle
             .into_iter()
             .map(|i| IdleView { name: i.name, why: i.why, count: i.count })
             .collect(),
         spawn_sites: spawn_sites(model, whose),
     })
+}
+
+/// Sets the findings apart that are acknowledged: named in the summary, and not counted.
+pub fn set_apart(summary: &mut SummaryView, engine: &Engine, id: ProcId, known: &Acknowledgements) {
+    let model = engine.model();
+    let now = wall(model, model.now());
+    let mut counts = FindingCounts::default();
+    let mut acknowledged = Vec::new();
+    for finding in engine.open(id) {
+        match known.in_force(&finding.id, now) {
+            Some(by) => acknowledged.push(self::acknowledged(model, finding, by)),
+            None => counts.add(finding.confidence),
+        }
+    }
+    (summary.findings, summary.acknowledged) = (counts, acknowledged);
+}
+
+/// A finding that is acknowledged.
+pub fn acknowledged(model: &Model, finding: &Finding, by: &Acknowledgement) -> AcknowledgedView {
+    AcknowledgedView {
+        acknowledgement: by.clone(),
+        kind: finding.kind,
+        count: finding.count,
+        wait_site: model.names().frame(finding.key.wait_site).cloned(),
+    }
 }
 
 /// The busiest spawn sites: most births, then most alive.

@@ -1,8 +1,10 @@
 //! The read model: immutable, named, ready to be shown. Outputs see nothing else.
 //! May use: model, detect, stream, base.
 
+mod acknowledged;
 pub mod build;
 pub mod diff;
+pub mod check;
 pub mod doctor;
 pub mod life;
 pub mod ps;
@@ -14,8 +16,9 @@ use std::sync::Arc;
 use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
 use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
 
-pub use crate::detect::{Confidence, FindingKind};
+pub use crate::detect::{Climb, Confidence, FindingKind, LabelCount, MemoryClimb, SiteFate};
 pub use crate::model::Waited;
+pub use acknowledged::{Acknowledgement, Acknowledgements, Standing};
 
 /// A moment on the wall clock, ns since the Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -105,6 +108,8 @@ pub struct FindingView {
     pub reasons: Vec<String>,
     /// In which process.
     pub process: ProcessView,
+    /// The tests of the program's own test suite that they belong to, where stacks show it.
+    pub tests: Vec<String>,
     /// Where the tasks were created.
     pub spawn_site: Option<Arc<Frame>>,
     /// Where they wait.
@@ -129,14 +134,24 @@ pub struct FindingView {
     pub object_count: u64,
     /// Last waker, where seen: how many of the tasks were last woken by this one, and whether it lives.
     pub last_waker: Option<WakerView>,
-    /// Births and deaths seen at the spawn site since tracing began; None without events.
-    pub site_births_deaths: Option<(u64, u64)>,
+    /// What became of the tasks of the spawn site since tracing began; None without events.
+    pub site: Option<SiteFate>,
+    /// From whom most of the tasks descend: the parent, its parent, and so on as far as known.
+    pub ancestors: Vec<AncestorView>,
+    /// How fast there are more of them, where they are known to get more.
+    pub climb: Option<Climb>,
     /// Equal looks that show that none of the tasks ran.
     pub unchanged_looks: u32,
     /// Stack memory held by all of them, bytes.
     pub stack_bytes: u64,
     /// One stack that stands for them.
     pub stack: Arc<[Arc<Frame>]>,
+    /// Labels the program gave them (in Go: pprof labels), most tasks first, bounded.
+    pub labels: Vec<LabelCount>,
+    /// What usually mends it; None if it fits no known pattern.
+    pub advice: Option<AdviceView>,
+    /// An acknowledgement of it that has expired: one that holds keeps it from being told.
+    pub expired: Option<Acknowledgement>,
     /// When it was first found.
     pub first_seen: WallTime,
     /// The moment that this view tells of: waits are as long as they were then.
@@ -146,6 +161,69 @@ pub struct FindingView {
 impl FindingView {
     /// Most task ids a finding lists.
     pub const MAX_TASKS: usize = crate::detect::MAX_FINDING_TASKS;
+}
+
+/// What usually mends a finding.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AdviceView {
+    /// The stable name of the pattern it fits, such as `send-full-buffer`.
+    pub pattern: String,
+    /// What usually mends it.
+    pub text: String,
+    /// The frame the pattern was known by.
+    pub frame: Option<Arc<Frame>>,
+}
+
+/// An open finding that is acknowledged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AcknowledgedView {
+    /// By whom, and until when.
+    pub acknowledgement: Acknowledgement,
+    /// Sort.
+    pub kind: FindingKind,
+    /// How many tasks.
+    pub count: u64,
+    /// Where they wait.
+    pub wait_site: Option<Arc<Frame>>,
+}
+
+/// Findings open at the end, by how sure they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FindingCounts {
+    /// May be normal.
+    pub suspect: u64,
+    /// Probably wrong.
+    pub likely: u64,
+    /// Wrong.
+    pub certain: u64,
+}
+
+impl FindingCounts {
+    /// Counts one more.
+    pub fn add(&mut self, confidence: Confidence) {
+        let count = match confidence {
+            Confidence::Suspect => &mut self.suspect,
+            Confidence::Likely => &mut self.likely,
+            Confidence::Certain => &mut self.certain,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// All that are at least this sure.
+    pub fn at_least(self, confidence: Confidence) -> u64 {
+        match confidence {
+            Confidence::Suspect => {
+                self.suspect.saturating_add(self.likely).saturating_add(self.certain)
+            }
+            Confidence::Likely => self.likely.saturating_add(self.certain),
+            Confidence::Certain => self.certain,
+        }
+    }
+
+    /// All.
+    pub fn all(self) -> u64 {
+        self.at_least(Confidence::Suspect)
+    }
 }
 
 /// The wait of one task of a finding.
@@ -159,6 +237,17 @@ pub struct TaskWait {
     pub since_monotonic: KTime,
     /// How long it has lasted.
     pub waited: Waited,
+}
+
+/// A task from which those of a finding descend.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AncestorView {
+    /// Its id.
+    pub id: u64,
+    /// Where it was created, where that is known.
+    pub spawn_site: Option<Arc<Frame>>,
+    /// Whether it still exists.
+    pub alive: bool,
 }
 
 /// Who last woke the tasks of a finding.
@@ -218,7 +307,9 @@ pub struct SummaryView {
     /// Losses by kind; kinds with none are left out.
     pub lost: Vec<(LossKind, u64)>,
     /// Findings told, by now open.
-    pub findings: u64,
+    pub findings: FindingCounts,
+    /// Open findings that are acknowledged: neither told nor counted in `findings`.
+    pub acknowledged: Vec<AcknowledgedView>,
     /// Tasks that wait by nature.
     pub idle: Vec<IdleView>,
     /// The busiest spawn sites, at most 20.

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use loiter::base::{Frame, FrameKind, KTime, Nanos, TaskKind, TaskState, Visibility, WaitClass};
-use loiter::stream::{BuildInfo, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn};
+use loiter::stream::{
+    BuildInfo, Carries, ChannelState, LockKind, LookOutcome, LossKind, Mode, WaitsOn,
+};
 use loiter::view::doctor::{
     CheckState, CheckView, DoctorView, PlanGapView, SiteView, TargetPlanView,
 };
@@ -81,8 +83,14 @@ fn spawn_site() -> Arc<Frame> {
 
 fn full_channel() -> WaitsOn {
     WaitsOn::Channels(
-        [ChannelState { address: 0xc0_000a_8060, capacity: 100, length: 100, closed: false }]
-            .into(),
+        [ChannelState {
+            address: 0xc0_000a_8060,
+            capacity: 100,
+            length: 100,
+            closed: false,
+            carries: Carries::Values,
+        }]
+        .into(),
     )
 }
 
@@ -170,7 +178,7 @@ pub fn dump() -> DumpView {
                 frame("main.(*Store).Get", "/build/orders/cmd/orders/store.go", 22),
             ]
             .into(),
-            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_3450 },
+            waits_on: WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_3450, held: None },
             labels: vec![],
             ..task(id)
         }
@@ -181,9 +189,27 @@ pub fn dump() -> DumpView {
         frames: vec![frame(HOSTILE, "/build/orders/\x07evil.go", 7)].into(),
         waits_on: WaitsOn::Channels(
             [
-                ChannelState { address: 0xc0_0000_0010, capacity: 0, length: 0, closed: false },
-                ChannelState { address: 0xc0_0000_0020, capacity: 4, length: 1, closed: true },
-                ChannelState { address: 0, capacity: 0, length: 0, closed: false },
+                ChannelState {
+                    address: 0xc0_0000_0010,
+                    capacity: 0,
+                    length: 0,
+                    closed: false,
+                    carries: Carries::Signals,
+                },
+                ChannelState {
+                    address: 0xc0_0000_0020,
+                    capacity: 4,
+                    length: 1,
+                    closed: true,
+                    carries: Carries::Values,
+                },
+                ChannelState {
+                    address: 0,
+                    capacity: 0,
+                    length: 0,
+                    closed: false,
+                    carries: Carries::Signals,
+                },
             ]
             .into(),
         ),
@@ -227,6 +253,7 @@ pub fn dump() -> DumpView {
             truncated: 0,
             took: Nanos::from_millis(12),
             bytes: 65_536,
+            vitals: loiter::stream::Vitals::default(),
         },
         tasks,
     }
@@ -242,6 +269,16 @@ fn wait(id: u64, waited: Waited) -> TaskWait {
     }
 }
 
+pub fn acknowledgement(id: &str) -> Acknowledgement {
+    Acknowledgement {
+        id: id.into(),
+        owner: "payments".into(),
+        until: "2026-11-20".into(),
+        ends: WallTime(1_795_219_200_000_000_000),
+        note: "until the queue is gone \u{202e}".into(),
+    }
+}
+
 pub fn stuck() -> FindingView {
     FindingView {
         id: "5a1e0f3c9b7d2468".into(),
@@ -252,6 +289,7 @@ pub fn stuck() -> FindingView {
             "4000 others from the same spawn site have ended, nine of ten within 3 ms; these have not".into(),
         ],
         process: process(),
+        tests: Vec::new(),
         spawn_site: Some(spawn_site()),
         wait_site: Some(publish_stack()[2].clone()),
         wait_reason: "chan send".into(),
@@ -264,10 +302,49 @@ pub fn stuck() -> FindingView {
         objects: vec![(full_channel(), 1204)],
         object_count: 1,
         last_waker: Some(WakerView { id: 41, alive: false }),
-        site_births_deaths: Some((5204, 4000)),
+        site: Some(SiteFate {
+            births: 5204,
+            deaths: 4000,
+            alive: 1204,
+            median_life: Some(Nanos::from_millis(16)),
+            p99_life: Some(Nanos::from_millis(131)),
+            outlived: Some(Nanos::from_secs(90)),
+        }),
+        ancestors: vec![
+            AncestorView {
+                id: 811,
+                spawn_site: Some(frame(
+                    "net/http.(*Server).Serve",
+                    "/usr/local/go/src/net/http/server.go",
+                    3454,
+                )),
+                alive: false,
+            },
+            AncestorView { id: 1, spawn_site: None, alive: true },
+        ],
+        climb: Some(Climb {
+            tasks_per_minute: 71.5,
+            over: Nanos::from_secs(240),
+            memory: Some(MemoryClimb {
+                rss_bytes: 412 << 20,
+                bytes_per_minute: 1_258_291.2,
+                limit_bytes: Some(512 << 20),
+                limit_in: Some(Nanos::from_secs(5000)),
+            }),
+        }),
         unchanged_looks: 3,
         stack_bytes: 1204 * 8192,
         stack: publish_stack(),
+        labels: vec![
+            LabelCount { key: "tenant".into(), value: "acme".into(), tasks: 1204 },
+            LabelCount { key: "job".into(), value: "\u{202e}gnp".into(), tasks: 3 },
+        ],
+        advice: Some(AdviceView {
+            pattern: "send-full-buffer".into(),
+            text: "the buffer is full and nobody drains it: look why the consumer stopped".into(),
+            frame: Some(publish_stack()[2].clone()),
+        }),
+        expired: Some(acknowledgement("5a1e0f3c9b7d2468")),
         first_seen: NOW,
         as_of: NOW,
     }
@@ -292,6 +369,7 @@ pub fn crowd() -> FindingView {
             degraded: vec!["go1.28 is not known: the layouts of go1.27 are assumed".into()],
             ..process()
         },
+        tests: Vec::new(),
         spawn_site: Some(frame(
             "net/http.(*Server).Serve",
             "/usr/local/go/src/net/http/server.go",
@@ -306,16 +384,21 @@ pub fn crowd() -> FindingView {
         oldest_wait: Waited::AtLeast(Nanos::from_secs(5)),
         youngest_wait: Waited::AtLeast(Nanos::from_secs(5)),
         objects: vec![
-            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc0_0012_3450 }, 22_990),
-            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc0_0012_3490 }, 8),
-            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_34d0 }, 1),
+            (WaitsOn::Lock { kind: LockKind::RwRead, address: 0xc0_0012_3450, held: None }, 22_990),
+            (WaitsOn::Lock { kind: LockKind::RwWrite, address: 0xc0_0012_3490, held: None }, 8),
+            (WaitsOn::Lock { kind: LockKind::Mutex, address: 0xc0_0012_34d0, held: None }, 1),
         ],
         object_count: 4,
         last_waker: None,
-        site_births_deaths: None,
+        site: None,
+        ancestors: vec![],
+        climb: None,
         unchanged_looks: 4,
         stack_bytes: 23_000 * 8192,
         stack: vec![lock, get].into(),
+        labels: vec![],
+        advice: None,
+        expired: None,
         first_seen: NOW,
         as_of: NOW,
     }
@@ -333,7 +416,16 @@ pub fn summary() -> SummaryView {
         alive: 1_204,
         looks: 30,
         lost: vec![(LossKind::RingFull, 1_312), (LossKind::Recursion, 1)],
-        findings: 1,
+        findings: FindingCounts { likely: 1, ..FindingCounts::default() },
+        acknowledged: vec![AcknowledgedView {
+            acknowledgement: Acknowledgement {
+                until: "2027-01-31".into(),
+                ..acknowledgement("00ff00ff00ff00ff")
+            },
+            kind: FindingKind::Crowd,
+            count: 23_000,
+            wait_site: crowd().wait_site,
+        }],
         idle: vec![
             IdleView { name: "accept loop".into(), why: "waits for the next connection".into(), count: 2 },
             IdleView {
@@ -360,7 +452,8 @@ pub fn quiet_summary() -> SummaryView {
         births: None,
         deaths: None,
         lost: vec![],
-        findings: 0,
+        findings: FindingCounts::default(),
+        acknowledged: vec![],
         idle: vec![],
         spawn_sites: vec![],
         ended: "4 looks were taken".into(),

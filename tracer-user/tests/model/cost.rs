@@ -34,8 +34,13 @@ fn resident() -> usize {
 }
 
 fn look(n: u64, t: u64, seq: u8) -> TaskLook {
-    let channel =
-        ChannelState { address: 0xc000_0000 + n * 96, capacity: 0, length: 0, closed: false };
+    let channel = ChannelState {
+        address: 0xc000_0000 + n * 96,
+        capacity: 0,
+        length: 0,
+        closed: false,
+        carries: Carries::Values,
+    };
     TaskLook {
         waits_on: WaitsOn::Channels(Box::new([channel])),
         stack: StackId(1 + n as u32 % 2),

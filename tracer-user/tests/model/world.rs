@@ -27,6 +27,8 @@ pub const MUTEX: ReasonId = ReasonId(3);
 pub const NIL: ReasonId = ReasonId(4);
 pub const SLEEP: ReasonId = ReasonId(5);
 pub const IO: ReasonId = ReasonId(6);
+pub const GROUP: ReasonId = ReasonId(7);
+pub const SELECT: ReasonId = ReasonId(8);
 
 /// A moment, in milliseconds after an arbitrary start.
 pub fn ms(n: u64) -> KTime {
@@ -57,6 +59,7 @@ pub fn waiting(n: u64, t0: KTime, t1: KTime, reason: ReasonId, seq: u8) -> TaskL
         stack: STACK,
         wait_site: SITE,
         mark: Some(RunMark { seq: RunSeq(seq), pc: 0x40_1000, sp: 0xc000_0000 + n * 0x1000 }),
+        left: None,
         waits_on: WaitsOn::Unknown,
         waits_since: None,
         stack_bytes: 8192,
@@ -115,6 +118,8 @@ pub fn preamble() -> Vec<Input> {
         (NIL, WaitClass::Never, "chan receive (nil chan)"),
         (SLEEP, WaitClass::Sleep, "sleep"),
         (IO, WaitClass::Io, "IO wait"),
+        (GROUP, WaitClass::Group, "semacquire"),
+        (SELECT, WaitClass::Select, "select"),
     ];
     for (id, class, word) in reasons {
         all.push(Input::ReasonDef { id, class, word: word.into() });

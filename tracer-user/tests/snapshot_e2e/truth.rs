@@ -36,16 +36,20 @@ impl Truth {
     /// Whether what we found is what the zoo says; in 1.19 to 1.25 a `sync.Cond` is not known.
     pub fn agrees(&self, task: &TaskLook, minor: u32) -> bool {
         let value = |i: usize| self.values[i].as_str();
-        let lock = |kind| task.waits_on == WaitsOn::Lock { kind, address: address(value(0)) };
+        let lock =
+            |kind, held| task.waits_on == WaitsOn::Lock { kind, address: address(value(0)), held };
         match self.what.as_str() {
             "recv" | "send" => {
-                let expected = ChannelState {
-                    address: address(value(0)),
-                    capacity: value(1).parse().unwrap(),
-                    length: value(2).parse().unwrap(),
-                    closed: false,
-                };
-                task.waits_on == WaitsOn::Channels(Box::new([expected]))
+                let WaitsOn::Channels(found) = &task.waits_on else { return false };
+                let [found] = **found else { return false };
+                found
+                    == ChannelState {
+                        carries: found.carries,
+                        address: address(value(0)),
+                        capacity: value(1).parse().unwrap(),
+                        length: value(2).parse().unwrap(),
+                        closed: false,
+                    }
             }
             "select" => {
                 let mut expected: Vec<u64> = self.values.iter().map(|v| address(v)).collect();
@@ -59,12 +63,12 @@ impl Truth {
                 matches!(&task.waits_on, WaitsOn::Channels(c) if c.len() == 1 && c[0].address == 0)
             }
             "never" => task.waits_on == WaitsOn::Unknown,
-            "mutex" => lock(LockKind::Mutex),
-            "rw-read" => lock(LockKind::RwRead),
-            "rw-write" => lock(LockKind::RwWrite),
-            "waitgroup" => lock(LockKind::WaitGroup),
+            "mutex" => lock(LockKind::Mutex, Some(1)),
+            "rw-read" => lock(LockKind::RwRead, Some(1)),
+            "rw-write" => lock(LockKind::RwWrite, Some(1)),
+            "waitgroup" => lock(LockKind::WaitGroup, Some(2)),
             "cond" if minor < 26 => task.waits_on == WaitsOn::Unknown,
-            "cond" => lock(LockKind::Cond),
+            "cond" => lock(LockKind::Cond, None),
             "sleep" => {
                 let WaitsOn::Timer { until } = task.waits_on else { return false };
                 let left = until.since(now()).as_secs_f64();

@@ -88,6 +88,13 @@ func selects() {
 		}
 	}()
 	go func() {
+		tell("select")
+		select {
+		case <-none:
+		case none <- 1:
+		}
+	}()
+	go func() {
 		tell("never")
 		select {}
 	}()

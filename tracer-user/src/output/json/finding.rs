@@ -7,7 +7,7 @@ use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{FindingView, TaskWait};
+use crate::view::{Climb, FindingView, SiteFate, TaskWait};
 
 #[derive(serde::Serialize)]
 struct Finding<'a> {
@@ -19,13 +19,38 @@ struct Finding<'a> {
     kind: &'static str,
     confidence: &'static str,
     process: Process<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tests: &'a [String],
     spawn_site: Option<Site<'a>>,
     wait_site: Option<Site<'a>>,
     wait_reason: Option<&'a str>,
     tasks: &'a [u64],
     count: u64,
     oldest_wait_ns: Option<u64>,
+    advice: Option<Advice<'a>>,
+    expired: Option<Expired<'a>>,
     evidence: Evidence<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Advice<'a> {
+    pattern: &'a str,
+    text: &'a str,
+    frame: Option<Site<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Expired<'a> {
+    owner: &'a str,
+    until: &'a str,
+    note: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct Label<'a> {
+    key: &'a str,
+    value: &'a str,
+    tasks: u64,
 }
 
 #[derive(serde::Serialize)]
@@ -40,9 +65,12 @@ struct Evidence<'a> {
     objects: Vec<Waiters<'a>>,
     object_count: u64,
     last_waker: Option<LastWaker>,
-    site: Option<BirthsDeaths>,
+    site: Option<Fate>,
+    ancestors: Vec<Ancestor<'a>>,
+    growth: Option<Growth>,
     stack_bytes: u64,
     stack: Stack<'a>,
+    labels: Vec<Label<'a>>,
 }
 
 #[derive(serde::Serialize)]
@@ -81,9 +109,58 @@ struct LastWaker {
 }
 
 #[derive(serde::Serialize)]
-struct BirthsDeaths {
+struct Fate {
     births: u64,
     deaths: u64,
+    alive: u64,
+    median_life_at_most_ns: Option<u64>,
+    p99_life_at_most_ns: Option<u64>,
+    outlived_ns: Option<u64>,
+}
+
+impl Fate {
+    fn new(site: SiteFate) -> Self {
+        Self {
+            births: site.births,
+            deaths: site.deaths,
+            alive: site.alive,
+            median_life_at_most_ns: site.median_life.map(|n| n.0),
+            p99_life_at_most_ns: site.p99_life.map(|n| n.0),
+            outlived_ns: site.outlived.map(|n| n.0),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Ancestor<'a> {
+    id: u64,
+    alive: bool,
+    spawn_site: Option<Site<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Growth {
+    tasks_per_minute: f64,
+    over_ns: u64,
+    rss_bytes: Option<u64>,
+    rss_bytes_per_minute: Option<u64>,
+    limit_bytes: Option<u64>,
+    limit_in_ns: Option<u64>,
+}
+
+impl Growth {
+    fn new(climb: Climb) -> Self {
+        let memory = climb.memory;
+        Self {
+            tasks_per_minute: (climb.tasks_per_minute * 100.0).round() / 100.0,
+            over_ns: climb.over.0,
+            rss_bytes: memory.map(|m| m.rss_bytes),
+            // A cast of a float saturates.
+            rss_bytes_per_minute: memory.map(|m| m.bytes_per_minute as u64),
+            limit_bytes: memory.and_then(|m| m.limit_bytes),
+            limit_in_ns: memory.and_then(|m| m.limit_in).map(|n| n.0),
+        }
+    }
 }
 
 impl<'a> Evidence<'a> {
@@ -103,9 +180,20 @@ impl<'a> Evidence<'a> {
                 .collect(),
             object_count: f.object_count,
             last_waker: f.last_waker.map(|w| LastWaker { id: w.id, alive: w.alive }),
-            site: f.site_births_deaths.map(|(births, deaths)| BirthsDeaths { births, deaths }),
+            site: f.site.map(Fate::new),
+            ancestors: f
+                .ancestors
+                .iter()
+                .map(|a| Ancestor { id: a.id, alive: a.alive, spawn_site: Site::of(&a.spawn_site) })
+                .collect(),
+            growth: f.climb.map(Growth::new),
             stack_bytes: f.stack_bytes,
             stack: Stack(&f.stack),
+            labels: f
+                .labels
+                .iter()
+                .map(|l| Label { key: &l.key, value: &l.value, tasks: l.tasks })
+                .collect(),
         }
     }
 }
@@ -124,12 +212,23 @@ pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io
         kind: f.kind.word(),
         confidence: f.confidence.word(),
         process: Process::new(&f.process),
+        tests: &f.tests,
         spawn_site: Site::of(&f.spawn_site),
         wait_site: Site::of(&f.wait_site),
         wait_reason: word(&f.wait_reason),
         tasks: &f.tasks,
         count: f.count,
         oldest_wait_ns: at_least(f.oldest_wait),
+        advice: f.advice.as_ref().map(|a| Advice {
+            pattern: &a.pattern,
+            text: &a.text,
+            frame: Site::of(&a.frame),
+        }),
+        expired: f.expired.as_ref().map(|e| Expired {
+            owner: &e.owner,
+            until: &e.until,
+            note: &e.note,
+        }),
         evidence: Evidence::new(f),
     };
     write_line(out, &finding)

@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::base::{Frame, FrameKind, WaitClass};
 use crate::output::frames;
-use crate::stream::{BuildInfo, ChannelState, LockKind, WaitsOn};
+use crate::stream::{BuildInfo, Carries, ChannelState, LockKind, WaitsOn};
 use crate::view::{ProcessView, Waited, WallTime};
 
 /// An address: `"0xc000123450"`. A string, since JSON numbers are exact only up to 2^53.
@@ -142,6 +142,7 @@ struct Channel {
     capacity: u64,
     length: u64,
     closed: bool,
+    carries: Option<&'static str>,
 }
 
 impl From<&ChannelState> for Channel {
@@ -151,6 +152,7 @@ impl From<&ChannelState> for Channel {
             capacity: c.capacity,
             length: c.length,
             closed: c.closed,
+            carries: carries(c.carries),
         }
     }
 }
@@ -173,10 +175,11 @@ impl Serialize for Object<'_> {
                     &channels.iter().map(Channel::from).collect::<Vec<_>>(),
                 )?;
             }
-            WaitsOn::Lock { kind, address } => {
+            WaitsOn::Lock { kind, address, held } => {
                 map.serialize_entry("kind", "lock")?;
                 map.serialize_entry("lock", lock(*kind))?;
                 map.serialize_entry("address", &Address(*address))?;
+                map.serialize_entry("held", held)?;
             }
             WaitsOn::Timer { until } => {
                 map.serialize_entry("kind", "timer")?;
@@ -184,6 +187,17 @@ impl Serialize for Object<'_> {
             }
         }
         map.end()
+    }
+}
+
+const fn carries(carries: Carries) -> Option<&'static str> {
+    match carries {
+        Carries::Unknown => None,
+        Carries::Signals => Some("signals"),
+        Carries::Values => Some("values"),
+        Carries::Ticks => Some("ticks"),
+        Carries::Timeout => Some("timeout"),
+        Carries::Times => Some("times"),
     }
 }
 

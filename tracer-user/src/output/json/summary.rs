@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::parts::{Moment, Process, Site};
 use super::safe::write_line;
 use crate::stream::LossKind;
-use crate::view::SummaryView;
+use crate::view::{AcknowledgedView, SummaryView};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
@@ -23,6 +23,8 @@ struct Summary<'a> {
     alive: u64,
     lost: Lost<'a>,
     findings: u64,
+    findings_by_confidence: Counts,
+    acknowledged: Vec<Acknowledged<'a>>,
     idle: Vec<Idle<'a>>,
     spawn_sites: Vec<SpawnSite<'a>>,
 }
@@ -42,6 +44,39 @@ impl Serialize for Lost<'_> {
             map.serialize_entry(kind.word(), &n)?;
         }
         map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Counts {
+    suspect: u64,
+    likely: u64,
+    certain: u64,
+}
+
+#[derive(serde::Serialize)]
+struct Acknowledged<'a> {
+    finding_id: &'a str,
+    kind: &'static str,
+    count: u64,
+    wait_site: Option<Site<'a>>,
+    owner: &'a str,
+    until: &'a str,
+    note: &'a str,
+}
+
+impl<'a> Acknowledged<'a> {
+    fn new(a: &'a AcknowledgedView) -> Self {
+        let by = &a.acknowledgement;
+        Self {
+            finding_id: &by.id,
+            kind: a.kind.word(),
+            count: a.count,
+            wait_site: Site::of(&a.wait_site),
+            owner: &by.owner,
+            until: &by.until,
+            note: &by.note,
+        }
     }
 }
 
@@ -78,7 +113,13 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
         deaths: s.deaths,
         alive: s.alive,
         lost: Lost(&s.lost),
-        findings: s.findings,
+        findings: s.findings.all(),
+        findings_by_confidence: Counts {
+            suspect: s.findings.suspect,
+            likely: s.findings.likely,
+            certain: s.findings.certain,
+        },
+        acknowledged: s.acknowledged.iter().map(Acknowledged::new).collect(),
         idle: s.idle.iter().map(|i| Idle { name: &i.name, why: &i.why, count: i.count }).collect(),
         spawn_sites: s
             .spawn_sites

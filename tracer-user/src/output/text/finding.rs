@@ -5,11 +5,13 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint};
-use super::process::{container, noun, short};
+use super::process::{build, container, noun, short};
 use super::stack::{frame_field, stack_field};
-use super::words::{count, counted, doing, moment, object, size, wait_range};
+use super::words::{count, counted, doing, moment, object, place, size, wait_range};
 use crate::output::{Change, frames};
-use crate::view::{Confidence, FindingKind, FindingView, Waited, WallTime};
+use crate::view::{
+    Climb, Confidence, FindingKind, FindingView, LabelCount, SiteFate, Waited, WallTime,
+};
 
 /// Most ids, objects and frames that a finding lists.
 const IDS: usize = 10;
@@ -38,9 +40,25 @@ pub fn write_finding(
         process = format!("{process}, container {}", container(id));
     }
     page.field_words("in", Tint::Plain, &process)?;
-    write_waits(&mut page, options, finding)?;
+    if let Some(build) = build(&finding.process.build)
+        && change == Change::Opened
+    {
+        page.field_words("build", Tint::Plain, &build)?;
+    }
+    if let Some(by) = &finding.expired {
+        let text = format!("acknowledged by {} until {}: that day has passed", by.owner, by.until);
+        page.field_words("expired", Tint::Warn, &text)?;
+    }
+    if !finding.tests.is_empty() {
+        page.field_words("test", Tint::Strong, &finding.tests.join(", "))?;
+    }
+    if finding.kind != FindingKind::Leak || finding.wait_class.is_some() {
+        write_waits(&mut page, options, finding)?;
+    }
     match &finding.wait_site {
         Some(site) => frame_field(&mut page, "wait at", site)?,
+        // Of who runs no stack can be read.
+        None if finding.kind == FindingKind::Hog => {}
         None => page.field_words("wait at", Tint::Faint, "not known")?,
     }
     match &finding.spawn_site {
@@ -54,6 +72,7 @@ pub fn write_finding(
     }
     write_past(&mut page, finding)?;
     write_reasons(&mut page, finding)?;
+    write_advice(&mut page, finding)?;
     write_tasks(&mut page, finding)?;
     stack_field(&mut page, "one stack", &frames::shown_or_all(&finding.stack), FRAMES)?;
     page.blank()
@@ -78,35 +97,53 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     let tasks = counted(finding.count, noun);
     let sure = finding.confidence.word();
     let (lead, text) = match change {
-        Change::Opened => {
-            (format!("{kind}, {sure}: "), format!("{tasks} {}", doing(finding.wait_class)))
-        }
+        Change::Opened => (format!("{kind}, {sure}: "), format!("{tasks} {}", is_doing(finding))),
         Change::Updated => {
-            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", doing(finding.wait_class)))
+            (format!("{kind}, {sure}, still: "), format!("{tasks} {}", is_doing(finding)))
         }
         Change::Resolved => (format!("{kind}, over: "), format!("{tasks} {}", was_doing(finding))),
     };
     page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
 }
 
+fn is_doing(finding: &FindingView) -> String {
+    let one = finding.count == 1;
+    let words = match (finding.kind, finding.wait_class) {
+        (FindingKind::Hog, _) if one => "runs without a stop",
+        (FindingKind::Hog, _) => "run without a stop",
+        (FindingKind::Starved, _) if one => "may run and is not let",
+        (FindingKind::Starved, _) => "may run and are not let",
+        // It may also run, or be in a system call.
+        (FindingKind::Leak, None) if one => "goes on and does not end",
+        (FindingKind::Leak, None) => "go on and do not end",
+        (_, class) => return doing(class, finding.count),
+    };
+    words.to_owned()
+}
+
 fn was_doing(finding: &FindingView) -> String {
     match &*finding.wait_reason {
-        "" => "no longer wait here".to_owned(),
-        reason => format!("no longer wait here in {reason}"),
+        "" => "no longer here".to_owned(),
+        reason => format!("no longer here in {reason}"),
     }
 }
 
 fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) -> io::Result<()> {
     let reason =
         if finding.wait_reason.is_empty() { "reason not known" } else { &finding.wait_reason };
-    let mut text = format!("{reason}, {}", wait_range(finding.youngest_wait, finding.oldest_wait));
+    let range = wait_range(finding.youngest_wait, finding.oldest_wait);
+    let (label, mut text) = match finding.kind {
+        FindingKind::Hog => ("running", range),
+        FindingKind::Starved => ("ready", range),
+        _ => ("waiting", format!("{reason}, {range}")),
+    };
     if let Some(oldest) = finding.oldest_wait.known() {
         let since = finding.as_of.0.saturating_sub(i64::try_from(oldest.0).unwrap_or(i64::MAX));
         let edge =
             if matches!(finding.oldest_wait, Waited::AtLeast(_)) { " or earlier" } else { "" };
         text = format!("{text}; the oldest since {}{edge}", moment(WallTime(since), &options.zone));
     }
-    page.field_words("waiting", Tint::Plain, &text)
+    page.field_words(label, Tint::Plain, &text)
 }
 
 fn write_objects(page: &mut Page, finding: &FindingView) -> io::Result<()> {
@@ -130,10 +167,12 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         let fate = if waker.alive { "it still lives" } else { "it has ended since" };
         page.field_words("last woken", Tint::Plain, &format!("by {noun} {}; {fate}", waker.id))?;
     }
-    if let Some((births, deaths)) = finding.site_births_deaths {
-        let text =
-            format!("{} born there while watched, {} of them ended", count(births), count(deaths));
-        page.field_words("site", Tint::Plain, &text)?;
+    write_ancestors(page, finding)?;
+    if let Some(site) = finding.site {
+        page.field_words("site", Tint::Plain, &fate(&site))?;
+    }
+    if let Some(climb) = finding.climb {
+        page.field_words("growth", Tint::Plain, &growth(&climb, noun))?;
     }
     if finding.stack_bytes > 0 {
         page.field_words(
@@ -145,6 +184,49 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     Ok(())
 }
 
+fn fate(site: &SiteFate) -> String {
+    let born = count(site.births);
+    let mut text = format!("{born} born there while watched, {} of them ended", count(site.deaths));
+    if let (Some(median), Some(p99)) = (site.median_life, site.p99_life) {
+        text = format!("{text}; half lived at most {median}, 99 of 100 at most {p99}");
+    }
+    text
+}
+
+fn growth(climb: &Climb, noun: &str) -> String {
+    let rate = climb.tasks_per_minute;
+    let mut text = format!("{rate:.1} more {noun}s a minute, over {}", climb.over);
+    if let Some(memory) = climb.memory {
+        let each = size(memory.bytes_per_minute as u64);
+        text = format!("{text}; resident memory {}, {each} more a minute", size(memory.rss_bytes));
+        if let (Some(limit), Some(ends)) = (memory.limit_bytes, memory.limit_in) {
+            text = format!("{text}: the limit of {} is reached in about {ends}", size(limit));
+        }
+    }
+    text
+}
+
+fn write_ancestors(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let noun = noun(&finding.process);
+    for (i, ancestor) in finding.ancestors.iter().enumerate() {
+        let fate = if ancestor.alive { "" } else { ", which has ended" };
+        let born = match &ancestor.spawn_site {
+            Some(site) => format!(", born at {} {}", site.function, place(site)),
+            None => String::new(),
+        };
+        let text = format!("{noun} {}{fate}{born}", ancestor.id);
+        page.field_words(if i == 0 { "child of" } else { "" }, Tint::Plain, &text)?;
+    }
+    Ok(())
+}
+
+fn write_advice(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    let Some(advice) = &finding.advice else { return Ok(()) };
+    page.field_words("usually", Tint::Plain, &advice.text)?;
+    let at = advice.frame.as_ref().map_or(String::new(), |f| format!(", by {}", f.function));
+    page.field_words("", Tint::Faint, &format!("pattern {}{at}", advice.pattern))
+}
+
 fn write_reasons(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     page.field_items("because", Tint::Plain, finding.reasons.iter().map(String::as_str))
 }
@@ -154,6 +236,14 @@ fn write_tasks(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     let told = ids.len() as u64;
     if finding.count > told {
         ids.push(format!("and {} more", count(finding.count - told)));
+    }
+    if !finding.labels.is_empty() {
+        let label = |l: &LabelCount| match l.tasks == finding.count {
+            true => format!("{}={}", l.key, l.value),
+            false => format!("{}={} ({})", l.key, l.value, count(l.tasks)),
+        };
+        let labels: Vec<String> = finding.labels.iter().map(label).collect();
+        page.field_words("labels", Tint::Plain, &labels.join(", "))?;
     }
     let label = if finding.count == 1 { "id" } else { "ids" };
     page.field_words(label, Tint::Plain, &ids.join(" "))

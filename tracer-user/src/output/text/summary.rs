@@ -24,8 +24,11 @@ pub fn write_summary(
 ) -> io::Result<()> {
     let mut page = Page::new(out, options);
     let noun = noun(&summary.process);
-    let (tint, verdict) = match summary.findings {
+    let (tint, verdict) = match summary.findings.all() {
         0 => (Tint::Good, "nothing stuck was found".to_owned()),
+        n if n == summary.findings.suspect => {
+            (Tint::Warn, format!("{}, none more than suspect", counted(n, "finding")))
+        }
         n => (Tint::Bad, counted(n, "finding")),
     };
     page.line(
@@ -61,6 +64,7 @@ pub fn write_summary(
     for reason in &summary.process.degraded {
         page.field_words("degraded", Tint::Warn, reason)?;
     }
+    write_acknowledged(&mut page, summary)?;
     write_idle(&mut page, summary)?;
     write_sites(&mut page, summary)
 }
@@ -85,6 +89,30 @@ fn write_losses(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
     for (i, (kind, n)) in lost.into_iter().enumerate() {
         let text = format!("{}: {}", counted(*n, "record"), loss(*kind));
         page.field_words(if i == 0 { "lost" } else { "" }, Tint::Warn, &text)?;
+    }
+    Ok(())
+}
+
+fn write_acknowledged(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    let all = &summary.acknowledged;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let text = format!("{} acknowledged, not told:", counted(all.len() as u64, "finding"));
+    page.field_words("known", Tint::Plain, &text)?;
+    for one in all {
+        let by = &one.acknowledgement;
+        let site = one.wait_site.as_deref().map_or("an unknown place", |f| &f.function);
+        let note = if by.note.is_empty() { String::new() } else { format!(" ({})", by.note) };
+        let text = format!(
+            "{} {}: {} at {site}, by {} until {}{note}",
+            one.kind.word(),
+            by.id,
+            counted(one.count, noun(&summary.process)),
+            by.owner,
+            by.until
+        );
+        page.field_words("", Tint::Plain, &text)?;
     }
     Ok(())
 }

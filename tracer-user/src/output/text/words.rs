@@ -122,6 +122,18 @@ pub fn lock(kind: LockKind) -> &'static str {
     }
 }
 
+/// What a lock's own words say of who holds it, as more of its name.
+fn held_by(kind: LockKind, held: u32) -> String {
+    match (kind, held) {
+        (LockKind::Mutex | LockKind::RwRead | LockKind::RwWrite, 0) => " (free)".to_owned(),
+        (LockKind::Mutex, _) => " (locked)".to_owned(),
+        (LockKind::RwRead, _) => " (a writer has it or waits for it)".to_owned(),
+        (LockKind::RwWrite, n) => format!(" (read by {})", count(n.into())),
+        (LockKind::WaitGroup, n) => format!(" (at {})", count(n.into())),
+        (LockKind::Cond | LockKind::Semaphore, _) => String::new(),
+    }
+}
+
 /// Most channels of a select that are named one by one.
 const CHANNELS_NAMED: usize = 4;
 
@@ -129,7 +141,10 @@ const CHANNELS_NAMED: usize = 4;
 pub fn object(on: &WaitsOn) -> Option<String> {
     match on {
         WaitsOn::Unknown => None,
-        WaitsOn::Lock { kind, address } => Some(format!("{} {address:#x}", lock(*kind))),
+        WaitsOn::Lock { kind, address, held } => {
+            let held = held.map(|held| held_by(*kind, held)).unwrap_or_default();
+            Some(format!("{} {address:#x}{held}", lock(*kind)))
+        }
         WaitsOn::Timer { .. } => Some("a timer".to_owned()),
         WaitsOn::Channels(channels) => match &**channels {
             [] => None,
@@ -160,9 +175,9 @@ fn channel(c: &ChannelState) -> String {
     format!("channel {:#x} ({buffer}{closed})", c.address)
 }
 
-/// What a class of waits means, to follow `goroutines`: `wait to send on a channel`.
-pub fn doing(class: Option<WaitClass>) -> &'static str {
-    match class {
+/// What a class of waits means, to follow `3 goroutines`: `wait to send on a channel`.
+pub fn doing(class: Option<WaitClass>, count: u64) -> String {
+    let many = match class {
         Some(WaitClass::ChanSend) => "wait to send on a channel",
         Some(WaitClass::ChanReceive) => "wait to receive from a channel",
         Some(WaitClass::Select) => "wait in a select",
@@ -174,7 +189,10 @@ pub fn doing(class: Option<WaitClass>) -> &'static str {
         Some(WaitClass::Coroutine) => "wait for their turn as a coroutine",
         Some(WaitClass::Runtime) => "wait in the runtime",
         Some(WaitClass::Other) | None => "wait",
-    }
+    };
+    let (verb, rest) = many.split_once(' ').map_or((many, ""), |(verb, rest)| (verb, rest));
+    let ending = if count == 1 && verb != "can" { "s" } else { "" };
+    format!("{verb}{ending} {rest}").trim_end().to_owned()
 }
 
 /// What a mode follows, beside the looks.
@@ -190,6 +208,14 @@ pub fn mode(mode: Mode) -> &'static str {
 mod tests {
     use super::*;
     use crate::base::Nanos;
+
+    #[test]
+    fn one_waits_and_several_wait() {
+        assert_eq!(doing(Some(WaitClass::Lock), 1), "waits for a lock");
+        assert_eq!(doing(Some(WaitClass::Lock), 2), "wait for a lock");
+        assert_eq!(doing(Some(WaitClass::Sleep), 1), "sleeps");
+        assert_eq!(doing(Some(WaitClass::Never), 1), "can never run again");
+    }
 
     #[test]
     fn numbers_are_grouped_and_sizes_rounded() {

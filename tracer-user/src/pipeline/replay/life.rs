@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use crate::base::{FrameId, KTime, ReasonId, TaskId, TaskState};
 use crate::detect::{Change, Engine};
-use crate::pipeline::settings::{Moment, Thresholds};
+use crate::pipeline::settings::{Expectations, Moment, Thresholds};
 use crate::pipeline::watch::detectors;
 use crate::record::Recording;
 use crate::stream::{Event, EventKind, Input, TaskLook, Waker};
@@ -71,7 +71,7 @@ impl Told {
     fn new(recording: &Recording, task: TaskId) -> Self {
         let thresholds = Thresholds::of_recording(recording.meta());
         Self {
-            engine: Engine::new(detectors(&thresholds)),
+            engine: Engine::new(detectors(&thresholds, &Expectations::default())),
             task,
             events: VecDeque::new(),
             left_out: 0,

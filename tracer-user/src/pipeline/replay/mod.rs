@@ -9,7 +9,6 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::base::{KTime, Nanos, ProcId};
-use crate::detect::Engine;
 use crate::model::Model;
 use crate::record::{Gap, Item, Recording};
 use crate::stream::Input;
@@ -17,8 +16,8 @@ use crate::view::recording::{RecordingEnd, RecordingView, SortView};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{DumpView, SummaryView, WallTime, build};
 
-use super::judge::{Said, said};
-use super::settings::{Moment, ReportSettings, Thresholds};
+use super::settings::{Moment, ReportSettings};
+use super::teller::{Teller, Told};
 use super::watch::detectors;
 pub use diff::diff;
 pub use life::life;
@@ -90,14 +89,14 @@ pub fn report(
     progress: Progress<'_>,
 ) -> anyhow::Result<SummaryView> {
     let recording = Recording::open(&settings.path)?;
-    let mut thresholds = Thresholds::of_recording(recording.meta());
-    thresholds.stuck_after = settings.stuck_after.unwrap_or(thresholds.stuck_after);
-    thresholds.crowd_min = settings.crowd_min.unwrap_or(thresholds.crowd_min);
+    let thresholds = settings.thresholds(recording.meta());
+    let expectations = &settings.expectations;
+    let detectors = detectors(&thresholds, expectations);
     let mut telling = Telling {
-        engine: Engine::new(detectors(&thresholds)),
+        teller: Teller::new(detectors, expectations.acknowledged.clone()),
         sink,
         since: Until::new(&recording, settings.since)?,
-        told_from: None,
+        tells: Tells::NotYet,
         last: None,
     };
     let mut until = Until::new(&recording, settings.until)?;
@@ -144,12 +143,18 @@ const fn process_of(input: &Input) -> Option<ProcId> {
 
 /// A replay that is told as a watch is.
 struct Telling<'a> {
-    engine: Engine,
+    teller: Teller,
     sink: &'a mut dyn WatchSink,
     since: Until,
-    /// Findings are told from now on.
-    told_from: Option<KTime>,
+    /// Whether findings are told by now.
+    tells: Tells,
     last: Option<ProcId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tells {
+    NotYet,
+    FromNowOn,
 }
 
 impl Telling<'_> {
@@ -166,52 +171,33 @@ impl Telling<'_> {
     }
 
     fn wall(&self, at: KTime) -> WallTime {
-        build::wall(self.engine.model(), at)
+        build::wall(self.teller.engine().model(), at)
     }
 
     fn input(&mut self, input: Input) -> anyhow::Result<()> {
         self.last = process_of(&input).or(self.last);
-        if self.told_from.is_none() && (self.since.is_unbounded() || self.since.is_past(&input)) {
-            self.told_from = Some(self.engine.model().now());
+        if self.since.is_unbounded() || self.since.is_past(&input) {
+            self.tells = Tells::FromNowOn;
         }
-        let (mut changes, mut commands) = (Vec::new(), Vec::new());
-        self.engine.feed(input, &mut changes, &mut commands);
-        if changes.is_empty() || self.told_from.is_none() {
-            return Ok(());
-        }
-        for change in changes {
-            if let Some(said) = said(&self.engine, &change) {
-                self.tell(&said)?;
-            }
-        }
-        Ok(())
+        // Nobody is there to act on a wish.
+        let (mut told, mut commands) = (Vec::new(), Vec::new());
+        self.teller.feed(input, &mut told, &mut commands);
+        if self.tells == Tells::FromNowOn { self.tell(&told) } else { Ok(()) }
     }
 
-    fn tell(&mut self, said: &Said) -> anyhow::Result<()> {
-        let told = match said {
-            Said::Opened(finding) => self.sink.opened(finding),
-            Said::Updated(finding) => self.sink.updated(finding),
-            Said::Resolved(finding) => self.sink.resolved(finding),
-            // Nobody is there to act on a wish.
-            Said::Wants(_) | Said::RecordingStopped(_) => Ok(()),
-        };
-        told.context("cannot write what was found")
+    fn tell(&mut self, told: &[Told]) -> anyhow::Result<()> {
+        told.iter().try_for_each(|news| news.to(self.sink)).context("cannot write what was found")
     }
 
     fn finish(mut self, ended: &Ended) -> anyhow::Result<SummaryView> {
         let process = self.last.context("no process is in the recording")?;
-        let mut changes = Vec::new();
-        self.engine.tell_rest(process, &mut changes);
-        for change in changes {
-            if let Some(said) = said(&self.engine, &change) {
-                self.tell(&said)?;
-            }
-        }
+        let mut told = Vec::new();
+        let summary = self.teller.summary(process, &ended.words, &mut told);
+        self.tell(&told)?;
         if let Some((at, at_most, why)) = &ended.notice {
             let at = self.wall(*at);
             self.sink.notice(&Notice::BrokeOff { at, at_most: *at_most, why: why.clone() });
         }
-        build::summary(&mut self.engine, process, &ended.words)
-            .context("the process of the recording is not known to the model")
+        summary.context("the process of the recording is not known to the model")
     }
 }

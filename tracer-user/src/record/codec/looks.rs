@@ -2,7 +2,9 @@
 //! packs well.
 
 use crate::base::{FrameId, KTime, ReasonId, RunSeq, StackId, TaskId, TaskState, Tid};
-use crate::stream::{ChannelState, LockKind, RunMark, TaskLook, WaitsOn};
+use crate::stream::{
+    Carries, ChannelState, LastLeave, Leave, LockKind, RunMark, TaskLook, WaitsOn,
+};
 
 use super::super::bytes::{Put as _, Take};
 use super::super::error::Malformed;
@@ -27,7 +29,8 @@ const SINCE: usize = 14;
 const STACK_BYTES: usize = 15;
 const THREAD: usize = 16;
 const LABELS: usize = 17;
-const COLUMNS: usize = 18;
+const LEFT: usize = 18;
+const COLUMNS: usize = 19;
 
 /// Flags: the state in three bits, the sort of task in one, then what is there.
 const STATE: u64 = 0x7;
@@ -39,6 +42,7 @@ const HAS_THREAD: u64 = 1 << 7;
 const HAS_LABELS: u64 = 1 << 8;
 const LOCKED: u64 = 1 << 9;
 const SYSTEM: u64 = 1 << 10;
+const HAS_LEFT: u64 = 1 << 11;
 
 /// What the next task is told against.
 #[derive(Clone, Copy, Default, Debug)]
@@ -98,6 +102,10 @@ impl LookWriter {
             c[SP].step(last.sp, mark.sp);
             (last.pc, last.sp) = (mark.pc, mark.sp);
         }
+        if let Some(left) = look.left {
+            c[LEFT].push(leave_number(left.how));
+            c[LEFT].push(left.seq.0);
+        }
         waits_on(&look.waits_on, look.t0, &mut c[WAITS_ON]);
         if let Some(since) = look.waits_since {
             c[SINCE].step(look.t0.0, since.0);
@@ -128,6 +136,7 @@ fn flags(look: &TaskLook) -> u64 {
         | there(!look.labels.is_empty(), HAS_LABELS)
         | there(look.locked_to_thread, LOCKED)
         | there(look.system, SYSTEM)
+        | there(look.left.is_some(), HAS_LEFT)
 }
 
 const fn state_number(state: TaskState) -> u64 {
@@ -173,13 +182,14 @@ fn waits_on(on: &WaitsOn, at: KTime, out: &mut Vec<u8>) {
                 what.number(channel.address);
                 what.number(channel.capacity);
                 what.number(channel.length);
-                what.push(u8::from(channel.closed));
+                what.number(u64::from(channel.closed) | carries_number(channel.carries) << 1);
             }
         }
-        WaitsOn::Lock { kind, address } => {
+        WaitsOn::Lock { kind, address, held } => {
             out.push(ON_LOCK);
             what.push(lock_number(*kind));
             what.number(*address);
+            what.number(held.map_or(0, |n| u64::from(n) + 1));
         }
         WaitsOn::Timer { until } => {
             out.push(ON_TIMER);
@@ -210,6 +220,44 @@ const fn lock_number(kind: LockKind) -> u8 {
     }
 }
 
+const fn carries_number(carries: Carries) -> u64 {
+    match carries {
+        Carries::Unknown => 0,
+        Carries::Signals => 1,
+        Carries::Values => 2,
+        Carries::Ticks => 3,
+        Carries::Timeout => 4,
+        Carries::Times => 5,
+    }
+}
+
+const fn carries(number: u64) -> Carries {
+    match number {
+        1 => Carries::Signals,
+        2 => Carries::Values,
+        3 => Carries::Ticks,
+        4 => Carries::Timeout,
+        5 => Carries::Times,
+        _ => Carries::Unknown,
+    }
+}
+
+const fn leave_number(leave: Leave) -> u8 {
+    match leave {
+        Leave::Unknown => 0,
+        Leave::Gave => 1,
+        Leave::PutOff => 2,
+    }
+}
+
+const fn leave(number: u8) -> Leave {
+    match number {
+        1 => Leave::Gave,
+        2 => Leave::PutOff,
+        _ => Leave::Unknown,
+    }
+}
+
 fn read_waits_on(take: &mut Take<'_>, at: KTime) -> Result<WaitsOn, Malformed> {
     let what = take.byte()?;
     if what == ON_NOTHING {
@@ -222,17 +270,19 @@ fn read_waits_on(take: &mut Take<'_>, at: KTime) -> Result<WaitsOn, Malformed> {
             let n = of.count()?;
             let mut channels = Vec::with_capacity(n);
             for _ in 0..n {
-                channels.push(ChannelState {
-                    address: of.number()?,
-                    capacity: of.number()?,
-                    length: of.number()?,
-                    closed: of.byte()? != 0,
-                });
+                let (address, capacity, length) = (of.number()?, of.number()?, of.number()?);
+                let flags = of.number()?;
+                let (closed, carries) = (flags & 1 != 0, carries(flags >> 1));
+                channels.push(ChannelState { address, capacity, length, closed, carries });
             }
             WaitsOn::Channels(channels.into())
         }
         ON_LOCK => match LOCKS.get(usize::from(of.byte()?)) {
-            Some(&kind) => WaitsOn::Lock { kind, address: of.number()? },
+            Some(&kind) => {
+                let address = of.number()?;
+                let held = of.number()?.checked_sub(1).and_then(|n| u32::try_from(n).ok());
+                WaitsOn::Lock { kind, address, held }
+            }
             None => WaitsOn::Unknown,
         },
         ON_TIMER => WaitsOn::Timer { until: KTime(of.step(at.0)?) },
@@ -300,6 +350,12 @@ impl<'a> LookReader<'a> {
             stack: StackId(c[STACK].narrow()?),
             wait_site: FrameId(c[WAIT_SITE].narrow()?),
             mark,
+            left: if has(HAS_LEFT) {
+                let (how, seq) = (leave(c[LEFT].byte()?), RunSeq(c[LEFT].byte()?));
+                Some(LastLeave { how, seq })
+            } else {
+                None
+            },
             waits_on: read_waits_on(&mut c[WAITS_ON], t0)?,
             waits_since: if has(HAS_SINCE) { Some(KTime(c[SINCE].step(t0.0)?)) } else { None },
             stack_bytes: c[STACK_BYTES].number()?,

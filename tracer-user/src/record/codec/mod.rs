@@ -47,6 +47,8 @@ pub enum Sort {
     ClockAnchor = 12,
     /// [`Input::Tick`]
     Tick = 13,
+    /// [`Input::Memory`]
+    Memory = 14,
 }
 
 impl Sort {
@@ -65,6 +67,7 @@ impl Sort {
         Sort::ModeChange,
         Sort::ClockAnchor,
         Sort::Tick,
+        Sort::Memory,
     ];
 
     /// Of an input: the one place that a new sort of input is added to, beside [`rows`].
@@ -83,6 +86,7 @@ impl Sort {
             Input::ModeChange { .. } => Sort::ModeChange,
             Input::ClockAnchor { .. } => Sort::ClockAnchor,
             Input::Tick(_) => Sort::Tick,
+            Input::Memory { .. } => Sort::Memory,
         }
     }
 
@@ -102,6 +106,7 @@ impl Sort {
             Sort::ModeChange => "mode",
             Sort::ClockAnchor => "clock",
             Sort::Tick => "tick",
+            Sort::Memory => "memory",
         }
     }
 
@@ -116,7 +121,7 @@ impl Sort {
 }
 
 /// How many sorts there are.
-pub const SORTS: usize = 13;
+pub const SORTS: usize = 14;
 
 /// How many inputs there were of each sort, and what they took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -5,7 +5,7 @@ use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
+    BuildInfo, EndHow, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef, Stop, Vitals,
 };
 
 use super::super::bytes::{Put as _, Take};
@@ -66,6 +66,10 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             for n in outcome_numbers(outcome) {
                 row.number(n);
             }
+            let Vitals { stopped, cpu, throttled } = outcome.vitals;
+            row.push(stopped.map_or(0, stop_number));
+            row.maybe_number(cpu.map(|n| n.0));
+            row.maybe_number(throttled.map(|n| n.0));
         }
         Input::Loss(loss) => {
             row.number(loss.process.map_or(0, |p| u64::from(p.0) + 1));
@@ -79,6 +83,12 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             row.number(at.0);
             row.push(mode_number(*mode));
             row.word(why);
+        }
+        Input::Memory { process, at, rss_bytes, limit_bytes } => {
+            row.number(u64::from(process.0));
+            row.number(at.0);
+            row.number(*rss_bytes);
+            row.maybe_number(*limit_bytes);
         }
         Input::ClockAnchor { mono, wall_ns } => {
             row.number(mono.0);
@@ -145,6 +155,12 @@ pub fn read(sort: Sort, rows: &mut Take<'_>) -> Result<Input, Malformed> {
             at: time(row)?,
             mode: read_mode(row)?,
             why: row.word()?.into(),
+        },
+        Sort::Memory => Input::Memory {
+            process: proc(row)?,
+            at: time(row)?,
+            rss_bytes: row.number()?,
+            limit_bytes: row.maybe_number()?,
         },
         Sort::ClockAnchor => Input::ClockAnchor { mono: time(row)?, wall_ns: row.signed()? },
         Sort::Tick => Input::Tick(time(row)?),
@@ -228,8 +244,17 @@ fn read_loss(row: &mut Take<'_>) -> Result<Loss, Malformed> {
 }
 
 const fn outcome_numbers(outcome: &LookOutcome) -> [u64; 8] {
-    let LookOutcome { listed, read, unreadable, reread, unsettled, truncated, took, bytes } =
-        *outcome;
+    let LookOutcome {
+        listed,
+        read,
+        unreadable,
+        reread,
+        unsettled,
+        truncated,
+        took,
+        bytes,
+        vitals: _,
+    } = *outcome;
     [listed, read, unreadable, reread, unsettled, truncated, took.0, bytes]
 }
 
@@ -243,7 +268,29 @@ fn read_outcome(row: &mut Take<'_>) -> Result<LookOutcome, Malformed> {
         truncated: row.number()?,
         took: Nanos(row.number()?),
         bytes: row.number()?,
+        vitals: Vitals {
+            stopped: read_stop(row.byte()?),
+            cpu: row.maybe_number()?.map(Nanos),
+            throttled: row.maybe_number()?.map(Nanos),
+        },
     })
+}
+
+const fn stop_number(stop: Stop) -> u8 {
+    match stop {
+        Stop::Signal => 1,
+        Stop::Tracer => 2,
+        Stop::Frozen => 3,
+    }
+}
+
+const fn read_stop(number: u8) -> Option<Stop> {
+    match number {
+        1 => Some(Stop::Signal),
+        2 => Some(Stop::Tracer),
+        3 => Some(Stop::Frozen),
+        _ => None,
+    }
 }
 
 /// The numbers of words are the format's, and no other's.

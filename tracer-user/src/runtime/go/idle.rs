@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FunctionAt, IdlePattern, Place, WaitClass};
+use crate::base::{FunctionAt, IdlePattern, Numbers, Place, WaitClass};
 
 use Place::{Stack, Start};
 use WaitClass::{ChanReceive, Group, Io, Never, Runtime, Select, Sleep};
@@ -20,9 +20,16 @@ const SQL: &str = "a worker that database/sql keeps for each pool of connections
 const LOG_FLUSH: &str = "flushes the log now and then";
 const GRPC: &str = "an open gRPC connection waits for work";
 const WATCH: &str = "waits for changes to be told of";
+const LOG_ROTATION: &str = "waits until a log file is to be rotated";
+const GRPC_STREAM: &str =
+    "a handler waits for the client's next message; how long is up to the client";
+const ETCD_LEASE: &str = "keeps leases alive for as long as a client wants";
+const BROKER: &str = "a loop of a connection to a message broker";
 const ANY: &[WaitClass] = &[];
 /// What a loop does that waits for work: not a lock, not a send.
 const WORK: &[WaitClass] = &[ChanReceive, Select, Io, Sleep];
+/// Waits that one channel or more can end.
+const RECEIVES: &[WaitClass] = &[ChanReceive, Select];
 
 /// Special before general: the first that fits names the task.
 const TABLE: &[Row] = &[
@@ -87,13 +94,8 @@ const TABLE: &[Row] = &[
         &[(Stack, "golang.org/x/net/http2.(*serverConn).readFrames")],
     ),
     ("HTTP/2 connection", HTTP2, WORK, &[(Stack, "golang.org/x/net/http2.(*ClientConn).readLoop")]),
-    // net/http/transport.go
-    (
-        "HTTP client connection",
-        HTTP_CLIENT,
-        &[Io, Select],
-        &[(Stack, "net/http.(*persistConn).readLoop")],
-    ),
+    // net/http/transport.go: in a select, readLoop waits for the end of a response's body.
+    ("HTTP client connection", HTTP_CLIENT, &[Io], &[(Stack, "net/http.(*persistConn).readLoop")]),
     (
         "HTTP client connection",
         HTTP_CLIENT,
@@ -101,33 +103,13 @@ const TABLE: &[Row] = &[
         &[(Stack, "net/http.(*persistConn).writeLoop")],
     ),
     // database/sql/sql.go
-    ("SQL connection opener", SQL, &[Select], &[(Stack, "database/sql.(*DB).connectionOpener")]),
     ("SQL connection cleaner", SQL, &[Select], &[(Stack, "database/sql.(*DB).connectionCleaner")]),
-    (
-        "SQL connection resetter",
-        SQL,
-        &[Select],
-        &[(Stack, "database/sql.(*DB).connectionResetter")],
-    ),
     // github.com/golang/glog, k8s.io/klog, k8s.io/klog/v2
     ("log flusher", LOG_FLUSH, WORK, &[(Stack, "github.com/golang/glog.(*loggingT).flushDaemon")]),
     ("log flusher", LOG_FLUSH, WORK, &[(Stack, "github.com/golang/glog.(*fileSink).flushDaemon")]),
     ("log flusher", LOG_FLUSH, WORK, &[(Stack, "k8s.io/klog.(*loggingT).flushDaemon")]),
     ("log flusher", LOG_FLUSH, WORK, &[(Stack, "k8s.io/klog/v2.(*loggingT).flushDaemon")]),
     ("log flusher", LOG_FLUSH, WORK, &[(Stack, "k8s.io/klog/v2.(*flushDaemon).run*")]),
-    // gopkg.in/natefinch/lumberjack.v2; the linker writes the last dot of a path as %2e.
-    (
-        "log rotation",
-        "waits until a log file is to be rotated",
-        &[ChanReceive],
-        &[(Stack, "gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun")],
-    ),
-    (
-        "log rotation",
-        "waits until a log file is to be rotated",
-        &[ChanReceive],
-        &[(Stack, "gopkg.in/natefinch/lumberjack.v2.(*Logger).millRun")],
-    ),
     // go.opencensus.io/stats/view/worker.go
     (
         "OpenCensus worker",
@@ -187,20 +169,155 @@ const TABLE: &[Row] = &[
     // github.com/fsnotify/fsnotify/backend_inotify.go
     ("file watcher", WATCH, WORK, &[(Stack, "github.com/fsnotify/fsnotify.(*inotify).readEvents")]),
     ("file watcher", WATCH, WORK, &[(Stack, "github.com/fsnotify/fsnotify.(*Watcher).readEvents")]),
+    // internal/transport/transport.go; a client's stream waits in readClient instead.
+    (
+        "gRPC server stream",
+        GRPC_STREAM,
+        RECEIVES,
+        &[(Stack, "google.golang.org/grpc/internal/transport.(*recvBufferReader).read")],
+    ),
+    (
+        "gRPC server stream",
+        GRPC_STREAM,
+        RECEIVES,
+        &[(
+            Stack,
+            "google.golang.org/grpc/internal/transport.(*recvBufferReader).readMessageHeader",
+        )],
+    ),
+    // go.etcd.io/etcd, 3.4: etcdserver/api/v3rpc/watch.go, lease.go, clientv3/watch.go, lease.go
+    (
+        "etcd watch",
+        WATCH,
+        WORK,
+        &[(Stack, "go.etcd.io/etcd/etcdserver/api/v3rpc.(*serverWatchStream).sendLoop")],
+    ),
+    (
+        "etcd watch",
+        WATCH,
+        WORK,
+        &[(Stack, "go.etcd.io/etcd/etcdserver/api/v3rpc.(*watchServer).Watch")],
+    ),
+    (
+        "etcd lease",
+        ETCD_LEASE,
+        WORK,
+        &[(Stack, "go.etcd.io/etcd/etcdserver/api/v3rpc.(*LeaseServer).LeaseKeepAlive")],
+    ),
+    ("etcd watch", WATCH, WORK, &[(Stack, "go.etcd.io/etcd/clientv3.(*watchGrpcStream).run")]),
+    // github.com/oklog/run/group.go
+    (
+        "actor of a run group",
+        "runs until one of its group ends, which is when the program ends",
+        WORK,
+        &[(Start, "github.com/oklog/run.(*Group).Run.*")],
+    ),
     // General, by what they wait for.
     ("timer", "sleeps until a time it has set itself", &[Sleep], &[]),
     ("network or file input", "waits for input; how long is up to the other side", &[Io], &[]),
 ];
 
+/// Of these a few are normal: what a program opens once has one.
+const FEW: &[Row] = &[
+    // database/sql/sql.go
+    ("SQL connection opener", SQL, &[Select], &[(Stack, "database/sql.(*DB).connectionOpener")]),
+    // gopkg.in/natefinch/lumberjack.v2; the linker writes the last dot of a path as %2e.
+    (
+        "log rotation",
+        LOG_ROTATION,
+        &[ChanReceive],
+        &[(Stack, "gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun")],
+    ),
+    (
+        "log rotation",
+        LOG_ROTATION,
+        &[ChanReceive],
+        &[(Stack, "gopkg.in/natefinch/lumberjack.v2.(*Logger).millRun")],
+    ),
+    // go.uber.org/zap/zapcore/buffered_write_syncer.go
+    (
+        "log flusher",
+        LOG_FLUSH,
+        WORK,
+        &[(Stack, "go.uber.org/zap/zapcore.(*BufferedWriteSyncer).flushLoop")],
+    ),
+    // go.opentelemetry.io/otel/sdk/trace/batch_span_processor.go
+    (
+        "OpenTelemetry exporter",
+        "exports spans now and then",
+        WORK,
+        &[(Stack, "go.opentelemetry.io/otel/sdk/trace.(*batchSpanProcessor).processQueue")],
+    ),
+    // github.com/jackc/pgx, v4 and v5: pgxpool/pool.go
+    (
+        "SQL pool check",
+        SQL,
+        WORK,
+        &[(Stack, "github.com/jackc/pgx/v4/pgxpool.(*Pool).backgroundHealthCheck")],
+    ),
+    (
+        "SQL pool check",
+        SQL,
+        WORK,
+        &[(Stack, "github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck")],
+    ),
+    // github.com/Shopify/sarama/utils.go: all of its loops begin here.
+    ("Kafka client", BROKER, WORK, &[(Stack, "github.com/Shopify/sarama.withRecover")]),
+    // github.com/dgraph-io/ristretto/cache.go, policy.go
+    (
+        "cache worker",
+        "keeps a cache in order",
+        WORK,
+        &[(Stack, "github.com/dgraph-io/ristretto.(*Cache).processItems")],
+    ),
+    (
+        "cache worker",
+        "keeps a cache in order",
+        WORK,
+        &[(Stack, "github.com/dgraph-io/ristretto.(*defaultPolicy).processItems")],
+    ),
+    // github.com/caddyserver/certmagic/maintain.go
+    (
+        "certificate maintenance",
+        "renews certificates when they are due",
+        WORK,
+        &[(Stack, "github.com/caddyserver/certmagic.(*Cache).maintainAssets")],
+    ),
+];
+
+/// Of these there are as many as there are connections, which a pool of its own bounds.
+const CONNECTIONS: &[Row] = &[
+    // github.com/go-sql-driver/mysql/connection.go
+    (
+        "SQL connection watcher",
+        "watches for the end of a query's context",
+        RECEIVES,
+        &[(Stack, "github.com/go-sql-driver/mysql.(*mysqlConn).startWatcher.func*")],
+    ),
+    // github.com/redis/go-redis/v9/pubsub.go
+    (
+        "Redis subscription",
+        WATCH,
+        WORK,
+        &[(Stack, "github.com/redis/go-redis/v9.(*channel).initHealthCheck.func*")],
+    ),
+];
+
 /// The table, in its order.
 pub fn patterns() -> Vec<IdlePattern> {
-    let pattern = |&(name, why, classes, functions): &Row| IdlePattern {
+    let few = FEW.iter().map(|row| pattern(row, Numbers::Few));
+    let rest = CONNECTIONS.iter().chain(TABLE).map(|row| pattern(row, Numbers::Any));
+    few.chain(rest).collect()
+}
+
+fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePattern {
+    IdlePattern {
         name: Cow::Borrowed(name),
         why: Cow::Borrowed(why),
         classes: Cow::Borrowed(classes),
         functions: functions.iter().map(|&(place, name)| FunctionAt::new(place, name)).collect(),
-    };
-    TABLE.iter().map(pattern).collect()
+        numbers,
+    }
 }
 
 #[cfg(test)]

@@ -169,6 +169,8 @@ offsets! {
     Timer {
         /// `when`: when it fires, CLOCK_MONOTONIC in ns.
         when: u16,
+        /// `period`: if it fires again and again, how often, in ns.
+        period: u16,
     }
 }
 

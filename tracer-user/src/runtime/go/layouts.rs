@@ -71,7 +71,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 96,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 8, size: 72 },
+        timer: Timer { when: 8, period: 16, size: 72 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1008 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -203,7 +203,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 96,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 8, size: 72 },
+        timer: Timer { when: 8, period: 16, size: 72 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1008 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -340,7 +340,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 96,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 8, size: 72 },
+        timer: Timer { when: 8, period: 16, size: 72 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 2024 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -482,7 +482,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 104,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 16, size: 88 },
+        timer: Timer { when: 16, period: 24, size: 88 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1760 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -625,7 +625,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 104,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 16, size: 88 },
+        timer: Timer { when: 16, period: 24, size: 88 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1832 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -774,7 +774,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 112,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 24, size: 96 },
+        timer: Timer { when: 24, period: 32, size: 96 },
         m: M { g0: 0, procid: 64, gsignal: 72, curg: 184, p: 200, id: 224, size: 1816 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -926,7 +926,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 112,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 24, size: 96 },
+        timer: Timer { when: 24, period: 32, size: 96 },
         m: M { g0: 0, procid: 64, gsignal: 72, curg: 184, p: 208, id: 232, size: 1824 },
         moduledata: Moduledata {
             pc_header: 0,
@@ -1078,7 +1078,7 @@ pub(super) static LAYOUTS: [Layout; 8] = [
             size: 112,
         },
         waitq: Waitq { first: 0, last: 8, size: 16 },
-        timer: Timer { when: 24, size: 96 },
+        timer: Timer { when: 24, period: 32, size: 96 },
         m: M { g0: 0, procid: 64, gsignal: 72, curg: 184, p: 208, id: 232, size: 1832 },
         moduledata: Moduledata {
             pc_header: 0,

@@ -2,6 +2,7 @@
 //! and which goroutines are the runtime's own.
 
 use crate::base::WaitClass;
+use crate::stream::Leave;
 
 use super::layout::Layout;
 
@@ -133,6 +134,31 @@ const PROGRAM_STARTS: &[&str] = &["runtime.main", "runtime.corostart", "runtime.
 /// the start function cannot tell.
 pub fn is_system(start_function: &str) -> bool {
     start_function.starts_with("runtime.") && !PROGRAM_STARTS.contains(&start_function)
+}
+
+/// How a goroutine left the processor whose context was saved in this function. The context of one
+/// that runs stays as it was saved, until its next switch of stacks (`systemstack`), its stack's
+/// next growth, or its next system call. Source: src/runtime/proc.go (`gopark`, `goschedImpl`,
+/// `asyncPreempt2`, `reentersyscall`), 1.19 to 1.27.
+pub fn leave(saved_in: &str) -> Leave {
+    match saved_in {
+        "runtime.asyncPreempt2"
+        | "runtime.asyncPreempt"
+        | "runtime.Gosched"
+        | "runtime.goschedguarded"
+        | "runtime.gopreempt_m" => Leave::PutOff,
+        "runtime.gopark"
+        | "runtime.goparkunlock"
+        | "runtime.cgocall"
+        | "runtime.exitsyscall"
+        | "runtime.notetsleepg"
+        | "runtime.coroswitch"
+        | "runtime.goyield" => Leave::Gave,
+        name if name.starts_with("syscall.") || name.starts_with("internal/runtime/syscall.") => {
+            Leave::Gave
+        }
+        _ => Leave::Unknown,
+    }
 }
 
 #[cfg(test)]

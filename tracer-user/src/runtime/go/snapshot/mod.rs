@@ -14,11 +14,12 @@ mod naming;
 mod semaphores;
 mod stacks;
 mod task;
+mod vitals;
 
-use crate::base::{KTime, Pid, ProcId, WaitClass};
-use crate::stream::{Input, LookOutcome, LookSeq};
+use crate::base::{KTime, Pid, ProcId, RunSeq, WaitClass};
+use crate::stream::{Input, LastLeave, LookOutcome, LookSeq};
 use crate::symbolize::SharedInterner;
-use crate::target::{FixtureMem, ReadError, ReadMem, ThreadIds, monotonic_offset};
+use crate::target::{FixtureMem, ReadError, ReadMem, ThreadIds, VitalsReader, monotonic_offset};
 
 use super::bytes::u64_at;
 use super::layout::Layout;
@@ -75,6 +76,7 @@ pub struct Snapshotter {
     process: ProcId,
     located: Located,
     threads: ThreadIds,
+    vitals: VitalsReader,
     monotonic_offset: i64,
     semaphores: SemTable,
     shapes: Shapes,
@@ -106,6 +108,7 @@ impl Snapshotter {
         Self {
             process,
             threads: ThreadIds::of(pid),
+            vitals: VitalsReader::new(pid),
             monotonic_offset: monotonic_offset(pid),
             semaphores: SemTable::new(located.semtable.clone()),
             shapes: Shapes::new(located.table.clone(), located.layout),
@@ -179,9 +182,10 @@ impl Snapshotter {
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
+        let vitals = vitals::of(&self.vitals);
         let t1 = (look.context.clock)();
         let outcome =
-            LookOutcome { took: t1.since(began), bytes: look.spent.bytes, ..look.outcome };
+            LookOutcome { took: t1.since(began), bytes: look.spent.bytes, vitals, ..look.outcome };
         (look.context.sink)(Input::SnapshotEnd {
             process: self.process,
             look: number,
@@ -332,12 +336,14 @@ impl Snapshotter {
         look.outcome.listed = look.outcome.listed.saturating_add(1);
         look.outcome.read = look.outcome.read.saturating_add(1);
         let LookContext { interner, sink, .. } = &mut *look.context;
-        let (reason, start, spawn_site) = interner.with(|names| {
+        let (reason, start, spawn_site, left) = interner.with(|names| {
             let reason = self.naming.reason(g.reason, names);
             let start = self.naming.start(g.start, names);
             // The main goroutine was made by assembly: the runtime's dump names no creator either.
             let made = if g.id == MAIN_GOROUTINE { 0 } else { g.created_at };
-            (reason, start, self.naming.spawn_site(made, names))
+            let how = self.naming.leave(g, names);
+            let left = LastLeave { how, seq: RunSeq(g.run_seq) };
+            (reason, start, self.naming.spawn_site(made, names), left)
         });
         let known = Known {
             goroutine: g,
@@ -346,6 +352,7 @@ impl Snapshotter {
             reason,
             start,
             spawn_site,
+            left: Some(left),
             interval,
             monotonic_offset: self.monotonic_offset,
         };

@@ -10,8 +10,11 @@ use crate::runtime::go::locate::Located;
 use crate::runtime::go::reasons::{self, is_plumbing};
 use crate::runtime::go::unwind::{Reach, StackPcs};
 use crate::runtime::go::waits_on::Primitive;
+use crate::stream::Leave;
 use crate::symbolize::go::GoSymbolizer;
 use crate::symbolize::{Interner, Symbolizer};
+
+use super::goroutine::Goroutine;
 
 /// Most entries of each of the memories below (some tens of bytes each); beyond it they start
 /// anew.
@@ -60,6 +63,7 @@ pub(super) struct Naming {
     spawn_sites: Memory<u64, FrameId>,
     starts: Memory<u64, StartInfo>,
     reasons: Memory<u8, Reason>,
+    leaves: Memory<u64, Leave>,
 }
 
 impl Naming {
@@ -72,6 +76,7 @@ impl Naming {
             spawn_sites: Memory::default(),
             starts: Memory::default(),
             reasons: Memory::default(),
+            leaves: Memory::default(),
         }
     }
 
@@ -131,6 +136,20 @@ impl Naming {
         let frame = self.symbolizer.start(pc, names);
         let is_system = reasons::is_system(&names.frame_of(frame).function);
         remember(&mut self.starts, pc, StartInfo { frame, is_system })
+    }
+
+    /// How a goroutine that does not wait last left the processor.
+    pub(super) fn leave(&mut self, g: &Goroutine, names: &mut Interner) -> Leave {
+        // A goroutine that has not run yet stands at its start.
+        if g.status.is_waiting() || g.sched_pc == g.start {
+            return Leave::Gave;
+        }
+        if let Some(&known) = self.leaves.get(&g.sched_pc) {
+            return known;
+        }
+        let frame = self.symbolizer.start(g.sched_pc, names);
+        let how = reasons::leave(&names.frame_of(frame).function);
+        remember(&mut self.leaves, g.sched_pc, how)
     }
 
     /// The reason for a value of `g.waitreason`.

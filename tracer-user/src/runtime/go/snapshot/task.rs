@@ -1,10 +1,10 @@
 //! From what was read of a goroutine to what the model is told of it.
 
 use crate::base::{FrameId, KTime, ReasonId, StackId, TaskId, TaskState, Tid, WaitClass};
-use crate::stream::{ChannelState, TaskLook, WaitsOn};
+use crate::stream::{Carries, ChannelState, LastLeave, TaskLook, WaitsOn};
 use crate::target::ThreadIds;
 
-use super::channels::Object;
+use super::channels::{BEFORE_WORD, Object};
 use super::details::Details;
 use super::goroutine::Goroutine;
 use super::naming::{Reason, StackInfo, StartInfo};
@@ -18,6 +18,7 @@ pub(super) struct Known<'a> {
     pub(super) reason: Reason,
     pub(super) start: StartInfo,
     pub(super) spawn_site: FrameId,
+    pub(super) left: Option<LastLeave>,
     /// When the reads happened.
     pub(super) interval: (KTime, KTime),
     /// Added to the target's CLOCK_MONOTONIC to have ours, nanoseconds.
@@ -41,6 +42,7 @@ impl Known<'_> {
             stack: self.stack.map_or(StackId::EMPTY, |stack| stack.id),
             wait_site: self.stack.map_or(FrameId::UNKNOWN, |stack| stack.wait_site),
             mark: has_mark(state).then(|| g.mark()).filter(|_| settled),
+            left: self.left.filter(|_| is_busy(state)),
             waits_on: self.waits_on(),
             waits_since: self.waits_since(),
             stack_bytes: g.stack_bytes(),
@@ -63,11 +65,18 @@ impl Known<'_> {
                 Some(Object::Channels(channels)),
                 WaitClass::ChanSend | WaitClass::ChanReceive | WaitClass::Select,
             ) => WaitsOn::Channels(channels.clone()),
-            (Some(Object::Address(word)), WaitClass::Lock | WaitClass::Group) => {
-                self.stack.map_or(WaitsOn::Unknown, |stack| stack.primitive.waits_on(*word))
+            (Some(Object::Address { word, around }), WaitClass::Lock | WaitClass::Group) => {
+                let around = around.as_ref().map_or(&[][..], |bytes| bytes);
+                let primitive = self.stack.map(|stack| stack.primitive);
+                primitive.map_or(WaitsOn::Unknown, |p| p.waits_on(*word, BEFORE_WORD, around))
             }
             (None, WaitClass::Never) if self.reason.is_nil_channel => {
                 WaitsOn::Channels(Box::new([NIL_CHANNEL]))
+            }
+            // A select parks with all its channels in this list, and leaves nil ones out
+            // (`selectgo` in `src/runtime/select.go`).
+            (None, WaitClass::Select) if self.goroutine.waiting == 0 => {
+                WaitsOn::Channels(Box::default())
             }
             (None, WaitClass::Sleep) => self.timer(details),
             _ => WaitsOn::Unknown,
@@ -100,7 +109,12 @@ impl Known<'_> {
 
 /// What a goroutine waits on that receives from or sends to a nil channel.
 const NIL_CHANNEL: ChannelState =
-    ChannelState { address: 0, capacity: 0, length: 0, closed: false };
+    ChannelState { address: 0, capacity: 0, length: 0, closed: false, carries: Carries::Unknown };
+
+/// Whether a goroutine in this state runs or would.
+const fn is_busy(state: TaskState) -> bool {
+    matches!(state, TaskState::Running | TaskState::Runnable | TaskState::Preempted)
+}
 
 /// Whether the saved context of this state stays as it is until the goroutine runs.
 const fn has_mark(state: TaskState) -> bool {

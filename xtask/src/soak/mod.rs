@@ -1,13 +1,17 @@
 //! `cargo xtask soak`: what takes longer than the ordinary tests. Every Go version and way to build, thousands of attach cycles, real programs,
-//! fuzzing. Ends with a table.
+//! long watches, fuzzing. Ends with a table.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::progress::{AlreadyTold, seconds};
+use crate::progress::{AlreadyTold, seconds, step};
 use crate::setup::{self, Need, versions};
-use crate::{fuzz, go, run, test};
+use crate::{fuzz, go, loiter, run, test};
+
+mod services;
+mod watch;
 
 /// Arguments of `cargo xtask soak`.
 #[derive(clap::Args)]
@@ -18,7 +22,10 @@ pub struct Args {
     /// Seconds for each fuzz target
     #[arg(long, default_value_t = 60)]
     fuzz: u64,
-    /// Only test programs and fuzz targets whose name contains this
+    /// Minutes for which each service is watched
+    #[arg(long, env = "LOITER_SOAK_MINUTES", default_value_t = 10)]
+    minutes: u64,
+    /// Only test programs, fuzz targets and watches (`watch`) whose name contains this
     filter: Option<String>,
 }
 
@@ -49,6 +56,9 @@ pub fn run(args: &Args) -> Result<()> {
         let what = format!("fuzz {target}");
         rows.push(timed(&what, || Ok((fuzz::one(&target, args.fuzz)?, true))));
     }
+    if chosen("watch") {
+        rows.extend(watches(args.minutes));
+    }
     println!("\n{}", table(&rows));
     if rows.iter().all(|row| row.well) { Ok(()) } else { Err(AlreadyTold.into()) }
 }
@@ -58,9 +68,11 @@ fn test_programs() -> Result<Vec<String>> {
     let dir = go::workspace().join("tracer-user/tests");
     let entries =
         std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let is_program =
+        |path: &Path| path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").is_file();
     let mut names: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .filter(|path| is_program(path))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     names.sort();
@@ -80,6 +92,19 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
     cargo.env("LOITER_MATRIX", "full").env("LOITER_CYCLES", cycles.to_string());
     let tally = test::count(&mut cargo)?;
     Ok((tally.line(), tally.is_well()))
+}
+
+/// All long watches, side by side.
+fn watches(minutes: u64) -> Vec<Row> {
+    let start = Instant::now();
+    let done = loiter::build().and_then(|loiter| {
+        let what = format!("Watching services for {minutes} min");
+        step(&what, || watch::rows(&loiter, minutes.max(1)))
+    });
+    done.unwrap_or_else(|error| {
+        let what = "watch services".to_owned();
+        vec![Row { what, result: format!("{error:#}"), took: start.elapsed(), well: false }]
+    })
 }
 
 fn timed(what: &str, work: impl FnOnce() -> Result<(String, bool)>) -> Row {

@@ -1,0 +1,205 @@
+//! What loiter says of the programs of workloads/go/leaks: the usual leaks, their fixes, and programs that wait long and are right.
+//! All of one Go version run side by side, each under three watches, with the default thresholds.
+//!
+//! The claims: with events every leak is found and named, as likely or certain; without, it is at least suspect. What is fixed is
+//! passed over in silence, and what is only slow gets no more than a suspicion.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod claims;
+#[path = "../common/mod.rs"]
+mod common;
+mod goleak;
+mod goleak_row;
+mod side_by_side;
+mod table;
+mod told;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+
+use claims::{Claim, Mode, Row};
+use common::go::full_matrix;
+use common::{GO_VERSIONS, Variant, go_build, need_bpf, or_skip};
+use side_by_side::{Watched, watch_all};
+use told::Confidence;
+
+/// For how long each program is watched: beyond the 30 s after which a wait is long, and beyond the 60 s that some programs wait on purpose.
+const SECONDS: u64 = 75;
+
+/// For how long each program of Go's own suite is watched: none of them waits on purpose.
+const GOLEAK_SECONDS: u64 = 50;
+
+/// `LOITER_VERDICT_SECONDS`, for trying.
+fn seconds() -> u64 {
+    let asked = std::env::var("LOITER_VERDICT_SECONDS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
+}
+
+/// Pattern and twin of each program; only those whose name contains `LOITER_VERDICT_ONLY`, for trying.
+fn programs(exe: &Path) -> Vec<(String, String)> {
+    let only = std::env::var("LOITER_VERDICT_ONLY").unwrap_or_default();
+    let told = Command::new(exe).arg("list").output().expect("the workload can be started");
+    let text = String::from_utf8(told.stdout).expect("names are UTF-8");
+    let pair = |line: &str| line.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
+    text.lines().filter(|line| line.contains(&only)).filter_map(pair).collect()
+}
+
+/// One set of programs at a time: each is as many as a small machine carries.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn verdicts(version: &str) {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(version, "leaks", Variant::Stripped));
+    let programs: Vec<Watched> = programs(&exe)
+        .into_iter()
+        .map(|(pattern, twin)| Watched {
+            name: format!("{pattern} {twin}"),
+            exe: exe.clone(),
+            args: vec![pattern, twin],
+            env: Vec::new(),
+            modes: Mode::ALL.to_vec(),
+            obeys: false,
+            watch_args: &[],
+        })
+        .collect();
+    let turn = TURN.lock();
+    let outcomes = watch_all(&programs, seconds());
+    drop(turn);
+    let mut rows = Vec::new();
+    for outcome in outcomes {
+        let watched = &programs[outcome.program];
+        let claim = Claim::of(&watched.args[0], &watched.args[1]);
+        let row =
+            |(mode, told)| Row { name: watched.name.clone(), mode, claim: claim.clone(), told };
+        rows.extend(outcome.said.into_iter().map(row));
+    }
+    println!("go {version}:\n{}", table::verdicts(&rows));
+    let wrong: Vec<String> = rows.iter().filter_map(|row| row.check().err()).collect();
+    println!("go {version}: {} verdicts, {} wrong", rows.len(), wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Go's own leak suite in every mode of `modes`.
+fn goroutine_leak_suite(version: &str, modes: &[Mode]) {
+    or_skip!(need_bpf());
+    let only = std::env::var("LOITER_VERDICT_ONLY").unwrap_or_default();
+    let mut cases = or_skip!(goleak::cases(version));
+    cases.retain(|case| case.name.contains(&only));
+    let programs: Vec<Watched> = cases
+        .iter()
+        .map(|case| Watched {
+            name: case.name.clone(),
+            exe: case.exe.clone(),
+            args: vec![case.name.clone()],
+            env: case.env(),
+            modes: modes.to_vec(),
+            obeys: true,
+            watch_args: &[],
+        })
+        .collect();
+    let turn = TURN.lock();
+    let outcomes = watch_all(&programs, GOLEAK_SECONDS);
+    drop(turn);
+    let mut rows = Vec::new();
+    for outcome in &outcomes {
+        for (mode, said) in &outcome.said {
+            rows.push(goleak_row::Row::new(
+                &cases[outcome.program],
+                *mode,
+                said,
+                &outcome.own_dump,
+            ));
+        }
+    }
+    println!(
+        "go {version}, src/runtime/testdata/testgoroutineleakprofile:\n{}",
+        goleak_row::table(&rows)
+    );
+    let wrong: Vec<String> = rows.iter().filter_map(|row| row.check().err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn leaks_of_the_oldest_go_are_found_and_named_and_their_twins_are_left_alone() {
+    verdicts(GO_VERSIONS[0]);
+}
+
+#[test]
+fn leaks_of_the_newest_go_are_found_and_named_and_their_twins_are_left_alone() {
+    verdicts(GO_VERSIONS[GO_VERSIONS.len() - 1]);
+}
+
+#[test]
+fn the_leaks_that_gos_own_suite_expects_are_found_at_their_lines() {
+    let modes = if full_matrix() { &Mode::ALL[..] } else { &[Mode::All, Mode::None] };
+    goroutine_leak_suite(GO_VERSIONS[GO_VERSIONS.len() - 1], modes);
+}
+
+#[test]
+fn the_leaks_that_the_suite_of_an_older_go_expects_are_found_too() {
+    if full_matrix() {
+        goroutine_leak_suite("1.26.6", &Mode::ALL);
+    }
+}
+
+/// A page: 85 records.
+const SMALL_RING: &[&str] = &["--ring-size", "4KiB"];
+
+/// Beyond the 30 s after which a wait is long.
+const LOSS_SECONDS: u64 = 50;
+
+#[test]
+fn with_a_ring_too_small_for_the_load_nothing_false_is_told_and_what_is_told_says_that_records_were_lost()
+ {
+    or_skip!(need_bpf());
+    let newest = GO_VERSIONS[GO_VERSIONS.len() - 1];
+    let exe = or_skip!(go_build(newest, "leaks", Variant::Stripped));
+    let twins = [
+        ("send-full-buffer", ["leak", "fixed", "slow"]),
+        ("select-without-exit", ["leak", "fixed", "slow"]),
+        ("mutex-never-unlocked", ["leak", "fixed", "slow"]),
+        ("context-done", ["leak", "fixed", "slow"]),
+    ];
+    let program = |name: &str, twin: &str| Watched {
+        name: format!("{name} {twin}"),
+        exe: exe.clone(),
+        args: ["-noise", "3000", name, twin].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        modes: vec![Mode::All, Mode::Lifecycle],
+        obeys: false,
+        watch_args: SMALL_RING,
+    };
+    let programs: Vec<Watched> =
+        twins.iter().flat_map(|(name, twins)| twins.map(|twin| program(name, twin))).collect();
+    let turn = TURN.lock();
+    let outcomes = watch_all(&programs, LOSS_SECONDS);
+    drop(turn);
+    let mut wrong = Vec::new();
+    for outcome in outcomes {
+        let watched = &programs[outcome.program];
+        for (mode, said) in outcome.said {
+            let said = said.expect("a watch ends with its summary");
+            let head = format!("{} ({})", watched.name, mode.word());
+            let surest = said.surest(|_| true);
+            let verdict = surest.map_or("-", |told| told.confidence.word());
+            println!("{head:40} {:>9} records lost, {verdict}", said.lost);
+            if said.lost == 0 {
+                wrong.push(format!("{head}: nothing was lost: this tests nothing"));
+            }
+            let leaks = matches!(Claim::of(&watched.args[2], &watched.args[3]), Claim::Leaks(_));
+            if !leaks && surest.is_some_and(|told| told.confidence > Confidence::Suspect) {
+                wrong.push(format!("{head}: {verdict}, but it does not leak"));
+            }
+            if watched.args[3] == "fixed" && surest.is_some() {
+                wrong.push(format!("{head}: {verdict}, but it is mended"));
+            }
+            let silent = said.told.iter().find(|t| !t.reasons.iter().any(|r| r.contains("lost")));
+            if let Some(told) = silent {
+                wrong.push(format!("{head}: no word of the loss: {:?}", told.reasons));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

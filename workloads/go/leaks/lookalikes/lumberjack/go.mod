@@ -1,0 +1,3 @@
+module gopkg.in/natefinch/lumberjack.v2
+
+go 1.19
