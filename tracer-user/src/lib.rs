@@ -11,6 +11,7 @@ pub mod model;
 pub mod object;
 pub mod output;
 pub mod pipeline;
+pub mod record;
 pub mod runtime;
 pub mod stream;
 pub mod symbolize;

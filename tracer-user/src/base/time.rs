@@ -45,7 +45,7 @@ impl fmt::Display for Nanos {
 }
 
 /// A moment on CLOCK_MONOTONIC, in nanoseconds: the clock of the kernel part.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct KTime(pub u64);
 
 impl KTime {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::values;
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{GoMinor, TargetSettings, Thresholds};
+use crate::pipeline::settings::{GoMinor, Moment, MomentOf, TargetSettings, Thresholds};
 
 /// When to use colours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -85,6 +85,63 @@ pub struct TargetArgs {
 
     #[command(flatten)]
     go: GoArgs,
+}
+
+/// A process, or a moment of a recording.
+#[derive(Args, Debug)]
+pub struct SubjectArgs {
+    #[command(flatten)]
+    subject: OneSubject,
+
+    #[command(flatten)]
+    go: GoArgs,
+
+    /// Of a recording: this moment instead of its end: a time, +90s from the start, -10s from the end
+    #[arg(long, value_name = "TIME", value_parser = values::moment, allow_hyphen_values = true)]
+    at: Option<Moment>,
+}
+
+/// A process or a recording, given in one of two ways.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct OneSubject {
+    /// Process to look at, or a recording
+    #[arg(value_name = "PID|RECORDING", value_parser = values::subject)]
+    positional: Option<values::Subject>,
+
+    /// Process to look at
+    #[arg(short = 'p', long = "pid", value_name = "PID", value_parser = values::pid)]
+    option: Option<Pid>,
+}
+
+/// What a command looks at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A process, now.
+    Now(TargetSettings),
+    /// A moment of a recording.
+    Then(MomentOf),
+}
+
+impl SubjectArgs {
+    /// What is meant.
+    ///
+    /// # Errors
+    /// If the arguments do not go together.
+    pub fn subject(&self) -> anyhow::Result<Subject> {
+        let named = self.subject.option.map(values::Subject::Process);
+        let pid = match self.subject.positional.clone().or(named) {
+            Some(values::Subject::Recording(path)) => {
+                return Ok(Subject::Then(MomentOf { path, at: self.at }));
+            }
+            Some(values::Subject::Process(pid)) => pid,
+            None => return Err(super::exit::usage("which process? give its PID")),
+        };
+        if self.at.is_some() {
+            return Err(super::exit::usage("--at is a moment of a recording, not of a process"));
+        }
+        Ok(Subject::Now(TargetSettings { pid, assume_go: self.go.assume_go }))
+    }
 }
 
 /// What to take for granted about the runtime.

@@ -3,14 +3,15 @@
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use super::args::{Format, OutputArgs, TargetArgs};
+use super::args::{Format, OutputArgs, Subject, SubjectArgs};
 use super::destination::{Destination, Touch};
 use super::exit::Outcome;
+use super::progress::Bar;
 use crate::output::{GroupBy, json, text};
 use crate::pipeline::{self, settings::DumpSettings};
 use crate::view::{DumpView, TaskView};
 
-/// Show every goroutine of a process now, without pausing it
+/// Show every goroutine of a process now, without pausing it, or as it was in a recording
 ///
 /// Reads the runtime's own structures out of the process's memory. Nothing is attached, nothing
 /// stops. By default goroutines that do the same thing at the same place are counted together.
@@ -21,10 +22,11 @@ Examples:
   loiter dump 4242 --group-by site        without stacks: for a first look at 100 000 goroutines
   loiter dump 4242 --match orders.        only goroutines with `orders.` in their stack
   loiter dump 4242 --full | pp            each by itself, in the shape of goroutine?debug=2
-  loiter dump 4242 --format json -o dump.json")]
+  loiter dump 4242 --format json -o dump.json
+  loiter dump night.loiter --at 2026-11-21T02:30:00   as they were then")]
 pub struct DumpArgs {
     #[command(flatten)]
-    target: TargetArgs,
+    of: SubjectArgs,
 
     /// Show each goroutine by itself, in the shape of Go's own goroutine?debug=2
     #[arg(long, conflicts_with = "group_by")]
@@ -71,7 +73,13 @@ enum By {
 pub fn run(args: &DumpArgs, context: &Context) -> anyhow::Result<Outcome> {
     let mut to = Destination::new(args.output.output.as_deref(), Touch::AtEnd)?;
     let options = context.text_for(&to);
-    let dump = pipeline::dump(&DumpSettings { target: args.target.settings()? })?;
+    let dump = match args.of.subject()? {
+        Subject::Now(target) => pipeline::dump(&DumpSettings { target })?,
+        Subject::Then(of) => {
+            let mut bar = Bar::new(context);
+            pipeline::dump_recording(&of.path, of.at, &mut |done, of| bar.at(done, of))?
+        }
+    };
     let tasks = select(args, &dump);
     let by = match args.group_by {
         By::Stack => GroupBy::Stack,

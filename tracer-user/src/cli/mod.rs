@@ -5,12 +5,16 @@ mod acknowledge;
 mod args;
 mod check;
 mod destination;
+mod diff;
 mod diagnose;
 mod doctor;
 mod dump;
 mod exit;
+mod progress;
 mod expectations;
 mod ps;
+mod record;
+mod report;
 mod sink;
 mod terminal;
 mod values;
@@ -47,6 +51,8 @@ Examples:
   loiter diagnose 4242      what is stuck in process 4242?
   loiter dump 4242          every goroutine now, grouped
   loiter watch 4242         stay, and tell findings as they arise
+  loiter record 4242        the same, and keep all of it for later
+  loiter report FILE        what a recording shows
   loiter check -- ./prog    run a program, and say what goroutines it leaves behind
   loiter doctor 4242        what would be probed, and at what cost
 
@@ -68,6 +74,9 @@ enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
+    Record(record::RecordArgs),
+    Report(report::ReportArgs),
+    Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -122,6 +131,9 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
+        Command::Record(args) => record::run(args, &context),
+        Command::Report(args) => report::run(args, &context),
+        Command::Diff(args) => diff::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
     }

@@ -34,7 +34,8 @@ pub fn stderr_color(when: ColorWhen) -> Color {
     color(when, std::io::stderr().is_terminal(), env_word)
 }
 
-fn zone() -> TimeZone {
+/// The zone in which times are said and understood.
+pub fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 

@@ -1,8 +1,11 @@
 //! Words typed by people into values: lengths of time, sizes, PIDs, Go versions. Each refusal says
 //! what would have been right. May use: base, pipeline::settings.
 
+use std::path::{Path, PathBuf};
+
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{GoMinor, RingSize};
+use crate::pipeline::settings::{GoMinor, Moment, MomentOf, RingSize};
+use crate::record::Limits;
 
 /// The largest PID that Linux gives out (include/linux/threads.h, `PID_MAX_LIMIT`).
 const PID_MAX: u32 = 4 << 20;
@@ -86,15 +89,92 @@ pub fn interval(text: &str) -> Result<Nanos, String> {
 /// # Errors
 /// In words, if it is none.
 pub fn ring_size(text: &str) -> Result<RingSize, String> {
+    RingSize::new(size(text)?).ok_or_else(|| {
+        "the ring needs a power of two from 4KiB to 1GiB, such as 64KiB or 8MiB".to_owned()
+    })
+}
+
+/// A size in bytes: `64KiB`, `2GiB`.
+///
+/// # Errors
+/// In words, if it is none.
+pub fn size(text: &str) -> Result<u64, String> {
     const WANTED: &str = "a size is a number with a unit, such as 64KiB or 8MiB";
     let (number, unit) = split(text, |c| c.is_ascii_digit());
     let scale = if unit.is_empty() { Some(1) } else { None };
     let scale = scale.or_else(|| {
         SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, n)| *n)
     });
-    let bytes = scale.and_then(|s| number.parse::<u64>().ok()?.checked_mul(s)).ok_or(WANTED)?;
-    RingSize::new(bytes).ok_or_else(|| {
-        "the ring needs a power of two from 4KiB to 1GiB, such as 64KiB or 8MiB".to_owned()
+    Ok(scale.and_then(|s| number.parse::<u64>().ok()?.checked_mul(s)).ok_or(WANTED)?)
+}
+
+/// How much of a recording is kept at most.
+///
+/// # Errors
+/// In words, if it is no size, or too small for two segments.
+pub fn recording_size(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        n if n >= Limits::LEAST_BYTES => Ok(n),
+        _ => Err("a recording needs 1MiB at least".to_owned()),
+    }
+}
+
+/// A moment of a recording: on the wall clock, or counted from its start or end.
+///
+/// # Errors
+/// In words, if it is none.
+pub fn moment(text: &str) -> Result<Moment, String> {
+    const WANTED: &str = "a moment is a time such as 2026-11-21T02:30:00 (in the zone of TZ), \
+                          2026-11-21T02:30:00Z, +90s (after the start) or -10s (before the end)";
+    if let Some(after) = text.strip_prefix('+') {
+        return duration(after).map(Moment::AfterStart);
+    }
+    if let Some(before) = text.strip_prefix('-') {
+        return duration(before).map(Moment::BeforeEnd);
+    }
+    let wall = text.parse::<jiff::Timestamp>().or_else(|_no_zone| {
+        let civil: jiff::civil::DateTime = text.parse()?;
+        civil.to_zoned(super::terminal::zone()).map(|zoned| zoned.timestamp())
+    });
+    let wall = wall.map_err(|_| WANTED)?;
+    i64::try_from(wall.as_nanosecond()).map(Moment::Wall).map_err(|_| WANTED.to_owned())
+}
+
+/// A dump or recording, and a moment of it behind an `@`.
+///
+/// # Errors
+/// In words, if what follows the `@` is no moment.
+pub fn moment_of(text: &str) -> Result<MomentOf, String> {
+    match text.rsplit_once('@') {
+        // A name may have an @ in it.
+        Some((path, at)) if !Path::new(text).exists() => {
+            Ok(MomentOf { path: path.into(), at: Some(moment(at)?) })
+        }
+        _ => Ok(MomentOf { path: text.into(), at: None }),
+    }
+}
+
+/// A process or a recording.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A process that runs.
+    Process(Pid),
+    /// A file or directory.
+    Recording(PathBuf),
+}
+
+/// A PID, or a file or directory that is there.
+///
+/// # Errors
+/// In words, if it is neither.
+pub fn subject(text: &str) -> Result<Subject, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits && Path::new(text).exists() {
+        return Ok(Subject::Recording(text.into()));
+    }
+    pid(text).map(Subject::Process).map_err(|why| match digits {
+        true => why,
+        false => format!("{why}; no recording of this name is there either"),
     })
 }
 

@@ -31,3 +31,10 @@ fn go_versions() -> String {
     let minors: Vec<String> = Layout::all().iter().map(|l| format!("1.{}", l.minor)).collect();
     format!("Go {}", minors.join(", "))
 }
+
+/// Version, commit and digest of the kernel part, in one line: for what is kept.
+pub fn line() -> String {
+    let commit = COMMIT.map(|c| format!(" (commit {c})")).unwrap_or_default();
+    let digest = kernel::object_info().map_or_else(|| "none".to_owned(), |o| o.digest);
+    format!("loiter {}{commit}, eBPF part {digest}", env!("CARGO_PKG_VERSION"))
+}

@@ -30,6 +30,20 @@ Examples:
 `loiter doctor PID` tells what each of --events costs this process.")]
 pub struct WatchArgs {
     #[command(flatten)]
+    follow: FollowArgs,
+
+    /// The form of the answer
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: StreamFormat,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What is followed, and what is told of it.
+#[derive(Args, Debug)]
+pub struct FollowArgs {
+    #[command(flatten)]
     target: TargetArgs,
 
     /// What to follow with probes
@@ -67,15 +81,8 @@ pub struct WatchArgs {
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::ring_size)]
     ring_size: RingSize,
 
-    /// The form of the answer
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    format: StreamFormat,
-
     #[command(flatten)]
-    output: OutputArgs,
-
-    #[command(flatten)]
-    expectations: ExpectationArgs,
+    pub expectations: ExpectationArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -88,7 +95,11 @@ enum Events {
     All,
 }
 
-fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
+/// The settings.
+///
+/// # Errors
+/// If the arguments do not go together.
+pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
     let mode = match args.events {
         Events::None => Mode::None,
         Events::Lifecycle => Mode::Lifecycle,
@@ -119,7 +130,7 @@ fn settings(args: &WatchArgs) -> anyhow::Result<WatchSettings> {
 /// If the process cannot be traced or the findings cannot be written.
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
-    let settings = settings(args)?;
+    let settings = settings(&args.follow)?;
     let summary = sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))?;
-    Ok(Outcome::of_findings(summary.findings, args.expectations.fail_on()))
+    Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -2,16 +2,17 @@
 //! with findings and Commands. The channel to it is bounded: when it cannot keep up, draining
 //! waits, the ring fills, and the kernel part counts what is lost.
 
-use std::collections::HashSet;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::ProcId;
-use crate::detect::{Change, Engine, Settings};
+use crate::record::{RecordError, Recorder, Written};
 use crate::stream::{Command, Input};
-use crate::view::{Acknowledgements, FindingView, Standing, SummaryView, build};
+use crate::view::SummaryView;
+
+use super::teller::{Teller, Told};
 
 /// Batches under way to the thread. A batch is what one drain of the ring gave.
 const BATCHES: usize = 64;
@@ -22,18 +23,17 @@ enum Order {
     Summary(ProcId, String, oneshot::Sender<Option<SummaryView>>),
     Alive(ProcId, oneshot::Sender<u64>),
     InDoubt(ProcId, oneshot::Sender<bool>),
+    EndRecording(String, oneshot::Sender<Option<Result<Written, RecordError>>>),
 }
 
 /// What the thread says by itself.
 pub enum Said {
-    /// A finding is new.
-    Opened(Box<FindingView>),
-    /// A finding changed enough to be told again.
-    Updated(Box<FindingView>),
-    /// A finding is over.
-    Resolved(Box<FindingView>),
+    /// There is news of a finding.
+    Finding(Told),
     /// Model or detectors want something.
     Wants(Command),
+    /// Nothing is recorded any more.
+    RecordingStopped(RecordError),
 }
 
 /// The thread that judges.
@@ -44,21 +44,18 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Starts the thread. What is `known` is not told.
+    /// Starts the thread. The recorder is given all that the model eats.
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(settings: Settings, known: Acknowledgements) -> anyhow::Result<Self> {
+    pub fn start(teller: Teller, recorder: Option<Recorder>) -> anyhow::Result<Self> {
         let (orders, inbox) = mpsc::channel(BATCHES);
         // Findings are few and bounded by the detectors; were this channel bounded, two full
         // channels could wait for each other.
         let (outbox, said) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
-            .spawn(move || {
-                let engine = Engine::new(settings);
-                Bench { engine, known, silent: HashSet::new(), outbox }.serve(inbox);
-            })
+            .spawn(move || Bench { teller, recorder, outbox }.serve(inbox))
             .context("cannot start the thread of the model")?;
         Ok(Self { orders: Some(orders), said, thread: Some(thread) })
     }
@@ -107,6 +104,16 @@ impl Judge {
         self.ask(|answer| Order::InDoubt(process, answer)).await
     }
 
+    /// Ends the recording, with the reason in words, and tells what was written. None if nothing is
+    /// recorded, or it was stopped before.
+    ///
+    /// # Errors
+    /// If the end could not be written, or the thread has ended.
+    pub async fn end_recording(&self, ended: &str) -> anyhow::Result<Option<Written>> {
+        let done = self.ask(|answer| Order::EndRecording(ended.to_owned(), answer)).await?;
+        done.transpose().context("the recording has no end")
+    }
+
     /// Waits for what the thread says next. None if it has ended.
     pub async fn said(&mut self) -> Option<Said> {
         self.said.recv().await
@@ -130,11 +137,8 @@ impl Drop for Judge {
 
 /// What the thread has.
 struct Bench {
-    engine: Engine,
-    /// What is acknowledged.
-    known: Acknowledgements,
-    /// Open findings that were not told because of that.
-    silent: HashSet<String>,
+    teller: Teller,
+    recorder: Option<Recorder>,
     outbox: mpsc::UnboundedSender<Said>,
 }
 
@@ -145,33 +149,39 @@ impl Bench {
             match order {
                 Order::Eat(inputs) => self.eat(inputs),
                 Order::Summary(process, ended, answer) => {
-                    let mut changes = Vec::new();
-                    self.engine.tell_rest(process, &mut changes);
-                    self.tell(&mut changes);
-                    let mut summary = build::summary(&mut self.engine, process, &ended);
-                    if let Some(summary) = &mut summary {
-                        build::set_apart(summary, &self.engine, process, &self.known);
-                    }
+                    let mut told = Vec::new();
+                    let summary = self.teller.summary(process, &ended, &mut told);
+                    self.tell(&mut told);
                     let _ = answer.send(summary);
                 }
                 Order::Alive(process, answer) => {
-                    let alive = self.engine.model().process(process).map_or(0, |p| p.alive());
+                    let alive =
+                        self.teller.engine().model().process(process).map_or(0, |p| p.alive());
                     let _ = answer.send(alive);
                 }
                 Order::InDoubt(process, answer) => {
-                    let process = self.engine.model().process(process);
+                    let process = self.teller.engine().model().process(process);
                     let _ = answer.send(process.is_some_and(|p| p.is_in_doubt()));
+                }
+                Order::EndRecording(ended, answer) => {
+                    let _ = answer.send(self.recorder.take().map(|r| r.finish(&ended)));
                 }
             }
         }
     }
 
     fn eat(&mut self, inputs: Vec<Input>) {
-        let (mut changes, mut commands) = (Vec::new(), Vec::new());
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.take(&inputs)
+        {
+            self.recorder = None;
+            let _ = self.outbox.send(Said::RecordingStopped(error));
+        }
+        let (mut told, mut commands) = (Vec::new(), Vec::new());
         for input in inputs {
-            self.engine.feed(input, &mut changes, &mut commands);
-            if !changes.is_empty() {
-                self.tell(&mut changes);
+            self.teller.feed(input, &mut told, &mut commands);
+            if !told.is_empty() {
+                self.tell(&mut told);
             }
         }
         for command in commands {
@@ -179,31 +189,9 @@ impl Bench {
         }
     }
 
-    fn tell(&mut self, changes: &mut Vec<Change>) {
-        for change in changes.drain(..) {
-            let Some(mut view) = build::finding(self.engine.model(), change.finding()) else {
-                continue;
-            };
-            let was_silent = self.silent.remove(&view.id);
-            let by = self.known.of(&view.id);
-            match by.map(|by| by.standing(view.as_of)) {
-                Some(Standing::Holds) => {
-                    if !matches!(change, Change::Resolved(_)) {
-                        self.silent.insert(view.id);
-                    }
-                    continue;
-                }
-                Some(Standing::Expired) => view.expired = by.cloned(),
-                None => {}
-            }
-            let view = Box::new(view);
-            let _ = self.outbox.send(match change {
-                Change::Resolved(_) if was_silent => continue,
-                Change::Grown(_) if was_silent => Said::Opened(view),
-                Change::Opened(_) => Said::Opened(view),
-                Change::Grown(_) => Said::Updated(view),
-                Change::Resolved(_) => Said::Resolved(view),
-            });
+    fn tell(&self, told: &mut Vec<Told>) {
+        for news in told.drain(..) {
+            let _ = self.outbox.send(Said::Finding(news));
         }
     }
 }

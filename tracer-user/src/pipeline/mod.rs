@@ -17,8 +17,10 @@ mod open;
 mod pace;
 mod ps;
 mod ready;
+mod replay;
 pub mod settings;
 mod signals;
+mod teller;
 mod tracer;
 mod watch;
 
@@ -26,4 +28,5 @@ pub use check::check;
 pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;
-pub use watch::{diagnose, watch};
+pub use replay::{Progress, diff, dump_recording, life, overview, report};
+pub use watch::{diagnose, record, watch};

@@ -1,11 +1,13 @@
 //! What each command asks of the pipeline, checked: a value of these types can be carried out as
 //! it is. The command line makes them; nothing here knows of flags or of words typed by people.
-//! May use: base, and the plain words of stream, detect and view.
+//! May use: base, the plain words of stream, detect and view, and what a recording says of itself.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::base::{IdlePattern, Nanos, Pid};
 use crate::detect::Confidence;
+use crate::record::Meta;
 use crate::stream::Mode;
 use crate::view::Acknowledgements;
 
@@ -64,6 +66,90 @@ impl Default for Expectations {
             idle: Vec::new(),
             acknowledged: Acknowledgements::default(),
             least_confidence: Confidence::Suspect,
+        }
+    }
+}
+
+impl Thresholds {
+    const STUCK_AFTER: &str = "stuck_after_ns";
+    const CROWD_MIN: &str = "crowd_min";
+    const LEAK_AFTER: &str = "leak_after_ns";
+    const GROWTH_AFTER: &str = "growth_after_ns";
+
+    /// As a recording keeps them, so that a replay goes by the same.
+    pub fn recorded(&self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: u64| (name.to_owned(), value.to_string());
+        vec![
+            pair(Self::STUCK_AFTER, self.stuck_after.0),
+            pair(Self::CROWD_MIN, self.crowd_min),
+            pair(Self::LEAK_AFTER, self.leak_after.0),
+            pair(Self::GROWTH_AFTER, self.growth_after.0),
+        ]
+    }
+
+    /// Those a recording was made with; the usual ones where it says nothing.
+    pub fn of_recording(meta: &Meta) -> Self {
+        let usual = Self::default();
+        let number = |name, usual| meta.setting(name).and_then(|v| v.parse().ok()).unwrap_or(usual);
+        Self {
+            stuck_after: Nanos(number(Self::STUCK_AFTER, usual.stuck_after.0)),
+            crowd_min: number(Self::CROWD_MIN, usual.crowd_min),
+            leak_after: Nanos(number(Self::LEAK_AFTER, usual.leak_after.0)),
+            growth_after: Nanos(number(Self::GROWTH_AFTER, usual.growth_after.0)),
+        }
+    }
+}
+
+/// A moment of a recording, as people say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// On the wall clock, ns since the Unix epoch.
+    Wall(i64),
+    /// So long after the recording began.
+    AfterStart(Nanos),
+    /// So long before it ended.
+    BeforeEnd(Nanos),
+}
+
+/// A dump, or a moment of a recording.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MomentOf {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Which moment; None = the end.
+    pub at: Option<Moment>,
+}
+
+/// `loiter report`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReportSettings {
+    /// The recording.
+    pub path: PathBuf,
+    /// Instead of the threshold that was recorded.
+    pub stuck_after: Option<Nanos>,
+    /// Instead of the threshold that was recorded.
+    pub crowd_min: Option<u64>,
+    /// Instead of the threshold that was recorded.
+    pub leak_after: Option<Nanos>,
+    /// Instead of the threshold that was recorded.
+    pub growth_after: Option<Nanos>,
+    /// What is no news.
+    pub expectations: Expectations,
+    /// Only what was told from then on.
+    pub since: Option<Moment>,
+    /// Only what was told up to then.
+    pub until: Option<Moment>,
+}
+
+impl ReportSettings {
+    /// Those asked for, and else those of the recording.
+    pub fn thresholds(&self, meta: &Meta) -> Thresholds {
+        let recorded = Thresholds::of_recording(meta);
+        Thresholds {
+            stuck_after: self.stuck_after.unwrap_or(recorded.stuck_after),
+            crowd_min: self.crowd_min.unwrap_or(recorded.crowd_min),
+            leak_after: self.leak_after.unwrap_or(recorded.leak_after),
+            growth_after: self.growth_after.unwrap_or(recorded.growth_after),
         }
     }
 }

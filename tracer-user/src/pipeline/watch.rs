@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
+use crate::record::{RecordError, Recorder, RecorderSettings, Written};
 use crate::stream::{Command, EndHow, Input, LossKind, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{Acknowledgements, SummaryView, WallTime};
@@ -24,6 +25,7 @@ use super::settings::{
     DiagnoseSettings, Expectations, RingSize, TargetSettings, Thresholds, WatchSettings,
 };
 use super::signals::EndSignals;
+use super::teller::Teller;
 use super::tracer::{Tracee, Tracer};
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
@@ -49,6 +51,7 @@ struct Job {
     share: Share,
     detectors: detect::Settings,
     acknowledged: Acknowledgements,
+    record: Option<RecorderSettings>,
 }
 
 /// Watches a process and tells its findings as they arise.
@@ -56,21 +59,37 @@ struct Job {
 /// # Errors
 /// If the process cannot be traced, or the sink cannot be told any more.
 pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
-    run(
-        Job {
-            target: settings.target,
-            mode: settings.mode,
-            min_wait: settings.min_wait,
-            ring: settings.ring,
-            time_limit: settings.time_limit,
-            looks: None,
-            interval: settings.interval,
-            share: Share::WATCH,
-            detectors: detectors(&settings.thresholds, &settings.expectations),
-            acknowledged: settings.expectations.acknowledged.clone(),
-        },
-        sink,
-    )
+    run(job(settings, None), sink).map(|(summary, _)| summary)
+}
+
+/// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
+///
+/// # Errors
+/// As [`watch`], or if nothing more can be recorded: what was recorded stays.
+pub fn record(
+    settings: &WatchSettings,
+    mut recorder: RecorderSettings,
+    sink: &mut dyn WatchSink,
+) -> anyhow::Result<(SummaryView, Written)> {
+    recorder.settings.extend(settings.thresholds.recorded());
+    let (summary, written) = run(job(settings, Some(recorder)), sink)?;
+    Ok((summary, written.context("nothing was recorded")?))
+}
+
+fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
+    Job {
+        target: settings.target,
+        mode: settings.mode,
+        min_wait: settings.min_wait,
+        ring: settings.ring,
+        time_limit: settings.time_limit,
+        looks: None,
+        interval: settings.interval,
+        share: Share::WATCH,
+        detectors: detectors(&settings.thresholds, &settings.expectations),
+        acknowledged: settings.expectations.acknowledged.clone(),
+        record,
+    }
 }
 
 /// Takes a few looks without any probe and tells what they show.
@@ -94,11 +113,14 @@ pub fn diagnose(
             share: Share::DIAGNOSE,
             detectors: detectors(&settings.thresholds, &settings.expectations),
             acknowledged: settings.expectations.acknowledged.clone(),
+            record: None,
         },
         sink,
     )
+    .map(|(summary, _)| summary)
 }
 
+/// What the detectors go by.
 pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
     // What the user says of the program goes before what is known of all programs.
     let mut idle = expectations.idle.clone();
@@ -116,7 +138,10 @@ pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) ->
     }
 }
 
-fn run(job: Job, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
+fn run(
+    job: Job,
+    sink: &mut dyn WatchSink,
+) -> anyhow::Result<(SummaryView, Option<Written>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -188,7 +213,9 @@ impl<'a> Watch<'a> {
             Mode::None => None,
             _ => Some(Tracer::load(job.ring, job.min_wait)?),
         };
-        let judge = Judge::start(job.detectors.clone(), job.acknowledged.clone())?;
+        let recorder = job.record.clone().map(Recorder::start).transpose()?;
+        let teller = Teller::new(job.detectors.clone(), job.acknowledged.clone());
+        let judge = Judge::start(teller, recorder)?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
@@ -375,15 +402,23 @@ impl<'a> Watch<'a> {
 
     fn hear(&mut self, said: Said) -> anyhow::Result<()> {
         let told = match said {
-            Said::Opened(finding) => self.sink.opened(&finding),
-            Said::Updated(finding) => self.sink.updated(&finding),
-            Said::Resolved(finding) => self.sink.resolved(&finding),
+            Said::Finding(told) => told.to(self.sink),
             Said::Wants(command) => {
                 self.obey(&command);
                 Ok(())
             }
+            Said::RecordingStopped(why) => return Err(self.recording_stopped(why)),
         };
         told.context("cannot write what was found")
+    }
+
+    /// What the disk took until now can be read; the target is left alone.
+    fn recording_stopped(&self, why: RecordError) -> anyhow::Error {
+        let path = self.job.record.as_ref().map(|r| r.place.path().display().to_string());
+        let path = path.unwrap_or_default();
+        anyhow::Error::new(why).context(format!(
+            "recording to {path} has stopped; `loiter report {path}` reads what was recorded until then"
+        ))
     }
 
     fn obey(&mut self, command: &Command) {
@@ -541,9 +576,18 @@ impl<'a> Watch<'a> {
         self.judge.eat(inputs).await
     }
 
-    async fn finish(mut self, ended: anyhow::Result<Ended>) -> anyhow::Result<SummaryView> {
+    async fn finish(
+        mut self,
+        ended: anyhow::Result<Ended>,
+    ) -> anyhow::Result<(SummaryView, Option<Written>)> {
         let released = self.release().await;
-        let ended = ended?;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(why) => {
+                let _the_first_error_is_told = self.judge.end_recording(&format!("{why:#}")).await;
+                return Err(why);
+            }
+        };
         released?;
         let process = self.session.process;
         let at = clock::now();
@@ -557,7 +601,7 @@ impl<'a> Watch<'a> {
         while let Some(said) = self.judge.said_now() {
             self.hear(said)?;
         }
-        Ok(summary)
+        Ok((summary, self.judge.end_recording(ended.words()).await?))
     }
 }
 

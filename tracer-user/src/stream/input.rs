@@ -100,6 +100,26 @@ pub enum Input {
     Tick(KTime),
 }
 
+impl Input {
+    /// The moment it speaks of, where it speaks of one.
+    pub const fn time(&self) -> Option<KTime> {
+        Some(match self {
+            Input::Event(event) => event.at,
+            Input::SnapshotBegin { t0, .. } => *t0,
+            Input::SnapshotEnd { t1, .. } => *t1,
+            Input::SnapshotTask(task) => task.t1,
+            Input::Loss(loss) => loss.until,
+            Input::ModeChange { at, .. }
+            | Input::Memory { at, .. }
+            | Input::ProcessEnd { at, .. }
+            | Input::Tick(at) => *at,
+            Input::ClockAnchor { mono, .. } => *mono,
+            Input::ProcessDef(def) => def.at,
+            Input::NameDef { .. } | Input::StackDef { .. } | Input::ReasonDef { .. } => return None,
+        })
+    }
+}
+
 impl From<Definition> for Input {
     fn from(definition: Definition) -> Self {
         match definition {
@@ -200,16 +220,19 @@ pub enum LossKind {
     Recursion,
     /// A record came that makes no sense.
     Malformed,
+    /// It was recorded, and the recording is damaged there.
+    Recording,
 }
 
 impl LossKind {
     /// All kinds, in the order they are shown.
-    pub const ALL: [LossKind; 5] = [
+    pub const ALL: [LossKind; 6] = [
         LossKind::RingFull,
         LossKind::MapFull,
         LossKind::UserRead,
         LossKind::Recursion,
         LossKind::Malformed,
+        LossKind::Recording,
     ];
 
     /// The word used in JSON.
@@ -220,6 +243,7 @@ impl LossKind {
             LossKind::UserRead => "user_read",
             LossKind::Recursion => "recursion",
             LossKind::Malformed => "malformed",
+            LossKind::Recording => "recording",
         }
     }
 }

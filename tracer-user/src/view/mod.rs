@@ -3,9 +3,12 @@
 
 mod acknowledged;
 pub mod build;
+pub mod diff;
 pub mod check;
 pub mod doctor;
+pub mod life;
 pub mod ps;
+pub mod recording;
 pub mod watch;
 
 use std::sync::Arc;

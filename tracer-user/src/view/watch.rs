@@ -89,4 +89,24 @@ pub enum Notice {
         /// In words.
         reason: String,
     },
+    /// Of a recording something is missing.
+    Missing {
+        /// Not before this.
+        since: WallTime,
+        /// Not after this.
+        until: WallTime,
+        /// How many inputs.
+        inputs: u64,
+        /// Damaged bytes in their place.
+        bytes: u64,
+    },
+    /// A recording ends without its end.
+    BrokeOff {
+        /// The last moment it speaks of.
+        at: WallTime,
+        /// What came after is missing, at most for this long.
+        at_most: Nanos,
+        /// Why, where the recorder could still say so.
+        why: Option<String>,
+    },
 }

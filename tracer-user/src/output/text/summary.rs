@@ -77,6 +77,7 @@ pub fn loss(kind: LossKind) -> &'static str {
         LossKind::UserRead => "the target's memory could not be read by a probe",
         LossKind::Recursion => "a probe hit inside another BPF program",
         LossKind::Malformed => "a record made no sense",
+        LossKind::Recording => "the recording is damaged",
     }
 }
 

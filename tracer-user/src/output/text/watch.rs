@@ -79,5 +79,22 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
         }
         Notice::Healed { at: t } => format!("{}: a snapshot has made good for the loss", at(*t)),
         Notice::Degraded { reason } => format!("degraded: {reason}"),
+        Notice::Missing { inputs: 0, bytes, .. } => {
+            format!("the recording is damaged: {} that nothing hangs on", counted(*bytes, "byte"))
+        }
+        Notice::Missing { since, until, inputs, bytes } => format!(
+            "{} to {}: {} missing in the recording ({} damaged)",
+            at(*since),
+            at(*until),
+            counted(*inputs, "input"),
+            counted(*bytes, "byte"),
+        ),
+        Notice::BrokeOff { at: t, at_most, why: None } => format!(
+            "{}: the recording breaks off here; of what the recorder took in, at most {at_most} are missing",
+            at(*t)
+        ),
+        Notice::BrokeOff { at: t, why: Some(why), .. } => {
+            format!("{}: the recorder had to stop here: {why}", at(*t))
+        }
     }
 }
