@@ -12,11 +12,11 @@ use crate::wild;
 
 #[test]
 fn every_sort_of_input_comes_back_as_it_was() {
-    for seed in 1..20 {
-        let inputs = wild::inputs(seed, 3_000);
+    for seed in 1..9 {
+        let inputs = wild::inputs(seed, 2_000);
         let (_dir, path) = new_path("wild.loiter");
         // Ids given anew begin a segment each: reading goes on over them.
-        record_file(&path, &inputs, Nanos(0));
+        record_file(&path, &inputs, Nanos(u64::MAX >> (8 * (seed % 8))));
         let read = read(&path).unwrap();
         assert!(read.gaps.is_empty(), "seed {seed}: {:?}", read.gaps);
         assert_eq!(read.inputs.len(), inputs.len(), "seed {seed}");
