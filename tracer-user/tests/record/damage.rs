@@ -11,12 +11,12 @@ use crate::history::History;
 use crate::support::*;
 use crate::wild::{self, Dice};
 
-/// A frame each twentieth of a second, so that small recordings have many.
-const FLUSH: Nanos = Nanos::from_millis(50);
+/// A frame each hundredth of a second, so that small recordings have many.
+const FLUSH: Nanos = Nanos::from_millis(10);
 
 /// A recording with all sorts of frames in it.
 fn small() -> (tempfile::TempDir, std::path::PathBuf, Vec<Input>) {
-    let inputs = History::new(3).run(25_000).inputs.clone();
+    let inputs = History::new(3).run(4_000).inputs.clone();
     let (dir, path) = new_path("whole.loiter");
     record_file(&path, &inputs, FLUSH);
     (dir, path, inputs)

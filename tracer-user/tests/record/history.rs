@@ -23,7 +23,7 @@ impl History {
         let mut history = History {
             inputs: Vec::new(),
             dice: Dice(seed),
-            now: 1_000_000_000,
+            now: 960_000_000,
             next_task: 18,
             alive: vec![1],
             looks: 0,
@@ -122,6 +122,7 @@ fn task(number: u64, at: KTime) -> TaskLook {
         stack: StackId(1 + (number % 7) as u32),
         wait_site: FrameId(5),
         mark: Some(RunMark { seq: RunSeq(number as u8), pc: 0x47_0000, sp: 0xc000_0000 + number }),
+        left: None,
         waits_on: WaitsOn::Unknown,
         waits_since: None,
         stack_bytes: 2048,

@@ -114,6 +114,14 @@ impl Dice {
                         capacity: self.number(),
                         length: self.number(),
                         closed: self.below(2) == 0,
+                        carries: self.one_of(&[
+                            Carries::Unknown,
+                            Carries::Signals,
+                            Carries::Values,
+                            Carries::Ticks,
+                            Carries::Timeout,
+                            Carries::Times,
+                        ]),
                     })
                     .collect(),
             ),
@@ -127,6 +135,7 @@ impl Dice {
                     LockKind::Semaphore,
                 ]),
                 address: self.number(),
+                held: self.maybe(|d| d.number() as u32),
             },
             _ => WaitsOn::Timer { until: self.time() },
         }
@@ -148,6 +157,10 @@ impl Dice {
                 seq: RunSeq(d.number() as u8),
                 pc: d.number(),
                 sp: d.number(),
+            }),
+            left: self.maybe(|d| LastLeave {
+                how: d.one_of(&[Leave::Unknown, Leave::Gave, Leave::PutOff]),
+                seq: RunSeq(d.number() as u8),
             }),
             waits_on: self.waits_on(),
             waits_since: self.maybe(Self::time),
@@ -190,6 +203,11 @@ impl Dice {
             truncated: self.number(),
             took: Nanos(self.number()),
             bytes: self.number(),
+            vitals: Vitals {
+                stopped: self.maybe(|d| d.one_of(&[Stop::Signal, Stop::Tracer, Stop::Frozen])),
+                cpu: self.maybe(|d| Nanos(d.number())),
+                throttled: self.maybe(|d| Nanos(d.number())),
+            },
         }
     }
 
@@ -246,7 +264,7 @@ pub fn inputs(seed: u64, n: usize) -> Vec<Input> {
     let mut out = Vec::new();
     while out.len() < n {
         let id = u32::try_from(out.len()).unwrap().min(60_000);
-        let input = match dice.below(12) {
+        let input = match dice.below(13) {
             0 => Input::ProcessDef(Box::new(dice.def())),
             1 => Input::ProcessEnd {
                 process: dice.process(),
@@ -273,6 +291,12 @@ pub fn inputs(seed: u64, n: usize) -> Vec<Input> {
             },
             6 => Input::ClockAnchor { mono: dice.time(), wall_ns: dice.number() as i64 },
             7 => Input::Tick(dice.time()),
+            8 => Input::Memory {
+                process: dice.process(),
+                at: dice.time(),
+                rss_bytes: dice.number(),
+                limit_bytes: dice.maybe(Dice::number),
+            },
             _ => Input::Event(dice.event()),
         };
         out.push(input);
