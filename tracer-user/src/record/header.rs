@@ -147,3 +147,45 @@ impl SegmentEnd {
         Ok(Self { kind, why: take.word()?.to_owned(), totals: KindTotals::decode(&mut take)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: (u16, u16)) -> SegmentHead {
+        let settings = vec![("stuck_after_ns".to_owned(), "5".to_owned())];
+        let meta = Meta { writer: "loiter 9".to_owned(), flush_ns: 7, redacted: true, settings };
+        SegmentHead { version, recording: u64::MAX, index: 3, meta }
+    }
+
+    #[test]
+    fn a_head_comes_back_as_it_was_and_a_later_minor_version_may_be_longer() {
+        for version in [VERSION, (VERSION.0, u16::MAX)] {
+            let mut bytes = head(version).encode();
+            bytes.extend_from_slice(b"what a later version added");
+            assert_eq!(SegmentHead::decode(&bytes), Ok(head(version)));
+        }
+    }
+
+    #[test]
+    fn of_a_later_major_version_no_more_than_its_name_is_read() {
+        let mut bytes = head((VERSION.0 + 1, 4)).encode();
+        bytes.truncate(4 + 1 + "loiter 9".len());
+        let read = SegmentHead::decode(&bytes).unwrap();
+        assert_eq!((read.version, &*read.meta.writer), ((VERSION.0 + 1, 4), "loiter 9"));
+    }
+
+    #[test]
+    fn an_end_comes_back_as_it_was_and_any_part_of_it_is_none() {
+        let end = SegmentEnd {
+            kind: EndKind::Stopped,
+            why: "no space".to_owned(),
+            totals: KindTotals::default(),
+        };
+        let bytes = end.encode();
+        assert_eq!(SegmentEnd::decode(&bytes), Ok(end));
+        for len in 0..bytes.len() {
+            assert!(SegmentEnd::decode(&bytes[..len]).is_err(), "{len}");
+        }
+    }
+}

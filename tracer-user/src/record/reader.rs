@@ -549,3 +549,39 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_major_version_is_refused_by_name_with_what_helps() {
+        let writer = "loiter 9.1, eBPF part 12".to_owned();
+        let meta = Meta { writer, ..Meta::default() };
+        let head = SegmentHead { version: (VERSION.0 + 1, 2), recording: 1, index: 0, meta };
+        let refused = refuse_newer(Path::new("night.loiter"), head).unwrap_err().to_string();
+        for word in ["night.loiter", "2.2", "up to 1", "loiter 9.1", "a later one"] {
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_look_of_which_a_part_is_missing_is_left_out() {
+        use crate::stream::{LookOutcome, LookSeq};
+        let (process, look, at) = (ProcId(1), LookSeq(1), KTime(1));
+        let begin = Input::SnapshotBegin { process, look, t0: at };
+        let outcome = LookOutcome::default();
+        let end = Input::SnapshotEnd { process, look, t1: at, outcome };
+        let mut filter = Filter::default();
+        let mut pass = |inputs: &[&Input]| {
+            let mut inputs: Vec<Input> = inputs.iter().copied().cloned().collect();
+            filter.first_time(&mut inputs);
+            inputs.len()
+        };
+        assert_eq!(pass(&[&begin, &end, &begin]), 3);
+        filter.lost();
+        let mut rest = vec![end.clone(), begin, end];
+        filter.first_time(&mut rest);
+        assert_eq!(rest.len(), 2);
+    }
+}

@@ -149,7 +149,10 @@ fn usage(service: &mut Workload) -> Result<(u64, u64)> {
 }
 
 /// Full load for some seconds; gives requests a second.
-fn load(address: &str, seconds: u64) -> Result<f64> {
+///
+/// # Errors
+/// If wrk fails.
+pub fn load(address: &str, seconds: u64) -> Result<f64> {
     let mut wrk = run::command("wrk");
     wrk.args(["--threads", "1", "--connections", "32", "--duration", &format!("{seconds}s")]);
     let said = run::quiet(wrk.arg(format!("http://{address}/")))?;

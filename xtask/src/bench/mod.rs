@@ -6,6 +6,7 @@ mod check;
 mod dump;
 mod hit;
 mod http;
+mod record;
 mod stats;
 mod tracer;
 
@@ -51,10 +52,19 @@ enum Which {
     Memory,
     /// (f) Time of a Go test under `loiter check`
     Check,
+    /// (g) Speed and size of recordings
+    Record,
 }
 
-const ALL: [Which; 6] =
-    [Which::Hit, Which::Http, Which::Dump, Which::Attach, Which::Memory, Which::Check];
+const ALL: [Which; 7] = [
+    Which::Hit,
+    Which::Http,
+    Which::Dump,
+    Which::Attach,
+    Which::Memory,
+    Which::Check,
+    Which::Record,
+];
 
 /// `cargo xtask bench`
 ///
@@ -83,6 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
             Which::Attach => attach::run(&loiter, &args.options)?,
             Which::Memory => dump::memory(&loiter, &args.options)?,
             Which::Check => check::run(&loiter, &args.options)?,
+            Which::Record => record::run(&loiter, &args.options)?,
         }
     }
     Ok(())

@@ -29,8 +29,16 @@ impl Tracer {
     /// # Errors
     /// If it cannot watch.
     pub fn watch(loiter: &Path, pid: u32, args: &[&str]) -> Result<Tracer> {
+        Tracer::start(loiter, "watch", pid, args)
+    }
+
+    /// The same with `loiter record`, or another command that watches.
+    ///
+    /// # Errors
+    /// If it cannot watch.
+    pub fn start(loiter: &Path, command: &str, pid: u32, args: &[&str]) -> Result<Tracer> {
         let pid = pid.to_string();
-        let mut command = loiter::command(loiter, &["watch", &pid, "--format", "jsonl"]);
+        let mut command = loiter::command(loiter, &[command, &pid, "--format", "jsonl"]);
         command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Background::start(&mut command)?;
         let stderr = process.child().stderr.take().context("the output is not piped")?;
