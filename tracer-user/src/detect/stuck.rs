@@ -120,10 +120,6 @@ fn judge(
 /// Whether all wait on one object, and waits of half this length came to an end there, wherever
 /// those were created that waited: so does a queue that is served slowly.
 fn moves(check: &Check<'_>, finding: &Finding, oldest: Nanos) -> bool {
-    let (process, half) = (check.process, Nanos(oldest.0 / 2));
-    let same_place = |group: &&Group| group.key().wait_site == finding.key.wait_site;
-    let ended = |group: &Group| {
-        process.ended_waits(group.key()).is_some_and(|waits| waits.longest() >= half)
-    };
-    finding.object_count == 1 && process.groups().filter(same_place).any(ended)
+    let ended = check.process.longest_ended_at(finding.key.wait_site).unwrap_or_default();
+    finding.object_count == 1 && ended >= Nanos(oldest.0 / 2)
 }

@@ -175,6 +175,10 @@ impl Process {
     pub fn ended_waits(&self, key: GroupKey) -> Option<&EndedWaits> {
         self.ended_waits.get(key)
     }
+    /// The longest wait of a second or more that ended at a wait site, wherever the task was created.
+    pub fn longest_ended_at(&self, wait_site: FrameId) -> Option<Nanos> {
+        self.ended_waits.longest_at(wait_site)
+    }
     /// Its processor time, and whether it stands still.
     pub fn history(&self) -> &History {
         &self.history
