@@ -174,8 +174,8 @@ fn a_recorder_killed_at_any_moment_leaves_all_but_the_last_second() {
         let path = dir.path().join(format!("{kill}.loiter"));
         let mut recorder = Recorder::start(target.pid(), &path, &["--events", "all"]);
         recorder.wait_message("watching");
-        // From soon after the attach to over two seconds later, evenly.
-        std::thread::sleep(Duration::from_millis(100 + 2_200 * kill / kills));
+        // Evenly over two flush intervals, after the first, before which nothing need be there.
+        std::thread::sleep(Duration::from_millis(1_500 + 2_200 * kill / kills));
         recorder.kill();
         let killed = u64::try_from(monotonic()).unwrap();
         let (until, closed, inputs) = last_moment(&path);
