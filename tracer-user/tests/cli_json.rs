@@ -206,7 +206,7 @@ fn a_summary_names_every_kind_of_loss_also_those_that_did_not_happen() {
     assert_eq!(shown["schema"], "loiter.summary/1");
     assert_eq!(
         shown["lost"],
-        json!({"ring_full": 0, "map_full": 0, "user_read": 0, "recursion": 0, "malformed": 0})
+        json!({"ring_full": 0, "map_full": 0, "user_read": 0, "recursion": 0, "malformed": 0, "recording": 0})
     );
     for key in
         ["births", "deaths", "alive", "findings", "ended", "watched_ns", "idle", "spawn_sites"]

@@ -131,9 +131,9 @@ fn a_finding_has_the_same_id_in_every_run() {
     assert_eq!(ids[0], ids[1]);
 }
 
-/// Kind, spawn site and wait site of each finding, with its id.
+/// Spawn site and wait site of each finding, with its id. Not its kind: which detector speaks of a place
+/// first depends on when the watch began.
 fn ids(lines: &[Value]) -> BTreeMap<String, String> {
-    // Not the kind: a place may be a crowd at first and turn out to leak.
     let what = |f: &Value| format!("{} {}", f["spawn_site"], f["wait_site"]);
     findings(lines)
         .into_iter()

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{FrameId, KTime, StackId, TaskId};
+use crate::base::{FrameId, KTime, Nanos, StackId, TaskId, WaitClass};
 use crate::model::{Process, Task};
 use crate::stream::{LockKind, WaitsOn};
 
@@ -21,9 +21,12 @@ pub(super) enum Hope {
     Own,
     /// Others live that may belong to it, or it cannot be known.
     Others,
+    /// As [`Hope::Own`], but none of these children has gone on for as long as it waits.
+    OwnStand,
     /// Fewer children of it and of its parent live than calls of `Done` are missing.
     TooFew,
-    /// None of its children is left; if it never had any, none of its parent's either.
+    /// None of its children is left; if it never had any, none of its parent's either, and the
+    /// parent has ended or started others that have.
     NoneLeft,
 }
 
@@ -59,7 +62,7 @@ pub(super) fn hopes(check: &Check<'_>, picked: &[Picked<'_>]) -> BTreeMap<TaskId
         .into_iter()
         .map(|w| {
             let hope = if w.task.parent().is_some() && relatives.parentless <= 1 {
-                relatives.hope(w)
+                relatives.hope(check.process, w)
             } else {
                 let stack = w.task.stack();
                 let (alive, births) =
@@ -69,6 +72,38 @@ pub(super) fn hopes(check: &Check<'_>, picked: &[Picked<'_>]) -> BTreeMap<TaskId
             (w.task.id(), hope)
         })
         .collect()
+}
+
+/// Of waiters with [`Hope::Own`] those whose children all wait for what does not come by itself, and have done so for `after`.
+pub(super) fn children_stand(
+    check: &mut Check<'_>,
+    hopes: &mut BTreeMap<TaskId, Hope>,
+    after: Nanos,
+) {
+    if !hopes.values().any(|&hope| hope == Hope::Own) {
+        return;
+    }
+    let process = check.process;
+    let mut stand: BTreeMap<TaskId, bool> = BTreeMap::new();
+    for task in process.tasks().iter() {
+        if let Some(parent) = task.parent().filter(|p| hopes.get(p) == Some(&Hope::Own)) {
+            let stands = stands(check, task, after);
+            *stand.entry(parent).or_insert(true) &= stands;
+        }
+    }
+    for (waiter, _) in stand.into_iter().filter(|(_, stands)| *stands) {
+        hopes.insert(waiter, Hope::OwnStand);
+    }
+}
+
+fn stands(check: &mut Check<'_>, task: &Task, after: Nanos) -> bool {
+    let process = check.process;
+    let Some(wait) = process.wait(task, check.now) else { return false };
+    let class = check.model.names().class(task.reason());
+    let counts = class.is_some_and(|class| !matches!(class, WaitClass::Io | WaitClass::Sleep));
+    counts
+        && wait.length() >= after
+        && check.idle.find(check.model.names(), &check.settings.idle, task, class).is_none()
 }
 
 /// How many tasks live, and how many births were seen, that functions of this stack created.
@@ -141,7 +176,7 @@ impl Relatives {
         })
     }
 
-    fn hope(&self, waiter: Waiter<'_>) -> Hope {
+    fn hope(&self, process: &Process, waiter: Waiter<'_>) -> Hope {
         let Waiter { task, missing } = waiter;
         let own = self.children(task.id(), None);
         if own >= u64::from(missing.unwrap_or(1)).max(1) {
@@ -153,17 +188,28 @@ impl Relatives {
         // One child for each call of `Done` that is missing: it needs no other help.
         let had = u64::from(task.children_born());
         let all_ended = own == 0 && had >= u64::from(missing.unwrap_or(1)).max(1);
-        let alone = own == 0 && (had > 0 || siblings == 0) && !self.may_have_descendants(task);
+        let parent_may = own == 0 && had == 0 && may_end_it_itself(process, parent, task);
+        let alone = own == 0
+            && (had > 0 || (siblings == 0 && !parent_may))
+            && !self.may_have_descendants(task);
+        let helpers = own.saturating_add(siblings).saturating_add(u64::from(parent_may));
         if missing == Some(0) {
             Hope::Others
         } else if all_ended || alone {
             Hope::NoneLeft
         } else if self.may_have_descendants(task) {
             Hope::Others
-        } else if missing.is_some_and(|n| own.saturating_add(siblings) < u64::from(n)) {
+        } else if missing.is_some_and(|n| helpers < u64::from(n)) {
             Hope::TooFew
         } else {
             Hope::Others
         }
     }
+}
+
+/// Whether a waiter's parent may be who calls `Done`, as where many wait for what one fetches: it
+/// lives, and is not known to have started others than waiters.
+fn may_end_it_itself(process: &Process, parent: TaskId, waiter: &Task) -> bool {
+    let waiters = process.spawn_site(waiter.spawn_site()).map_or(0, |site| site.births);
+    process.task(parent).is_some_and(|parent| u64::from(parent.children_born()) <= waiters)
 }

@@ -54,7 +54,8 @@ fn check_group<'a>(
     if tasks.is_empty() {
         return;
     }
-    let hopes = family::hopes(check, &tasks);
+    let mut hopes = family::hopes(check, &tasks);
+    family::children_stand(check, &mut hopes, after);
     tasks.retain(|(task, _)| hopes.get(&task.id()) != Some(&Hope::Own));
     // A place is as hopeful as the most hopeful of its waiters.
     let hope = tasks.iter().filter_map(|(task, _)| hopes.get(&task.id()).copied()).min();
@@ -67,7 +68,7 @@ fn check_group<'a>(
     let finding = judge(check, finding, class, lengths, hope);
     let is_background = waits_for_work(class)
         && finding.confidence == Confidence::Suspect
-        && hope != Some(Hope::TooFew)
+        && !matches!(hope, Some(Hope::TooFew | Hope::OwnStand))
         && is_lone(check.process, group, unmatched, check.settings);
     if !is_background {
         verdicts.findings.push(finding);
@@ -96,10 +97,16 @@ fn judge(
                 "has waited up to {oldest} for a wait group that lacks more calls of Done than tasks of its family are left"
             ),
         ),
+        (_, Some(Hope::OwnStand)) => (
+            Confidence::Suspect,
+            format!(
+                "has waited up to {oldest} for a wait group, and the tasks it started for that are stuck themselves"
+            ),
+        ),
         (_, Some(Hope::Others | Hope::Own)) => (
             Confidence::Suspect,
             format!(
-                "waits of up to {oldest} for a wait group; tasks of the same parent are alive that may still end that"
+                "waits of up to {oldest} for a wait group; its parent or tasks of the same parent are alive that may still end that"
             ),
         ),
         _ if siblings.is_some() => (Confidence::Likely, format!("waits of up to {oldest}")),

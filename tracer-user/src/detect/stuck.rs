@@ -85,6 +85,12 @@ fn judge(
     let count = finding.count;
     let siblings = siblings_ended(check, &finding, youngest);
     let (confidence, why) = match class {
+        WaitClass::ChanSend if moves(check, &finding, oldest) => (
+            Confidence::Suspect,
+            format!(
+                "{count} senders have waited up to {oldest} in one queue, but it moves: others that waited as long went on"
+            ),
+        ),
         WaitClass::ChanSend if count >= SENDERS || siblings.is_some() => (
             Confidence::Likely,
             format!("{count} senders have waited up to {oldest}: nobody receives"),
@@ -109,4 +115,11 @@ fn judge(
     how_known(&mut finding, marks);
     lower(check, &mut finding);
     finding
+}
+
+/// Whether all wait on one object, and waits of half this length came to an end there, wherever
+/// those were created that waited: so does a queue that is served slowly.
+fn moves(check: &Check<'_>, finding: &Finding, oldest: Nanos) -> bool {
+    let ended = check.process.longest_ended_at(finding.key.wait_site).unwrap_or_default();
+    finding.object_count == 1 && ended >= Nanos(oldest.0 / 2)
 }

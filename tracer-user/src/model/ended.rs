@@ -95,6 +95,8 @@ impl EndedWaits {
 pub(super) struct Ended {
     // Seeded at random; nothing iterates over it.
     by_place: HashMap<GroupKey, EndedWaits, RandomState>,
+    /// The longest by wait site alone, wherever those were created that waited.
+    longest: HashMap<FrameId, Nanos, RandomState>,
 }
 
 impl Ended {
@@ -105,7 +107,14 @@ impl Ended {
         }
         if self.by_place.len() < MAX_PLACES || self.by_place.contains_key(&key) {
             self.by_place.entry(key).or_default().add(length, at);
+            let longest = self.longest.entry(key.wait_site).or_default();
+            *longest = length.max(*longest);
         }
+    }
+
+    /// The longest that ended at a wait site.
+    pub fn longest_at(&self, wait_site: FrameId) -> Option<Nanos> {
+        self.longest.get(&wait_site).copied()
     }
 
     pub fn get(&self, key: GroupKey) -> Option<&EndedWaits> {
@@ -113,7 +122,7 @@ impl Ended {
     }
 
     pub fn clear(&mut self) {
-        self.by_place = HashMap::default();
+        *self = Self::default();
     }
 }
 

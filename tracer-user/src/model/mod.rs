@@ -20,6 +20,7 @@ mod table;
 mod task;
 mod tombs;
 mod vitals;
+mod wait;
 
 use std::collections::BTreeMap;
 
@@ -32,8 +33,9 @@ pub use memory::Memory;
 pub use names::{Names, Reason};
 pub use process::{Counts, LastLook, MAX_TASKS, Process};
 pub use sites::{Lifetimes, MAX_SITES, SpawnSite};
-pub use task::{Exactness, Origin, Task, Wait, Waited};
+pub use task::{Origin, Task};
 pub use vitals::{History, Used};
+pub use wait::{Exactness, Wait, Waited};
 
 use merge::OpenLook;
 

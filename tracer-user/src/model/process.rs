@@ -13,9 +13,10 @@ use super::groups::{Group, GroupKey, Groups};
 use super::memory::{Memory, MemoryTrack, Samples};
 use super::sites::{Sites, SpawnSite};
 use super::table::TaskTable;
-use super::task::{Counted, NOWHERE, Origin, Task, Wait, number_of};
+use super::task::{Counted, NOWHERE, Origin, Task, number_of};
 use super::tombs::Tombs;
 use super::vitals::History;
+use super::wait::Wait;
 
 /// Most tasks followed in one process; more are counted, not followed: 200 bytes each.
 pub const MAX_TASKS: usize = 1 << 20;
@@ -173,6 +174,10 @@ impl Process {
     /// Waits at a place that ended, where there were any of a second or more.
     pub fn ended_waits(&self, key: GroupKey) -> Option<&EndedWaits> {
         self.ended_waits.get(key)
+    }
+    /// The longest wait of a second or more that ended at a wait site, wherever the task was created.
+    pub fn longest_ended_at(&self, wait_site: FrameId) -> Option<Nanos> {
+        self.ended_waits.longest_at(wait_site)
     }
     /// Its processor time, and whether it stands still.
     pub fn history(&self) -> &History {

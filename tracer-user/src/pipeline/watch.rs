@@ -138,10 +138,7 @@ pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) ->
     }
 }
 
-fn run(
-    job: Job,
-    sink: &mut dyn WatchSink,
-) -> anyhow::Result<(SummaryView, Option<Written>)> {
+fn run(job: Job, sink: &mut dyn WatchSink) -> anyhow::Result<(SummaryView, Option<Written>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -115,7 +115,9 @@ impl Input {
             | Input::Tick(at) => *at,
             Input::ClockAnchor { mono, .. } => *mono,
             Input::ProcessDef(def) => def.at,
-            Input::NameDef { .. } | Input::StackDef { .. } | Input::ReasonDef { .. } => return None,
+            Input::NameDef { .. } | Input::StackDef { .. } | Input::ReasonDef { .. } => {
+                return None;
+            }
         })
     }
 }

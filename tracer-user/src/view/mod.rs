@@ -3,8 +3,8 @@
 
 mod acknowledged;
 pub mod build;
-pub mod diff;
 pub mod check;
+pub mod diff;
 pub mod doctor;
 pub mod life;
 pub mod ps;

@@ -39,18 +39,20 @@ pub fn build(version: &str, dir: &Path, flags: &[&str]) -> Result<PathBuf, Strin
     let home = target_dir().join("workloads/checked");
     std::fs::create_dir_all(&home).map_err(|e| e.to_string())?;
     let tag = flags.join("").replace(|c: char| !c.is_alphanumeric(), "");
+    let built = home.join(format!("{version}{tag}.test"));
     // Tests in other threads and processes may build the same at the same time.
     let number = BUILDS.fetch_add(1, Ordering::Relaxed);
-    let built = home.join(format!("{version}{tag}-{}-{number}.test", std::process::id()));
+    let fresh = home.join(format!("{version}{tag}-{}-{number}.new", std::process::id()));
     let done = go(version, dir)?
         .args(["test", "-c"])
         .args(flags)
         .arg("-o")
-        .arg(&built)
+        .arg(&fresh)
         .arg(".")
         .output()
         .map_err(|e| e.to_string())?;
     assert!(done.status.success(), "{}", text(&done.stderr));
+    std::fs::rename(&fresh, &built).map_err(|e| e.to_string())?;
     Ok(built)
 }
 

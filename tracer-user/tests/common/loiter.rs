@@ -194,8 +194,13 @@ impl Loiter {
     }
 
     /// Lets it end by itself; gives the exit code and the summary line.
-    pub fn end(mut self) -> (i32, Value, Vec<Value>) {
-        let end = Instant::now() + TIMEOUT;
+    pub fn end(self) -> (i32, Value, Vec<Value>) {
+        self.end_within(Duration::ZERO)
+    }
+
+    /// As [`Loiter::end`], of a watch that goes on for so long.
+    pub fn end_within(mut self, time: Duration) -> (i32, Value, Vec<Value>) {
+        let end = Instant::now() + time + TIMEOUT;
         while self.next(end).is_some() {}
         let status = self.child.wait().expect("a child can be waited for");
         let summary = self

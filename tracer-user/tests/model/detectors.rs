@@ -131,6 +131,25 @@ fn a_queue_that_moves_is_at_most_suspect() {
 }
 
 #[test]
+fn senders_in_a_queue_that_is_served_slowly_are_at_most_suspect_until_it_stands() {
+    let mut w = World::new();
+    // 80 wait to send on one channel; one is received every half second, up to the 120th second.
+    let queue = |t: u64| -> Vec<TaskLook> {
+        let served = t.min(120_000) / 500;
+        (served..served + 80).map(|n| on_channel(100 + n, t, SEND, 0xc000_0100)).collect()
+    };
+    for t in (0..260_000).step_by(2_000) {
+        w.look(t, t + 10, queue(t + 5));
+        let surest = w.findings().iter().map(|f| f.confidence).max();
+        match t {
+            32_000..=150_000 => assert_eq!(surest, Some(Confidence::Suspect), "at {t} ms"),
+            230_000.. => assert_eq!(surest, Some(Confidence::Likely), "at {t} ms"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn a_place_that_is_full_and_busy_is_looked_at_ever_more_rarely() {
     let mut w = World::new();
     let mut looks = 0;

@@ -217,14 +217,16 @@ fn who_waits_for_more_than_its_children_that_live_is_suspect() {
 }
 
 #[test]
-fn who_waits_for_what_its_parent_started_is_at_most_suspect_while_those_live() {
-    let looks = |living: bool| {
+fn who_waits_for_what_its_parent_does_or_started_is_at_most_suspect_while_those_live() {
+    let looks = |parent_lives: bool, sibling_lives: bool| {
         let mut w = World::new();
         w.looks(40_000, |t| {
             let parent = Some(g(40));
-            let mut all = vec![main_task(t), waiting(40, ms(t), ms(t), SLEEP, 1)];
-            all.push(TaskLook { parent, ..on_group(50, t, 1) });
-            if living {
+            let mut all = vec![main_task(t), TaskLook { parent, ..on_group(50, t, 1) }];
+            if parent_lives {
+                all.push(waiting(40, ms(t), ms(t), SLEEP, 1));
+            }
+            if sibling_lives {
                 let spawn_site = OTHER_SPAWN;
                 all.push(TaskLook { parent, spawn_site, ..waiting(51, ms(t), ms(t), SLEEP, 1) });
             }
@@ -232,8 +234,10 @@ fn who_waits_for_what_its_parent_started_is_at_most_suspect_while_those_live() {
         });
         w.kinds()
     };
-    assert_eq!(looks(true), []);
-    assert_eq!(looks(false), [(FindingKind::Stuck, Confidence::Likely, 1)]);
+    assert_eq!(looks(true, true), []);
+    assert_eq!(looks(false, true), []);
+    assert_eq!(looks(true, false), []);
+    assert_eq!(looks(false, false), [(FindingKind::Stuck, Confidence::Likely, 1)]);
 }
 
 #[test]

@@ -145,39 +145,3 @@ fn an_overview_counts_without_reading_the_contents() {
     assert_eq!(counted, inputs.len() as u64);
     assert_eq!(recording.meta().setting("key"), Some("value"));
 }
-
-/// Where a recording of each format version is kept.
-fn kept(version: &str) -> std::path::PathBuf {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings");
-    std::path::Path::new(dir).join(format!("{version}.loiter"))
-}
-
-/// `LOITER_BLESS=1` writes one of the present version, where there is none.
-#[test]
-fn a_recording_of_each_format_version_is_read() {
-    let (major, minor) = VERSION;
-    let present = kept(&format!("{major}.{minor}"));
-    if std::env::var_os("LOITER_BLESS").is_some() && !present.exists() {
-        std::fs::create_dir_all(present.parent().unwrap()).unwrap();
-        let mut inputs = History::new(5).run(3_000).inputs.clone();
-        inputs.extend(wild::inputs(5, 300));
-        record_file(&present, &inputs, Nanos::from_millis(20));
-    }
-    for (version, events, of_sorts) in [("1.0", 3_116, 14)] {
-        let recording = Recording::open(&kept(version)).unwrap();
-        let (major, minor) = recording.version();
-        assert_eq!(format!("{major}.{minor}"), version);
-        let read = read(&kept(version)).unwrap();
-        assert!(read.gaps.is_empty() && read.tail.damaged == 0 && read.tail.unknown == 0);
-        assert_eq!(read.tail.closed.as_deref(), Some("the test is over"));
-        let found = read.inputs.iter().filter(|i| matches!(i, Input::Event(_))).count();
-        assert_eq!(found, events, "{version}");
-        let totals = recording.totals(|_| ()).unwrap();
-        assert_eq!(totals.iter().count(), of_sorts, "{version}");
-        let names = read.inputs.iter().filter_map(|i| match i {
-            Input::NameDef { frame, .. } => Some(&*frame.function),
-            _ => None,
-        });
-        assert!(names.clone().any(|name| name == "main.function7"), "{version}");
-    }
-}

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::claims::Mode;
 use crate::common::GoProc;
 use crate::common::loiter::Loiter;
 use crate::told::Said;
 
-/// So many programs and watches are started at a time: attaching takes computing time, and a program is to be watched from its
-/// beginning on.
+/// So many programs of a set are started at a time.
 const STARTERS: usize = 4;
 
 /// A program to be watched.
@@ -24,7 +24,12 @@ pub struct Watched {
     pub obeys: bool,
     /// Further arguments of the watch.
     pub watch_args: &'static [&'static str],
+    /// For how long it is watched.
+    pub seconds: u64,
 }
+
+/// Attaching takes computing time, and a program is to be watched from its beginning on: one set is started at a time.
+static START: Mutex<()> = Mutex::new(());
 
 /// What came of one program.
 pub struct Outcome {
@@ -35,8 +40,9 @@ pub struct Outcome {
     pub own_dump: Vec<String>,
 }
 
-/// Starts all programs, watches each in its modes for so long, and gives what came of each.
-pub fn watch_all(programs: &[Watched], seconds: u64) -> Vec<Outcome> {
+/// Starts all programs, watches each in its modes, and gives what came of each.
+pub fn watch_all(programs: &[Watched]) -> Vec<Outcome> {
+    let start_only = START.lock();
     let next = AtomicUsize::new(0);
     let running = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -45,18 +51,20 @@ pub fn watch_all(programs: &[Watched], seconds: u64) -> Vec<Outcome> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(program) = programs.get(index) else { return };
-                    let started = start(program, seconds);
+                    let started = start(program);
                     running.lock().unwrap().push((index, started));
                 }
             });
         }
     });
+    drop(start_only);
     let mut all: Vec<Outcome> = running
         .into_inner()
         .unwrap()
         .into_iter()
         .map(|(program, (process, watches))| {
-            let end = |(mode, watch): (Mode, Loiter)| (mode, Said::read(&watch.end().2));
+            let time = Duration::from_secs(programs[program].seconds);
+            let end = |(mode, watch): (Mode, Loiter)| (mode, Said::read(&watch.end_within(time).2));
             let said = watches.into_iter().map(end).collect();
             let own_dump = if programs[program].obeys { dump(process) } else { Vec::new() };
             Outcome { program, said, own_dump }
@@ -66,11 +74,11 @@ pub fn watch_all(programs: &[Watched], seconds: u64) -> Vec<Outcome> {
     all
 }
 
-fn start(program: &Watched, seconds: u64) -> (GoProc, Vec<(Mode, Loiter)>) {
+fn start(program: &Watched) -> (GoProc, Vec<(Mode, Loiter)>) {
     let args: Vec<&str> = program.args.iter().map(String::as_str).collect();
     let mut process = GoProc::start_with(&program.exe, &args, &program.env);
     process.wait_for("ready");
-    let time = format!("{seconds}s");
+    let time = format!("{}s", program.seconds);
     let watch = |mode: &Mode| {
         let mut args = vec!["--events", mode.word(), "--for", &time];
         args.extend(program.watch_args);

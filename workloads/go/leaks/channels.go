@@ -209,14 +209,14 @@ func receiveNoSender(fixed bool) func() {
 // Select without an exit: the loop of a session that ended. The fix is a channel that says so.
 
 type session struct {
-	in      chan string
-	refresh chan struct{}
-	done    chan struct{}
-	seen    int
+	in    chan string
+	limit chan int
+	done  chan struct{}
+	seen  int
 }
 
 func newSession() *session {
-	return &session{in: make(chan string), refresh: make(chan struct{}), done: make(chan struct{})}
+	return &session{in: make(chan string), limit: make(chan int), done: make(chan struct{})}
 }
 
 func (s *session) loop() {
@@ -227,8 +227,8 @@ func (s *session) loop() {
 				return
 			}
 			s.seen++
-		case <-s.refresh:
-			s.seen = 0
+		case limit := <-s.limit:
+			s.seen = limit
 		}
 	}
 }
@@ -241,8 +241,8 @@ func (s *session) loopUntilDone() {
 				return
 			}
 			s.seen++
-		case <-s.refresh:
-			s.seen = 0
+		case limit := <-s.limit:
+			s.seen = limit
 		case <-s.done:
 			return
 		}

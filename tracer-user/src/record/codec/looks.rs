@@ -367,7 +367,10 @@ impl<'a> LookReader<'a> {
     }
 }
 
-fn labels(take: &mut Take<'_>) -> Result<Box<[(Box<str>, Box<str>)]>, Malformed> {
+/// pprof labels.
+type Labels = Box<[(Box<str>, Box<str>)]>;
+
+fn labels(take: &mut Take<'_>) -> Result<Labels, Malformed> {
     let mut labels = Vec::new();
     for _ in 0..take.count()? {
         labels.push((take.word()?.into(), take.word()?.into()));

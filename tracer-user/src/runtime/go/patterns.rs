@@ -65,6 +65,8 @@ const CONTEXT: &str = "waits for a context or a done channel that nobody ends: c
      on every path (`defer cancel()`), or give the context a timeout; close the done channel when the owner stops";
 const PIPE: &str = "the other end of an io.Pipe has gone without closing it: let both sides close theirs with \
      CloseWithError on every path";
+const COND: &str = "nobody calls Signal or Broadcast any more: Broadcast on every change and at the end, \
+     and check the condition under the lock before each Wait";
 const HTTP_ROUND_TRIP: &str = "waits for an HTTP response with no time-out that ended it: set Client.Timeout or give the request \
      a context with a deadline";
 
@@ -278,13 +280,9 @@ const TABLE: &[Row] = &[
         "the wait group never comes to zero: `defer wg.Done()` first in each goroutine, Add before `go`, \
          and as many Add as Done; a goroutine of the group may itself be stuck",
     ),
-    by_object(
-        "cond-never-signalled",
-        &[Group],
-        Shape::Cond,
-        "nobody calls Signal or Broadcast any more: Broadcast on every change and at the end, \
-         and check the condition under the lock before each Wait",
-    ),
+    by_object("cond-never-signalled", &[Group], Shape::Cond, COND),
+    // sync/cond.go: up to 1.20 the object is not told.
+    by_frames("cond-never-signalled", &[Group], &[(Stack, "sync.(*Cond).Wait")], COND),
     by_object(
         "send-unbuffered-no-receiver",
         &[ChanSend],

@@ -3,7 +3,8 @@
 //! meanwhile, and no other system call is touched.
 //!
 //! The filter is inherited by whatever the program starts, and outlives loiter: without a listener
-//! the kernel fails each `exit_group` with ENOSYS, which programs do not survive in order. So a
+//! the kernel fails each `exit_group` with ENOSYS: Go programs then crash, and spin for ever, since the
+//! crash cannot end them either. So a
 //! guardian process keeps the listener and lets everything go once loiter is no more, and the
 //! program itself is killed with loiter.
 //!
