@@ -196,11 +196,13 @@ fn a_recorder_killed_at_any_moment_leaves_all_but_the_last_second() {
     assert!(worst < 1_500_000_000, "{worst} ns lost");
 }
 
-#[test]
-fn a_target_that_is_killed_while_it_leaks_leaves_its_leak_in_the_recording() {
-    or_skip!(need_bpf());
+const LEAK: &[&str] = &["send-unbuffered-no-receiver", "leak"];
+
+/// Records a leaking program until a finding was told, lets `kill` end it, and checks what is left.
+fn killed_while_it_leaks(start: impl FnOnce(&Path) -> GoProc, kill: impl FnOnce(&GoProc)) {
     let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
-    let (target, _) = GoProc::start_ready(&exe, &["send-unbuffered-no-receiver", "leak"]);
+    let mut target = start(&exe);
+    target.wait_for("ready");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("killed.loiter");
     let limits = ["--stuck-after", "3s", "--leak-after", "5s"];
@@ -211,16 +213,62 @@ fn a_target_that_is_killed_while_it_leaks_leaves_its_leak_in_the_recording() {
         assert!(Instant::now() < end, "nothing found: {}", recorder.messages());
         std::thread::sleep(Duration::from_millis(100));
     }
-    target.signal(libc::SIGKILL);
+    kill(&target);
     let (code, live) = recorder.end();
     let (replayed_code, replayed, _) = report(&path, &[]);
-    assert_eq!((replayed_code, replayed), (code, live.clone()));
+    assert_eq!((replayed_code, &replayed), (code, &live));
     let all = lines(&live);
     let finding = all.iter().find(|l| l["schema"] == "loiter.finding/1").unwrap();
     assert!(finding["spawn_site"]["function"].as_str().unwrap().starts_with("main."), "{finding}");
     let summary = all.last().unwrap();
     assert_eq!(summary["ended"], "the target exited");
     assert!(summary["spawn_sites"][0]["alive"].as_u64().unwrap() > 0, "{summary}");
+}
+
+#[test]
+fn a_target_that_is_killed_while_it_leaks_leaves_its_leak_in_the_recording() {
+    or_skip!(need_bpf());
+    killed_while_it_leaks(|exe| GoProc::start(exe, LEAK), |target| target.signal(libc::SIGKILL));
+}
+
+/// A cgroup of our own; removed when dropped.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new() -> Result<Cgroup, String> {
+        let path = PathBuf::from(format!("/sys/fs/cgroup/loiter-test-{}", std::process::id()));
+        fs::create_dir(&path).map_err(|e| format!("no cgroup can be made: {e}"))?;
+        let cgroup = Cgroup(path);
+        if cgroup.0.join("memory.max").exists() {
+            return Ok(cgroup);
+        }
+        Err("cgroups have no memory controller here".into())
+    }
+
+    fn set(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value).unwrap_or_else(|e| panic!("{file}: {e}"));
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_leak_in_the_recording() {
+    or_skip!(need_bpf());
+    let cgroup = or_skip!(Cgroup::new());
+    // It joins before it begins, so that all its memory is counted there.
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.0.display());
+    killed_while_it_leaks(
+        |exe| {
+            let args = [&["-c", &join, exe.to_str().unwrap()], LEAK].concat();
+            GoProc::start(Path::new("/bin/sh"), &args)
+        },
+        |_| cgroup.set("memory.max", "64K"),
+    );
 }
 
 /// A file system of this many bytes; unmounted when dropped.

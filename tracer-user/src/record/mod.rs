@@ -10,6 +10,7 @@ mod bytes;
 mod codec;
 mod encoder;
 mod error;
+mod filter;
 mod frame;
 mod header;
 mod live;

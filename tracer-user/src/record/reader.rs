@@ -1,14 +1,15 @@
 //! Reads a recording back: the inputs as they were, and where some are missing, how many and from
 //! when to when. What is doubtful is left out, never guessed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use crate::base::{KTime, ProcId};
-use crate::stream::{Input, Loss, LossKind, Mode};
+use crate::base::KTime;
+use crate::stream::{Input, Loss, LossKind};
 
 use super::codec::{KindTotals, decode, measure};
 use super::error::{Malformed, RecordError};
+use super::filter::Filter;
 use super::frame::{FrameKind, Head};
 use super::header::{EndKind, Meta, SegmentEnd, SegmentHead, VERSION};
 use super::scan::{Depth, Found, Scanner};
@@ -76,6 +77,8 @@ pub struct Tail {
     pub damaged: u64,
     /// Inputs of sorts that this version does not know.
     pub unknown: u64,
+    /// Names and other words left out, because there are more of them than a reader keeps.
+    pub left_out: u64,
     /// The last moment spoken of.
     pub until: KTime,
 }
@@ -123,7 +126,8 @@ impl Recording {
         let mut first = None;
         let mut why = "it has no segments".to_owned();
         for file in &files {
-            bytes = bytes.saturating_add(Scanner::open(file)?.len());
+            let Some(scanner) = open_if_there(file)? else { continue };
+            bytes = bytes.saturating_add(scanner.len());
             if first.is_none() {
                 match first_head(file)? {
                     Ok(head) => first = Some(head),
@@ -169,7 +173,7 @@ impl Recording {
         let mut all = Overview { from: KTime(u64::MAX), ..Overview::default() };
         let mut first_number = None;
         for file in &self.files {
-            let mut scanner = Scanner::open(file)?;
+            let Some(mut scanner) = open_if_there(file)? else { continue };
             all.bytes = all.bytes.saturating_add(scanner.len());
             while let Some(found) = scanner.next(Depth::Head)? {
                 match found {
@@ -191,7 +195,7 @@ impl Recording {
         let mut totals = KindTotals::default();
         let mut passed = 0u64;
         for file in &self.files {
-            let mut scanner = Scanner::open(file)?;
+            let Some(mut scanner) = open_if_there(file)? else { continue };
             while let Some(found) = scanner.next(Depth::Content)? {
                 if let Found::Frame(Head { kind: Some(FrameKind::Inputs), inputs, .. }) = found
                     && let Ok(some) = measure(scanner.content(), inputs)
@@ -256,9 +260,20 @@ fn segments(path: &Path) -> Result<Vec<PathBuf>, RecordError> {
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
+/// None for a file that is gone: a recorder at work removes the oldest.
+fn open_if_there(file: &Path) -> Result<Option<Scanner>, RecordError> {
+    match Scanner::open(file) {
+        Ok(scanner) => Ok(Some(scanner)),
+        Err(RecordError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// How the first segment that can be read in a file begins, or why there is none.
 fn first_head(file: &Path) -> Result<Result<SegmentHead, &'static str>, RecordError> {
-    let mut scanner = Scanner::open(file)?;
+    let Some(mut scanner) = open_if_there(file)? else { return Ok(Err("it is gone")) };
     if scanner.len() == 0 {
         return Ok(Err("it is empty"));
     }
@@ -347,7 +362,7 @@ impl Items {
             }
             let Some(scanner) = &mut self.scanner else {
                 match self.files.pop_front() {
-                    Some(file) => self.scanner = Some(Scanner::open(&file)?),
+                    Some(file) => self.scanner = open_if_there(&file)?,
                     None => return Ok(None),
                 }
                 continue;
@@ -437,6 +452,7 @@ impl Items {
         self.tail.until = self.tail.until.max(head.until);
         let mut inputs = decoded.inputs;
         self.filter.first_time(&mut inputs);
+        self.tail.left_out = self.filter.left_out();
         self.tell(inputs);
         Ok(())
     }
@@ -480,76 +496,6 @@ fn head_and(head: &Head) -> u64 {
     super::frame::HEAD as u64 + u64::from(head.stored)
 }
 
-/// Leaves out what would tell the model something wrong when other inputs are missing.
-#[derive(Default)]
-struct Filter {
-    /// Processes told, with their probes.
-    told: BTreeMap<ProcId, Option<Mode>>,
-    /// Whether the beginning of the look under way was told, and nothing was lost since.
-    look: Look,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Look {
-    /// None under way, or one that is not whole.
-    #[default]
-    NotWhole,
-    /// All of it so far was told.
-    Whole,
-}
-
-impl Filter {
-    /// A look of which a part is missing would make the model bury who is in that part.
-    fn lost(&mut self) {
-        self.look = Look::NotWhole;
-    }
-
-    fn first_time(&mut self, inputs: &mut Vec<Input>) {
-        inputs.retain(|input| match input {
-            Input::SnapshotBegin { .. } => {
-                self.look = Look::Whole;
-                true
-            }
-            Input::SnapshotTask(_) => self.look == Look::Whole,
-            Input::SnapshotEnd { .. } => std::mem::take(&mut self.look) == Look::Whole,
-            other => {
-                self.note(other);
-                true
-            }
-        });
-    }
-
-    /// Of what a segment tells again, what was not told: a process told again would begin anew.
-    fn again(&mut self, inputs: &mut Vec<Input>) {
-        inputs.retain(|input| {
-            let new = match input {
-                Input::ProcessDef(def) if self.told.contains_key(&def.process) => return false,
-                Input::ModeChange { process, mode, .. } => {
-                    self.told.get(process) != Some(&Some(*mode))
-                }
-                _ => true,
-            };
-            self.note(input);
-            new
-        });
-    }
-
-    fn note(&mut self, input: &Input) {
-        match input {
-            Input::ProcessDef(def) => {
-                self.told.insert(def.process, None);
-            }
-            Input::ModeChange { process, mode, .. } => {
-                self.told.insert(*process, Some(*mode));
-            }
-            Input::ProcessEnd { process, .. } => {
-                self.told.remove(process);
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -563,25 +509,5 @@ mod tests {
         for word in ["night.loiter", "2.2", "up to 1", "loiter 9.1", "a later one"] {
             assert!(refused.contains(word), "{word}: {refused}");
         }
-    }
-
-    #[test]
-    fn a_look_of_which_a_part_is_missing_is_left_out() {
-        use crate::stream::{LookOutcome, LookSeq};
-        let (process, look, at) = (ProcId(1), LookSeq(1), KTime(1));
-        let begin = Input::SnapshotBegin { process, look, t0: at };
-        let outcome = LookOutcome::default();
-        let end = Input::SnapshotEnd { process, look, t1: at, outcome };
-        let mut filter = Filter::default();
-        let mut pass = |inputs: &[&Input]| {
-            let mut inputs: Vec<Input> = inputs.iter().copied().cloned().collect();
-            filter.first_time(&mut inputs);
-            inputs.len()
-        };
-        assert_eq!(pass(&[&begin, &end, &begin]), 3);
-        filter.lost();
-        let mut rest = vec![end.clone(), begin, end];
-        filter.first_time(&mut rest);
-        assert_eq!(rest.len(), 2);
     }
 }
