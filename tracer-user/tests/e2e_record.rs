@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use common::go::full_matrix;
 use common::loiter::{command, run, run_json};
 use common::process::monotonic;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
+use common::{
+    Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip,
+};
 use loiter::record::{Item, Recording};
 use loiter::stream::Input;
 use serde_json::Value;
@@ -231,86 +233,18 @@ fn a_target_that_is_killed_while_it_leaks_leaves_its_leak_in_the_recording() {
     killed_while_it_leaks(|exe| GoProc::start(exe, LEAK), |target| target.signal(libc::SIGKILL));
 }
 
-/// A cgroup of our own with a limit on its memory; removed when dropped.
-struct Cgroup {
-    path: PathBuf,
-    version: CgroupVersion,
-}
-
-#[derive(Clone, Copy)]
-enum CgroupVersion {
-    One,
-    Two,
-}
-
-impl Cgroup {
-    fn new() -> Result<Cgroup, String> {
-        let name = format!("loiter-test-{}", std::process::id());
-        let mut whys = Vec::new();
-        for (root, limit, version) in [
-            ("/sys/fs/cgroup", "memory.max", CgroupVersion::Two),
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", CgroupVersion::One),
-        ] {
-            let path = Path::new(root).join(&name);
-            if let Err(why) = fs::create_dir(&path) {
-                whys.push(format!("{}: {why}", path.display()));
-                continue;
-            }
-            let cgroup = Cgroup { path, version };
-            if cgroup.path.join(limit).exists() {
-                return Ok(cgroup);
-            }
-            whys.push(format!("{root}: no memory controller"));
-        }
-        Err(format!("no cgroup with a limit on memory can be made: {}", whys.join("; ")))
-    }
-
-    /// Takes the memory away from under what runs in it, until the kernel kills.
-    fn starve(&self) {
-        match self.version {
-            CgroupVersion::Two => self.set("memory.max", "64K").unwrap(),
-            // A limit below what cannot be reclaimed is refused: it follows the use downwards
-            // until the next page that is asked for is one too many.
-            CgroupVersion::One => {
-                let end = Instant::now() + Duration::from_secs(60);
-                while !self.killed() {
-                    assert!(Instant::now() < end, "the kernel does not kill");
-                    let used = fs::read_to_string(self.path.join("memory.usage_in_bytes")).unwrap();
-                    let less = used.trim().parse::<u64>().unwrap().saturating_sub(4096);
-                    let _ = self.set("memory.limit_in_bytes", &less.to_string());
-                }
-            }
-        }
-    }
-
-    fn killed(&self) -> bool {
-        let control = fs::read_to_string(self.path.join("memory.oom_control")).unwrap();
-        control.lines().any(|line| line.starts_with("oom_kill ") && !line.ends_with(" 0"))
-    }
-
-    fn set(&self, file: &str, value: &str) -> std::io::Result<()> {
-        fs::write(self.path.join(file), value)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.path);
-    }
-}
-
 #[test]
 fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_leak_in_the_recording() {
     or_skip!(need_bpf());
-    let cgroup = or_skip!(Cgroup::new());
+    let cgroup = or_skip!(Cgroup::new(Controller::Memory));
     // It joins before it begins, so that all its memory is counted there.
-    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path.display());
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path().display());
     killed_while_it_leaks(
         |exe| {
             let args = [&["-c", &join, exe.to_str().unwrap()], LEAK].concat();
             GoProc::start(Path::new("/bin/sh"), &args)
         },
-        |_| cgroup.starve(),
+        |_| cgroup.starve_of_memory(),
     );
 }
 
