@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use common::go::full_matrix;
 use common::loiter::{command, run, run_json};
 use common::process::monotonic;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
+use common::{
+    Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip,
+};
 use loiter::record::{Item, Recording};
 use loiter::stream::Input;
 use serde_json::Value;
@@ -231,43 +233,18 @@ fn a_target_that_is_killed_while_it_leaks_leaves_its_leak_in_the_recording() {
     killed_while_it_leaks(|exe| GoProc::start(exe, LEAK), |target| target.signal(libc::SIGKILL));
 }
 
-/// A cgroup of our own; removed when dropped.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new() -> Result<Cgroup, String> {
-        let path = PathBuf::from(format!("/sys/fs/cgroup/loiter-test-{}", std::process::id()));
-        fs::create_dir(&path).map_err(|e| format!("no cgroup can be made: {e}"))?;
-        let cgroup = Cgroup(path);
-        if cgroup.0.join("memory.max").exists() {
-            return Ok(cgroup);
-        }
-        Err("cgroups have no memory controller here".into())
-    }
-
-    fn set(&self, file: &str, value: &str) {
-        fs::write(self.0.join(file), value).unwrap_or_else(|e| panic!("{file}: {e}"));
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_leak_in_the_recording() {
     or_skip!(need_bpf());
-    let cgroup = or_skip!(Cgroup::new());
+    let cgroup = or_skip!(Cgroup::new(Controller::Memory));
     // It joins before it begins, so that all its memory is counted there.
-    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.0.display());
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path().display());
     killed_while_it_leaks(
         |exe| {
             let args = [&["-c", &join, exe.to_str().unwrap()], LEAK].concat();
             GoProc::start(Path::new("/bin/sh"), &args)
         },
-        |_| cgroup.set("memory.max", "64K"),
+        |_| cgroup.starve_of_memory(),
     );
 }
 

@@ -207,6 +207,7 @@ impl Dice {
                 stopped: self.maybe(|d| d.one_of(&[Stop::Signal, Stop::Tracer, Stop::Frozen])),
                 cpu: self.maybe(|d| Nanos(d.number())),
                 throttled: self.maybe(|d| Nanos(d.number())),
+                queued: self.maybe(|d| Nanos(d.number())),
             },
         }
     }

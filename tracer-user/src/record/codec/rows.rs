@@ -66,10 +66,11 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             for n in outcome_numbers(outcome) {
                 row.number(n);
             }
-            let Vitals { stopped, cpu, throttled } = outcome.vitals;
+            let Vitals { stopped, cpu, throttled, queued } = outcome.vitals;
             row.push(stopped.map_or(0, stop_number));
             row.maybe_number(cpu.map(|n| n.0));
             row.maybe_number(throttled.map(|n| n.0));
+            row.maybe_number(queued.map(|n| n.0));
         }
         Input::Loss(loss) => {
             row.number(loss.process.map_or(0, |p| u64::from(p.0) + 1));
@@ -272,6 +273,7 @@ fn read_outcome(row: &mut Take<'_>) -> Result<LookOutcome, Malformed> {
             stopped: read_stop(row.byte()?),
             cpu: row.maybe_number()?.map(Nanos),
             throttled: row.maybe_number()?.map(Nanos),
+            queued: row.maybe_number()?.map(Nanos),
         },
     })
 }
