@@ -88,7 +88,7 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
     } else {
         cargo.args(["--test", name]);
     }
-    cargo.args(["--", "--include-ignored"]);
+    cargo.args(["--", "--include-ignored", "--show-output"]);
     cargo.env("LOITER_MATRIX", "full").env("LOITER_CYCLES", cycles.to_string());
     let tally = test::count(&mut cargo)?;
     Ok((tally.line(), tally.is_well()))
