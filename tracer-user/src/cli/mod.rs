@@ -11,6 +11,8 @@ mod doctor;
 mod dump;
 mod exit;
 mod expectations;
+mod flight;
+mod freeze;
 mod progress;
 mod ps;
 mod record;
@@ -75,6 +77,7 @@ enum Command {
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
     Record(record::RecordArgs),
+    Freeze(freeze::FreezeArgs),
     Report(report::ReportArgs),
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
@@ -132,6 +135,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
         Command::Record(args) => record::run(args, &context),
+        Command::Freeze(args) => freeze::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Diff(args) => diff::run(args, &context),
         Command::Check(args) => check::run(args, &context),

@@ -239,14 +239,7 @@ impl Engine {
         for finding in findings.values_mut() {
             finding.advice = advice(model.names(), process, &settings.patterns, finding);
         }
-        track.update(
-            findings,
-            (process, unsure),
-            settings.least_confidence,
-            now,
-            changes,
-            commands,
-        );
+        track.update(findings, unsure, settings.least_confidence, now, changes);
     }
 }
 
@@ -359,11 +352,10 @@ impl Track {
     fn update(
         &mut self,
         mut found: BTreeMap<Box<str>, Finding>,
-        (process, unsure): (&Process, bool),
+        unsure: bool,
         least: Confidence,
         now: KTime,
         changes: &mut Vec<Change>,
-        commands: &mut Vec<Command>,
     ) {
         let mut gone = Vec::new();
         for (id, open) in &mut self.open {
@@ -387,25 +379,13 @@ impl Track {
         fresh.sort_by(|a, b| order(a).cmp(&order(b)));
         for finding in fresh {
             if self.open.len() < MAX_OPEN {
-                self.start(finding, process, changes, commands);
+                self.start(finding, changes);
             }
         }
     }
 
-    fn start(
-        &mut self,
-        finding: Finding,
-        process: &Process,
-        changes: &mut Vec<Change>,
-        commands: &mut Vec<Command>,
-    ) {
+    fn start(&mut self, finding: Finding, changes: &mut Vec<Change>) {
         self.opened += 1;
-        if finding.confidence >= Confidence::Likely {
-            commands.push(Command::Freeze {
-                process: process.id(),
-                why: format!("finding {} ({}) opened", finding.id, finding.kind.word()),
-            });
-        }
         let open = Open {
             told_count: finding.count,
             told_confidence: finding.confidence,
