@@ -28,5 +28,7 @@ pub use check::check;
 pub use doctor::doctor;
 pub use dump::dump;
 pub use ps::ps;
-pub use replay::{Progress, diff, dump_recording, life, overview, report};
+pub use replay::{
+    Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
+};
 pub use watch::{diagnose, record, watch};
