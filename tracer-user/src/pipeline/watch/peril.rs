@@ -38,7 +38,8 @@ impl Peril {
     pub fn of(pid: Pid) -> Self {
         let oom = OomGauge::of(pid);
         let killed_before = oom.kills();
-        Self { memory: MemoryGauge::of(pid), oom, killed_before, read_at: None, hurried_at: None }
+        let memory = MemoryGauge::of(pid);
+        Self { pid, memory, oom, killed_before, read_at: None, hurried_at: None }
     }
 
     /// Whether a look should be taken at once: once the target is dead, its tasks cannot be read.
