@@ -14,7 +14,9 @@ use super::values;
 use crate::output::export::{self, Weight};
 use crate::pipeline;
 use crate::pipeline::settings::Moment;
+use crate::pipeline::Exported;
 use crate::view::TaskView;
+use crate::view::timeline::TimelineSink;
 
 /// Write a recording in the form of another tool
 ///
@@ -203,7 +205,18 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Outcome> {
         ExportFormat::Pprof | ExportFormat::Folded | ExportFormat::Svg => {
             moment(args, context, &mut to)?;
         }
-        ExportFormat::Html | ExportFormat::Perfetto | ExportFormat::Jsonl => {
+        ExportFormat::Perfetto => {
+            let mut sink = export::PerfettoSink::new(&mut to);
+            timeline(args, context, &mut sink)?;
+        }
+        ExportFormat::Jsonl => {
+            let mut bar = Bar::new(context);
+            let progress = &mut |done, of| bar.at(done, of);
+            let mut sink = export::InputLines::new(&mut to);
+            let bounds = (args.since, args.until);
+            pipeline::inputs(&args.recording, bounds, &mut sink, progress)?;
+        }
+        ExportFormat::Html => {
             return Err(usage("not yet"));
         }
     }
@@ -224,4 +237,15 @@ fn moment(args: &ExportArgs, context: &Context, to: &mut Destination) -> anyhow:
         _ => export::write_folded(to, &tasks, weight)?,
     }
     Ok(())
+}
+
+/// Tells a sink what every task did over time.
+fn timeline(
+    args: &ExportArgs,
+    context: &Context,
+    sink: &mut dyn TimelineSink,
+) -> anyhow::Result<Exported> {
+    let mut bar = Bar::new(context);
+    let progress = &mut |done, of| bar.at(done, of);
+    pipeline::export(&args.recording, (args.since, args.until), sink, progress)
 }

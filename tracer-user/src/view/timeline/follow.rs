@@ -8,7 +8,8 @@ use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskState};
 use crate::model::{Exactness, Model, Process, Task};
 use crate::stream::{Event, EventKind, Input, Waker};
 
-use super::{Counts, Ended, Moment, Slice, Wake};
+use super::phases::Phases;
+use super::{Counts, Ended, Moment, Origin, Slice, Wake};
 
 /// Counts are told at most this often.
 const COUNTS_EVERY: Nanos = Nanos::from_millis(10);
@@ -31,13 +32,11 @@ impl Doing {
 struct Open {
     doing: Doing,
     wait_site: FrameId,
-    spawn_site: FrameId,
-    start: FrameId,
+    origin: Origin,
     since: KTime,
     began: Exactness,
     /// Until when it is known to last.
     until: KTime,
-    system: bool,
 }
 
 /// The input that the model is about to eat, as far as it matters here.
@@ -56,8 +55,11 @@ enum Pending {
 #[derive(Debug, Default)]
 pub struct Timeline {
     open: HashMap<(ProcId, TaskId), Open, RandomState>,
+    /// Where the last slice of a task ended: the next begins no earlier.
+    floors: HashMap<(ProcId, TaskId), KTime, RandomState>,
     pending: Pending,
     counts: HashMap<ProcId, Counts, RandomState>,
+    phases: Phases,
 }
 
 impl Timeline {
@@ -94,6 +96,11 @@ impl Timeline {
 
     /// It has eaten it: tells what is over.
     pub fn after(&mut self, model: &Model, out: &mut Vec<Moment<'static>>) {
+        self.advance(model, out);
+        self.phases.follow(model.names(), out);
+    }
+
+    fn advance(&mut self, model: &Model, out: &mut Vec<Moment<'static>>) {
         match std::mem::take(&mut self.pending) {
             Pending::Nothing => {}
             Pending::Event(event) => {
@@ -128,6 +135,8 @@ impl Timeline {
             let ended = if open.until >= now { Ended::GoesOn } else { Ended::NotKnown };
             out.push(Moment::Slice(open.slice(process, task, open.until, ended)));
         }
+        self.phases.follow(model.names(), out);
+        self.phases.finish(out);
     }
 
     fn touch(&mut self, model: &Model, process: ProcId, task: TaskId, at: KTime) {
@@ -154,9 +163,10 @@ impl Timeline {
             return self.sweep(model, process, at, out);
         };
         match event.kind {
-            EventKind::Ready { task, waker } => wake(process, waker, task, at, out),
+            EventKind::Ready { task, waker } => wake(model, process, waker, task, at, out),
             EventKind::Waited { parked, ready, waker, reason, .. } => {
-                wake(process, waker, id, ready.unwrap_or(at), out);
+                let woken = ready.unwrap_or(at).clamp(parked.min(at), at);
+                wake(model, process, waker, id, woken, out);
                 self.waited((process, id), reason, (parked, ready, at), model, out);
             }
             _ => {}
@@ -236,15 +246,14 @@ impl Timeline {
         doing: Doing,
         (since, began): (KTime, Exactness),
     ) {
+        let since = self.floors.get(&id).map_or(since, |&floor| since.max(floor));
         let mut open = Open {
             doing,
             wait_site: FrameId::UNKNOWN,
-            spawn_site: FrameId::UNKNOWN,
-            start: FrameId::UNKNOWN,
+            origin: origin(task),
             since,
             began,
             until: since,
-            system: false,
         };
         open.place(task);
         self.open.insert(id, open);
@@ -258,9 +267,19 @@ impl Timeline {
         ended: Ended,
         out: &mut Vec<Moment<'static>>,
     ) {
-        let Some(open) = self.open.remove(&id) else { return };
+        let Some(open) = self.open.remove(&id) else {
+            if ended == Ended::Gone {
+                self.floors.remove(&id);
+            }
+            return;
+        };
         let until = open.until.min(at.max(open.since));
         let ended = if until < at { Ended::NotKnown } else { ended };
+        if ended == Ended::Gone {
+            self.floors.remove(&id);
+        } else {
+            self.floors.insert(id, until.max(open.since));
+        }
         if until == open.since && ended == Ended::WentOn {
             return;
         }
@@ -270,6 +289,7 @@ impl Timeline {
     fn look(&mut self, model: &Model, id: ProcId, t1: KTime, out: &mut Vec<Moment<'static>>) {
         self.sweep(model, id, t1, out);
         let Some(whose) = model.process(id) else { return };
+        self.floors.retain(|(process, task), _| *process != id || whose.task(*task).is_some());
         for task in whose.tasks() {
             self.turn(whose, task, t1, Exactness::AtLeast, out);
         }
@@ -329,18 +349,14 @@ impl Open {
         {
             self.wait_site = task.wait_site();
         }
-        self.spawn_site = task.spawn_site();
-        self.start = task.start();
-        self.system = task.is_system();
+        self.origin = origin(task);
     }
 
     fn slice(&self, process: ProcId, task: TaskId, until: KTime, ended: Ended) -> Slice {
         Slice {
             process,
             task,
-            system: self.system,
-            spawn_site: self.spawn_site,
-            start: self.start,
+            origin: self.origin,
             state: self.doing.state,
             reason: self.doing.reason,
             wait_site: self.wait_site,
@@ -365,8 +381,19 @@ const fn subject(event: &Event) -> Option<TaskId> {
     }
 }
 
-fn wake(process: ProcId, waker: Waker, woken: TaskId, at: KTime, out: &mut Vec<Moment<'static>>) {
-    if let Waker::Task(by) = waker {
-        out.push(Moment::Wake(Wake { process, by, woken, at }));
-    }
+fn origin(task: &Task) -> Origin {
+    Origin { spawn_site: task.spawn_site(), start: task.start(), system: task.is_system() }
+}
+
+fn wake(
+    model: &Model,
+    process: ProcId,
+    waker: Waker,
+    woken: TaskId,
+    at: KTime,
+    out: &mut Vec<Moment<'static>>,
+) {
+    let Waker::Task(by) = waker else { return };
+    let origin = model.process(process).and_then(|p| p.task(by)).map(origin);
+    out.push(Moment::Wake(Wake { process, by, origin, woken, at }));
 }
