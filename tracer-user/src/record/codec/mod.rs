@@ -6,6 +6,7 @@
 
 mod events;
 mod looks;
+mod threads;
 mod rows;
 
 use crate::base::KTime;
