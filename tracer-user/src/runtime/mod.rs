@@ -4,4 +4,5 @@
 
 pub mod go;
 pub mod link;
+pub mod native;
 pub mod plan;

@@ -1,0 +1,3 @@
+//! OS threads, of any program: what they wait for, in the words of the kernel's interface.
+
+pub mod syscalls;
