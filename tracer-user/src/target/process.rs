@@ -46,7 +46,7 @@ impl ProcessStat {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 
-    pub(super) fn parse(pid: Pid, text: &[u8]) -> Result<Self, TargetError> {
+    fn parse(pid: Pid, text: &[u8]) -> Result<Self, TargetError> {
         Self::fields(pid, text).ok_or(TargetError::Malformed {
             pid,
             what: "the stat file",

@@ -9,13 +9,16 @@ use rustix::fs::{Dir, Mode, OFlags, openat};
 use crate::base::{Pid, Tid};
 
 use super::procfs::{self, MAX_SMALL};
-use super::{ProcessStat, TargetError};
+use super::TargetError;
 
 /// Most threads of a process that are looked at: the kernel's own default bound for a whole host
 /// is lower (`kernel.threads-max`).
 pub const MAX_THREADS: usize = 1 << 16;
-/// Most bytes read of one of a thread's files; each is one short line.
-const MAX_LINE: usize = 1024;
+/// Most bytes read of one of a thread's files; `status` has about 1500, more with long lists of
+/// processors and memory nodes.
+const MAX_TEXT: usize = 8 << 10;
+/// Most bytes kept of a name; the kernel has 15.
+const MAX_NAME: usize = 64;
 
 /// What a thread does, as `/proc/PID/task/TID/syscall` tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,12 +72,16 @@ impl Doing {
 pub struct ThreadNow {
     /// Its id, as loiter's PID namespace shows it.
     pub tid: Tid,
-    /// Name, state and start.
-    pub stat: ProcessStat,
+    /// Its name; control characters replaced.
+    pub name: Box<str>,
+    /// State letter, such as `S`.
+    pub state: char,
     /// What it does.
     pub doing: Doing,
     /// How often it came onto a processor so far; None where the kernel does not count.
     pub runs: Option<u64>,
+    /// How often it went to sleep so far.
+    pub sleeps: u64,
     /// The kernel function it sleeps in, where `doing` is not known.
     pub sleeps_in: Option<Box<str>>,
 }
@@ -126,35 +133,45 @@ impl Threads {
     /// What a thread does now; None if it has ended.
     pub fn now(&self, tid: Tid) -> Option<ThreadNow> {
         let runs = self.runs(tid);
-        let (doing, denied) = match self.line(tid, "syscall") {
+        let (doing, denied) = match self.text(tid, "syscall") {
             Ok(line) => (Doing::parse(&line), false),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (Doing::Unknown, true),
             Err(_) => (Doing::Unknown, false),
         };
-        let stat = self.line(tid, "stat").ok()?;
-        let stat = ProcessStat::parse(Pid(tid.0), stat.as_bytes()).ok()?;
-        if stat.has_exited() {
+        let status = self.text(tid, "status").ok()?;
+        let state = field(&status, "State")?.chars().next()?;
+        if matches!(state, 'Z' | 'X' | 'x') {
             return None;
         }
-        let sleeps_in = denied.then(|| self.line(tid, "wchan").ok()).flatten();
+        let name = field(&status, "Name").unwrap_or_default();
+        let sleeps = field(&status, "voluntary_ctxt_switches").and_then(|n| n.parse().ok());
+        let sleeps_in = denied.then(|| self.text(tid, "wchan").ok()).flatten();
         let sleeps_in = sleeps_in.filter(|name| name != "0" && !name.is_empty());
-        Some(ThreadNow { tid, stat, doing, runs, sleeps_in: sleeps_in.map(Into::into) })
+        Some(ThreadNow {
+            tid,
+            name: procfs::display_text(name.as_bytes(), MAX_NAME),
+            state,
+            doing,
+            runs,
+            sleeps: sleeps.unwrap_or(0),
+            sleeps_in: sleeps_in.map(Into::into),
+        })
     }
 
     /// How often a thread came onto a processor so far (the third number of `schedstat`,
     /// Documentation/scheduler/sched-stats.rst); None if it ended, or the kernel does not count.
     pub fn runs(&self, tid: Tid) -> Option<u64> {
-        let line = self.line(tid, "schedstat").ok()?;
+        let line = self.text(tid, "schedstat").ok()?;
         line.split_ascii_whitespace().nth(2)?.parse().ok()
     }
 
-    fn line(&self, tid: Tid, name: &str) -> io::Result<String> {
+    fn text(&self, tid: Tid, name: &str) -> io::Result<String> {
         let path = format!("{tid}/{name}");
         let fd = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut bytes = [0; MAX_LINE];
+        let mut bytes = [0; MAX_TEXT];
         let read = File::from(fd).read(&mut bytes)?;
-        let line = bytes.get(..read).unwrap_or_default();
-        Ok(String::from_utf8_lossy(line).trim_end().to_owned())
+        let text = bytes.get(..read).unwrap_or_default();
+        Ok(String::from_utf8_lossy(text).trim_end().to_owned())
     }
 
     /// Whether the process catches any signal with a handler, the two of the C library's own left
@@ -169,6 +186,11 @@ impl Threads {
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         mask.is_some_and(|mask| mask & !LIBRARY != 0)
     }
+}
+
+/// A line of a status file.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }
 
 /// Entry for fuzzing: no line may cause a panic.

@@ -1,7 +1,7 @@
 //! One file of code: its headers, its functions, its debug information, read when they are needed.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::object::elf::Image;
 use crate::object::{ByteSource, SourceError};
@@ -53,7 +53,8 @@ pub struct Binary {
     bytes: Bytes,
     image: Image,
     symbols: OnceLock<Symbols>,
-    debug: OnceLock<Option<Debug>>,
+    /// Reading it remembers what it read, for one at a time.
+    debug: OnceLock<Mutex<Option<Debug>>>,
     /// The separate debug file.
     separate: OnceLock<Option<Box<Binary>>>,
 }
@@ -93,8 +94,8 @@ impl Binary {
         &self.image
     }
 
-    /// The function that holds an address as linked, as the linker names it, and where it begins.
-    pub(super) fn function(&self, address: u64) -> Option<(String, u64)> {
+    /// The function that holds an address as linked, as the linker names it.
+    pub(super) fn function(&self, address: u64) -> Option<String> {
         let from_separate = || self.separate()?.symbols().find(address);
         self.symbols().find(address).or_else(from_separate)
     }
@@ -110,16 +111,17 @@ impl Binary {
 
     /// Functions and lines at an address as linked, innermost first.
     pub(super) fn places(&self, address: u64) -> Vec<Place> {
-        let own = self.debug().map(|debug| debug.places(address)).unwrap_or_default();
+        let own = self.own_places(address);
         if !own.is_empty() {
             return own;
         }
-        let separate = self.separate().and_then(|file| file.debug());
-        separate.map(|debug| debug.places(address)).unwrap_or_default()
+        self.separate().map(|file| file.own_places(address)).unwrap_or_default()
     }
 
-    fn debug(&self) -> Option<&Debug> {
-        self.debug.get_or_init(|| Debug::read(&self.image, &self.bytes)).as_ref()
+    fn own_places(&self, address: u64) -> Vec<Place> {
+        let debug = self.debug.get_or_init(|| Mutex::new(Debug::read(&self.image, &self.bytes)));
+        let debug = debug.lock().unwrap_or_else(PoisonError::into_inner);
+        debug.as_ref().map(|debug| debug.places(address)).unwrap_or_default()
     }
 
     /// The separate debug file of the same build. Only where the file itself lacks something.
@@ -160,7 +162,7 @@ pub fn fuzz_binary(bytes: &[u8]) {
         for within in [0, 1, segment.mem_size / 2, segment.mem_size.saturating_sub(1)] {
             let address = segment.vaddr.wrapping_add(within);
             let _ = binary.places(address);
-            if let Some((name, _)) = binary.function(address) {
+            if let Some(name) = binary.function(address) {
                 let _ = super::demangled(&name);
             }
         }

@@ -11,7 +11,7 @@ mod modules;
 mod symbolizer;
 mod symbols;
 
-pub use binary::{Binary, fuzz_binary};
+pub use binary::{Binary, UnwindSection, fuzz_binary};
 pub use demangle::demangled;
 pub use modules::{Module, Modules};
-pub use symbolizer::{NativeSymbolizer, Resolved};
+pub use symbolizer::{GO, NativeSymbolizer, Resolved};

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::base::{Frame, FrameId, FrameKind, Pid, Visibility};
+use crate::symbolize::go::GoSymbolizer;
 use crate::symbolize::{Interner, PcKind, StackPc};
 use crate::target::{Maps, ReadMem};
 
@@ -14,6 +15,9 @@ use super::{Modules, demangled};
 
 /// Addresses remembered at most; beyond it the memory starts anew.
 const MAX_REMEMBERED: usize = 1 << 17;
+
+/// Stands for the file of Go code, whichever it is.
+pub const GO: &str = "go";
 
 /// A frame of a stack that was resolved.
 #[derive(Clone, Debug)]
@@ -24,8 +28,8 @@ pub struct Resolved {
     pub function: Arc<str>,
     /// The file of code; empty if it lies in none.
     pub module: Arc<str>,
-    /// Where the function begins in the process; 0 if it is not known.
-    pub entry: u64,
+    /// Whether the function is known; else `function` says no more than where it lies.
+    pub named: bool,
 }
 
 /// Names the compiled code of one process.
@@ -35,9 +39,15 @@ pub struct NativeSymbolizer {
     /// Of which interner the ids below are.
     token: u64,
     known: HashMap<StackPc, Arc<[Resolved]>, RandomState>,
+    go: Option<GoSymbolizer>,
 }
 
 impl NativeSymbolizer {
+    /// As [`NativeSymbolizer::default`], for a process that has Go code, too.
+    pub fn with_go(go: GoSymbolizer) -> Self {
+        Self { go: Some(go), ..Self::default() }
+    }
+
     /// Brings the files of code in line with the mappings of now; whether they changed.
     pub fn refresh(&mut self, pid: Pid, maps: &Maps, mem: &dyn ReadMem) -> bool {
         let changed = self.modules.refresh(pid, maps, mem);
@@ -69,25 +79,35 @@ impl NativeSymbolizer {
         found
     }
 
-    fn look_up(&self, at: StackPc, names: &mut Interner) -> Vec<Resolved> {
+    fn look_up(&mut self, at: StackPc, names: &mut Interner) -> Vec<Resolved> {
+        let go = self.go.as_mut().map(|go| go.frames(at)).unwrap_or_default();
+        if !go.is_empty() {
+            let resolved = go.into_iter().map(|frame| Resolved {
+                id: names.frame(&frame),
+                function: frame.function.as_ref().into(),
+                module: GO.into(),
+                named: true,
+            });
+            return resolved.collect();
+        }
         let pc = match at.kind {
             PcKind::ReturnAddress => at.pc.saturating_sub(1),
             PcKind::Exact => at.pc,
         };
         let Some(module) = self.modules.find(pc) else {
-            return vec![resolved(names, format!("{:#x}", at.pc), ("", 0), (FrameKind::Call, ""), 0)];
+            let number = format!("{:#x}", at.pc);
+            return vec![resolved(names, number, ("", 0), (FrameKind::Call, ""), false)];
         };
         let linked = module.linked(pc);
         let file = module.binary.name();
         let symbol = module.binary.function(linked);
-        let entry = symbol.as_ref().map_or(0, |(_, start)| start.wrapping_add(module.bias));
         let outer = match &symbol {
-            Some((name, _)) => demangled(name),
+            Some(name) => demangled(name),
             None => format!("{file}+{:#x}", module.linked(at.pc)),
         };
         let places = module.binary.places(linked);
         let Some(last) = places.len().checked_sub(1) else {
-            return vec![resolved(names, outer, ("", 0), (FrameKind::Call, file), entry)];
+            return vec![resolved(names, outer, ("", 0), (FrameKind::Call, file), symbol.is_some())];
         };
         let mut frames = Vec::with_capacity(places.len());
         for (i, place) in places.into_iter().enumerate() {
@@ -99,7 +119,7 @@ impl NativeSymbolizer {
                 (None, _) => outer.clone(),
             };
             let site = (&*place.file, place.line);
-            frames.push(resolved(names, function, site, (kind, file), entry));
+            frames.push(resolved(names, function, site, (kind, file), true));
         }
         frames
     }
@@ -110,10 +130,10 @@ fn resolved(
     function: String,
     (file, line): (&str, u32),
     (kind, module): (FrameKind, &str),
-    entry: u64,
+    named: bool,
 ) -> Resolved {
     let visibility = Visibility::Shown;
     let frame =
         Frame { function: function.as_str().into(), file: file.into(), line, kind, visibility };
-    Resolved { id: names.frame(&frame), function: function.into(), module: module.into(), entry }
+    Resolved { id: names.frame(&frame), function: function.into(), module: module.into(), named }
 }

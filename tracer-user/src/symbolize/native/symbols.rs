@@ -77,14 +77,13 @@ impl Symbols {
         }
     }
 
-    /// The function that holds an address as linked, and where it begins.
-    pub(super) fn find(&self, address: u64) -> Option<(String, u64)> {
+    /// The function that holds an address as linked.
+    pub(super) fn find(&self, address: u64) -> Option<String> {
         let above = self.by_address.partition_point(|s| s.address <= address);
         let symbol = self.by_address.get(above.checked_sub(1)?)?;
         let within = address.checked_sub(symbol.address)?;
         let inside = if symbol.size > 0 { within < symbol.size } else { within < MAX_UNSIZED };
-        let name = self.name(symbol).filter(|_| inside)?;
-        Some((name, symbol.address))
+        self.name(symbol).filter(|_| inside)
     }
 
     fn name(&self, symbol: &Symbol) -> Option<String> {
