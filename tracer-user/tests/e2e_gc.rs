@@ -64,7 +64,10 @@ fn found_as_told(version: &str, variant: Variant) {
         let (mark, mark_end) = (cycle.mark.unwrap(), cycle.mark_end.unwrap());
         let stood = mark.since(cycle.stop).0 + cycle.end.unwrap().since(mark_end).0;
         // From 1.22 on the runtime counts from when it begins to stop until it has started all again.
-        assert!(stood > 0 && stood.abs_diff(pause) < 5_000_000, "{what}: {stood} of {pause}: {cycle:?}");
+        assert!(
+            stood > 0 && stood.abs_diff(pause) < 5_000_000,
+            "{what}: {stood} of {pause}: {cycle:?}"
+        );
     }
     assert!(cycles.len() <= 12, "{what}: a cycle is told when it is news: {cycles:?}");
     let life = ["report", path.to_str().unwrap(), "--task", "1", "--format", "jsonl"];

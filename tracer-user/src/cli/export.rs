@@ -13,8 +13,8 @@ use super::progress::Bar;
 use super::values;
 use crate::output::export::{self, Weight};
 use crate::pipeline;
-use crate::pipeline::settings::Moment;
 use crate::pipeline::Exported;
+use crate::pipeline::settings::Moment;
 use crate::view::TaskView;
 use crate::view::timeline::TimelineSink;
 

@@ -268,8 +268,7 @@ impl<'a> Watch<'a> {
     /// Puts the probes on the present incarnation.
     async fn attach(&mut self) -> anyhow::Result<()> {
         let mode = self.job.mode;
-        if let Some(tracer) = &mut self.tracer {
-            let probing = &self.session.probing;
+        if let (Some(tracer), Some(probing)) = (&mut self.tracer, self.session.probing.sites()) {
             let plan = probing.plan()?;
             for gap in &plan.degraded {
                 let reason = format!("{}: {}", gap.kind.word(), gap.reason);

@@ -25,7 +25,9 @@ use crate::view::timeline::{
 use crate::view::{Exactness, FindingView, Names, WallTime};
 
 use interned::Interned;
-use proto::{Clock, ClockSnapshot, DebugAnnotation, Packet, PacketDefaults, TrackEvent, packet_bytes};
+use proto::{
+    Clock, ClockSnapshot, DebugAnnotation, Packet, PacketDefaults, TrackEvent, packet_bytes,
+};
 use tracks::{Counter, Track, Tracks};
 
 /// Clocks as Perfetto numbers them (builtin_clock.proto).

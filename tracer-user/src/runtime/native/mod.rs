@@ -1,0 +1,6 @@
+//! OS threads, of any program: what they wait for, in the words of the kernel's interface.
+
+pub mod futex;
+pub mod snapshot;
+pub mod syscalls;
+pub mod unwind;
