@@ -7,6 +7,7 @@
 pub mod go;
 pub mod loiter;
 pub mod process;
+pub mod readers;
 pub mod skip;
 
 pub use go::{GO_VERSIONS, Variant, go_build, matrix, real_program};
