@@ -11,6 +11,7 @@ use super::destination::{Destination, Touch};
 use super::exit::{Outcome, usage};
 use super::progress::Bar;
 use super::values;
+use crate::output::export::html::{Detail, Report, Survey, write_html};
 use crate::output::export::{self, Weight};
 use crate::pipeline;
 use crate::pipeline::Exported;
@@ -216,9 +217,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Outcome> {
             let bounds = (args.since, args.until);
             pipeline::inputs(&args.recording, bounds, &mut sink, progress)?;
         }
-        ExportFormat::Html => {
-            return Err(usage("not yet"));
-        }
+        ExportFormat::Html => html(args, context, &name, &mut to)?,
     }
     to.finish()?;
     Ok(Outcome::Fine)
@@ -248,4 +247,28 @@ fn timeline(
     let mut bar = Bar::new(context);
     let progress = &mut |done, of| bar.at(done, of);
     pipeline::export(&args.recording, (args.since, args.until), sink, progress)
+}
+
+/// Reads the recording twice: once to find out what matters.
+fn html(
+    args: &ExportArgs,
+    context: &Context,
+    name: &str,
+    to: &mut Destination,
+) -> anyhow::Result<()> {
+    let mut survey = Survey::new();
+    timeline(args, context, &mut survey)?;
+    let mut detail = Detail::new(survey);
+    let exported = timeline(args, context, &mut detail)?;
+    let report = Report {
+        recording: name,
+        writer: concat!("loiter ", env!("CARGO_PKG_VERSION")),
+        summary: &exported.summary,
+        open: &exported.open,
+        dump: exported.dump.as_ref(),
+        broke_off: exported.broke_off.as_deref(),
+        zone: &super::terminal::zone(),
+    };
+    write_html(to, &report, detail)?;
+    Ok(())
 }

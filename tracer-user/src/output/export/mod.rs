@@ -4,6 +4,7 @@
 
 mod flame;
 mod folded;
+pub mod html;
 mod jsonl;
 mod perfetto;
 mod pprof;

@@ -43,6 +43,7 @@
     if (value === "auto") root.removeAttribute("data-theme"); else root.setAttribute("data-theme", value);
     theme.value = value;
     redraw();
+    requestAnimationFrame(() => drawFlame());
   };
   const probe = el("span", { hidden: "" });
   document.body.append(probe);
@@ -491,7 +492,6 @@
   navigable(overtime, describeCounts);
   drawings.push(drawCounts);
   if (data.phases.length > 0) { navigable(phases, describePhase); drawings.push(drawPhases); } else { $("phaserow").hidden = true; }
-  drawings.push(drawFlame);
   for (const node of document.querySelectorAll(".script")) node.hidden = false;
   sites.filter((s) => data.sites[s.index].named).slice(0, 1).forEach((s) => s.unfold(true));
   setTheme(recall());
