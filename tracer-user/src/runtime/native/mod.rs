@@ -1,3 +1,4 @@
 //! OS threads, of any program: what they wait for, in the words of the kernel's interface.
 
+pub mod names;
 pub mod syscalls;
