@@ -33,7 +33,7 @@ use super::settings::{
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
-use super::tracer::{Tracee, Tracer};
+use super::tracer::{Probes, Tracee, Tracer};
 use flow::Losses;
 use peril::Peril;
 
@@ -226,7 +226,7 @@ impl<'a> Watch<'a> {
         let opened = open(&job.target, ProcId(1))?;
         let tracer = match job.mode {
             Mode::None => None,
-            _ => Some(Tracer::load(job.ring, job.min_wait)?),
+            _ => Some(Tracer::load(job.ring, job.min_wait, Mode::None)?),
         };
         let (flight, left) = job.flight.clone().map(Flight::start).transpose()?.unzip();
         let peril = flight.as_ref().map(|_| Peril::of(job.target.pid));
@@ -277,8 +277,9 @@ impl<'a> Watch<'a> {
             let tracee = Tracee {
                 process: self.session.process,
                 target: probing.target(),
-                plan: &plan,
-                config: probing.config(self.job.min_wait),
+                probes: Some(Probes { plan: &plan, config: probing.config(self.job.min_wait) }),
+                threads: Mode::None,
+                min_wait: self.job.min_wait,
             };
             let attached = tracer.attach(&tracee, mode, probing.names())?;
             self.session.slot = Some(attached.slot);

@@ -160,7 +160,9 @@ fn offset(wall: WallTime, zone: &TimeZone) -> (f64, String) {
 
 fn site(site: Site, strings: &mut Strings) -> SiteData {
     let (name, place) = match (&site.place, &site.frame) {
-        (Place::Runtime(_), _) => ("the runtime".to_owned(), "goroutines of the runtime itself".to_owned()),
+        (Place::Runtime(_), _) => {
+            ("the runtime".to_owned(), "goroutines of the runtime itself".to_owned())
+        }
         (_, Some(frame)) => {
             let inlined = if frame.kind == FrameKind::Inlined { ", inlined" } else { "" };
             (frame.function.to_string(), format!("{}{inlined}", super::page::short_place(frame)))
@@ -191,4 +193,3 @@ fn slice(bit: &Bit) -> (f64, f64, usize, u32, u32, u8, u32) {
     let length = bit.until.saturating_sub(bit.since);
     (ms(bit.since), ms(length), bit.shade, bit.reason, bit.site, bit.flags, bit.many)
 }
-

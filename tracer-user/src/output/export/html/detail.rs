@@ -9,9 +9,7 @@ use hashbrown::HashMap;
 
 use crate::base::{Frame, KTime, ProcId, TaskId, TaskState};
 use crate::stream::LossKind;
-use crate::view::timeline::{
-    Counts, Ended, FindingChange, Moment, Phase, Slice, TimelineSink,
-};
+use crate::view::timeline::{Counts, Ended, FindingChange, Moment, Phase, Slice, TimelineSink};
 use crate::view::{Confidence, Exactness, FindingKind, FindingView, Names, WallTime};
 
 use super::data::Strings;
@@ -125,7 +123,10 @@ impl Detail {
     pub(super) fn close(&mut self) {
         let more = self.sites.iter().filter(|s| s.more).count();
         let told = [
-            (more as u64, "spawn sites have more goroutines than rows; those with the longest stretches and those of findings are shown"),
+            (
+                more as u64,
+                "spawn sites have more goroutines than rows; those with the longest stretches and those of findings are shown",
+            ),
             (self.marks_left_out, "changes of findings have no mark"),
             (self.findings_left_out, "findings are not shown"),
             (self.phases_left_out, "phases of the runtime are not shown"),

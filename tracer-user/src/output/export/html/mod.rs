@@ -42,7 +42,11 @@ enum Place {
 
 impl Place {
     const fn of(process: ProcId, origin: Origin) -> Self {
-        if origin.system { Place::Runtime(process) } else { Place::Site(process, origin.spawn_site) }
+        if origin.system {
+            Place::Runtime(process)
+        } else {
+            Place::Site(process, origin.spawn_site)
+        }
     }
 }
 

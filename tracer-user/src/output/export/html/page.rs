@@ -46,11 +46,7 @@ pub struct Report<'a> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_html(
-    out: &mut dyn Write,
-    report: &Report<'_>,
-    mut detail: Detail,
-) -> io::Result<()> {
+pub fn write_html(out: &mut dyn Write, report: &Report<'_>, mut detail: Detail) -> io::Result<()> {
     detail.close();
     let tasks: Vec<&TaskView> = report
         .dump
@@ -151,15 +147,28 @@ fn push_summary(page: &mut String, report: &Report<'_>, detail: &Detail) {
     page.push_str("<section id=\"summary\" aria-label=\"Summary\"><dl class=\"tiles\">");
     let findings = summary.findings;
     let class = if findings.likely + findings.certain > 0 { "bad" } else { "" };
-    let each = [(findings.certain, "certain"), (findings.likely, "likely"), (findings.suspect, "suspect")];
+    let each =
+        [(findings.certain, "certain"), (findings.likely, "likely"), (findings.suspect, "suspect")];
     let each: Vec<String> =
         each.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     push_tile(page, class, "Open findings", &count(findings.all()), &each.join(", "));
     let recorded = Nanos(detail.span);
-    push_tile(page, "", "Shown", &recorded.to_string(), &format!("from {}", moment(detail.wall, report.zone)));
+    push_tile(
+        page,
+        "",
+        "Shown",
+        &recorded.to_string(),
+        &format!("from {}", moment(detail.wall, report.zone)),
+    );
     let peak = detail.samples.values().map(|s| s.shades.iter().sum::<u64>()).max().unwrap_or(0);
     let alive = count(summary.alive);
-    push_tile(page, "", "Goroutines at the end", &alive, &format!("at most {}", count(peak.max(summary.alive))));
+    push_tile(
+        page,
+        "",
+        "Goroutines at the end",
+        &alive,
+        &format!("at most {}", count(peak.max(summary.alive))),
+    );
     if let (Some(births), Some(deaths)) = (summary.births, summary.deaths) {
         push_tile(page, "", "Born", &count(births), &format!("{} ended", count(deaths)));
     }
@@ -173,7 +182,13 @@ fn push_summary(page: &mut String, report: &Report<'_>, detail: &Detail) {
     let class = if lost > 0 { "bad" } else { "" };
     push_tile(page, class, "Records lost", &count(lost), &kinds.join(", "));
     let looks = count(summary.looks.into());
-    push_tile(page, "", "Looks at all goroutines", &looks, &format!("events: {}", summary.mode.word()));
+    push_tile(
+        page,
+        "",
+        "Looks at all goroutines",
+        &looks,
+        &format!("events: {}", summary.mode.word()),
+    );
     let _infallible = write!(
         page,
         "</dl>\n<p class=\"lead\">The recording ends {}: {}.</p></section>\n",
