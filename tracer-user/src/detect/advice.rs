@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FrameId, FunctionAt, Pattern, Place, Shape, Visibility};
+use crate::base::{FrameId, FunctionAt, Pattern, Place, Shape, Visibility, TaskKind};
 use crate::model::{Names, Process};
 use crate::stream::{Carries, ChannelState, FutexKind, LockKind, WaitsOn};
 
@@ -28,6 +28,10 @@ pub(super) fn advice(
     table: &[Pattern],
     finding: &Finding,
 ) -> Option<Advice> {
+    // The table is that of a runtime's tasks; how threads go wrong is not in it.
+    if finding.tasks.first().is_some_and(|task| task.kind == TaskKind::Thread) {
+        return None;
+    }
     let class = class_of(names.class(finding.key.reason)?, &finding.objects);
     table.iter().find_map(|pattern| {
         let fits = (pattern.classes.is_empty() || pattern.classes.contains(&class))

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{KTime, Nanos, ProcId, TaskId};
 use crate::model::{Exactness, GroupKey, Process, Task, Wait};
-use crate::stream::{LookSeq, WaitsOn};
+use crate::stream::{FutexKind, LookSeq, WaitsOn};
 
 use super::evidence::{how_known, lower};
 use super::gather::{Picked, gather};
@@ -85,9 +85,9 @@ fn steps<'a>(process: &'a Process, now: &WaitFor, cycle: &[TaskId]) -> Vec<(&'a 
 
 /// Whether a task stands as the look before found it, before the same lock in the same hands.
 fn stands(check: &Check<'_>, task: &Task, edge: &Edge, before: &WaitFor) -> bool {
-    let same = before
-        .edge(task.id())
-        .is_some_and(|was| was.holder == edge.holder && was.futex.object == edge.futex.object);
+    let same = before.edge(task.id()).is_some_and(|was| {
+        was.holder == edge.holder && was.futex.object == edge.futex.object
+    });
     same && task.still_looks() >= LOOKS && !check.process.is_doubtful(task)
 }
 
@@ -133,19 +133,7 @@ fn named<'a>(check: &Check<'a>, task: &Task) -> (&'a str, u32, TaskId) {
 fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
     let proven = steps.iter().all(|(_, edge)| edge.is_proven());
     finding.confidence = if proven { Confidence::Certain } else { Confidence::Likely };
-    for (task, edge) in steps {
-        let (me, other) = (task.id().number, edge.holder.number);
-        let by = match me == other {
-            true => "which it holds itself".to_owned(),
-            false => format!("which thread {other} holds"),
-        };
-        let futex = &edge.futex;
-        finding.reasons.push(format!(
-            "thread {me} waits for {} {:#x}, {by}",
-            noun(edge),
-            futex.object
-        ));
-    }
+    finding.reasons.extend(steps.iter().map(|(task, edge)| in_words(task, edge)));
     if steps.iter().any(|(_, edge)| edge.futex.timed) {
         finding.reasons.push("only likely: one of the waits ends by itself after a time".into());
     } else if !proven {
@@ -164,14 +152,19 @@ fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
     lower(check, finding);
 }
 
-/// What is waited for.
-const fn noun(edge: &Edge) -> &'static str {
-    use crate::stream::FutexKind;
-    match edge.futex.kind {
-        FutexKind::Join => "the end of a thread, whose id is at",
+/// One step of the circle.
+fn in_words(task: &Task, edge: &Edge) -> String {
+    let (me, other) = (task.id().number, edge.holder.number);
+    let lock = match edge.futex.kind {
+        FutexKind::Join => return format!("thread {me} waits for the end of thread {other}"),
         FutexKind::RwRead => "the read-write lock, to read,",
         FutexKind::RwWrite => "the read-write lock, to write,",
         FutexKind::Once => "the one-time initialisation",
         _ => "the mutex",
-    }
+    };
+    let by = match me == other {
+        true => "which it holds itself".to_owned(),
+        false => format!("which thread {other} holds"),
+    };
+    format!("thread {me} waits for {lock} {:#x}, {by}", edge.futex.object)
 }

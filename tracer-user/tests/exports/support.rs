@@ -28,7 +28,7 @@ impl Recorded {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("night.loiter");
         let mut recorder = Recorder::start(RecorderSettings {
-            place: Place::File(path.clone()),
+            place: loiter::record::Place::File(path.clone()),
             limits: Limits::default(),
             content: Content::Full,
             flush: RecorderSettings::FLUSH,

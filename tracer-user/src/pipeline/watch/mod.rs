@@ -142,6 +142,8 @@ pub fn diagnose(
 pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
     // What the user says of the program goes before what is known of all programs.
     let mut idle = expectations.idle.clone();
+    // The native table names functions of libraries, the Go table ends with whole wait classes.
+    idle.extend(crate::runtime::native::idle::patterns());
     idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,

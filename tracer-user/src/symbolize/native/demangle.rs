@@ -31,6 +31,8 @@ impl fmt::Write for Bounded {
 /// mangled. Control characters are replaced.
 pub fn demangled(raw: &str) -> String {
     let name = raw.split_once('@').map_or(raw, |(name, _)| name);
+    // An alias of glibc for calls from within itself.
+    let name = name.strip_prefix("__GI_").unwrap_or(name);
     let written = rust(name).or_else(|| cpp(name)).unwrap_or_else(|| cut(name));
     if written.chars().any(char::is_control) {
         return written.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
