@@ -121,8 +121,17 @@ pub(super) fn how_known(finding: &mut Finding, marks: u32) {
 /// of tasks that did not go on: what they wait for may just not have been let.
 fn hardly_ran(check: &Check<'_>, kind: FindingKind) -> Option<Used> {
     let by_time = match kind {
-        FindingKind::Crowd | FindingKind::Stuck | FindingKind::Leak | FindingKind::Growth => true,
-        FindingKind::BlockedForEver | FindingKind::Starved | FindingKind::Hog => false,
+        FindingKind::Crowd
+        | FindingKind::Stuck
+        | FindingKind::Leak
+        | FindingKind::Growth
+        | FindingKind::LockHeld
+        | FindingKind::PoolBlocked
+        | FindingKind::LostWakeup => true,
+        FindingKind::BlockedForEver
+        | FindingKind::Starved
+        | FindingKind::Hog
+        | FindingKind::Deadlock => false,
     };
     let since = KTime(check.now.0.saturating_sub(HARDLY_OVER.0));
     let used = check.process.history().used_since(since)?;

@@ -20,6 +20,7 @@ mod ring;
 mod selftest;
 mod slots;
 mod sys;
+mod threads;
 
 pub use attach::{AttachTarget, Attached, Detached, Kinds};
 pub use btf::fuzz_btf;
@@ -31,6 +32,7 @@ pub use features::{
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};
 pub use ring::{Drained, Fill};
+pub use threads::{SleepingThread, WaitTotal};
 
 /// Bytes of a page.
 fn page_size() -> usize {

@@ -557,6 +557,13 @@ impl Task {
             && (!self.look_rules() || (self.look.has_mark && self.look.seq == self.park_seq))
     }
 
+    /// Until when it is known to do what its state says.
+    pub(super) fn holds_until(&self, flow: &Flow, now: KTime) -> KTime {
+        // A look proves a wait from no later than its end to no earlier than its begin.
+        let parked = self.park_fits().then_some(self.parked);
+        flow.holds_until(self.sure_at(), parked, now)
+    }
+
     /// The wait it is in, if any.
     pub(super) fn wait(&self, flow: &Flow, now: KTime) -> Option<Wait> {
         if !self.is_blocked() {
@@ -573,9 +580,7 @@ impl Task {
         } else {
             return None;
         };
-        // A look proves a wait from no later than its end to no earlier than its begin.
-        let parked = self.park_fits().then_some(self.parked);
-        let until = flow.holds_until(self.sure_at(), parked, now).max(since);
+        let until = self.holds_until(flow, now).max(since);
         Some(Wait { since, until, exactness })
     }
 }

@@ -32,6 +32,7 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
 const SHT_NOBITS: u32 = 8;
+const SHF_COMPRESSED: u64 = 1 << 11;
 const PAGE: u64 = 4096;
 
 /// Why a file cannot be used.
@@ -119,6 +120,8 @@ pub struct Section {
     pub size: u64,
     /// Whether the file holds contents for it.
     pub has_contents: bool,
+    /// Whether its contents are packed, behind a header that says how (`Elf64_Chdr`).
+    pub compressed: bool,
 }
 
 /// The headers of an ELF file.
@@ -463,6 +466,7 @@ fn read_sections(source: &(impl ByteSource + ?Sized), header: &Header) -> Option
                 file_offset: u64_at(raw, 24)?,
                 size: u64_at(raw, 32)?,
                 has_contents: u32_at(raw, 4)? != SHT_NOBITS,
+                compressed: u64_at(raw, 8)? & SHF_COMPRESSED != 0,
             })
         })
         .collect()

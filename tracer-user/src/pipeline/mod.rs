@@ -30,5 +30,7 @@ pub use doctor::doctor;
 pub use dump::dump;
 pub use flight::freeze;
 pub use ps::ps;
-pub use replay::{Progress, diff, dump_recording, life, overview, report};
+pub use replay::{
+    Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
+};
 pub use watch::{diagnose, record, watch};

@@ -22,6 +22,18 @@ pub struct TargetSettings {
     pub pid: Pid,
     /// Layouts to use for a version that is not in the tables; what is told is then marked degraded.
     pub assume_go: Option<GoMinor>,
+    /// Whether threads are read beside the tasks of a runtime.
+    pub threads: Threads,
+}
+
+/// Whether the threads under a runtime's tasks are read, too. Of a process without a runtime that
+/// is known they always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Threads {
+    /// Left out.
+    Left,
+    /// Read.
+    Read,
 }
 
 /// When waiting tasks become a finding.

@@ -198,6 +198,17 @@ pub enum EndHow {
     Detached,
 }
 
+impl EndHow {
+    /// The word used in exports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            EndHow::Exit => "exit",
+            EndHow::Exec => "exec",
+            EndHow::Detached => "detached",
+        }
+    }
+}
+
 /// Which probes are attached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Mode {

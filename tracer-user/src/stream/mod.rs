@@ -7,6 +7,7 @@ mod event;
 mod gc;
 mod input;
 mod look;
+mod waits;
 
 pub use command::{Command, SnapshotWhy};
 pub use event::{Event, EventKind, Waker};
@@ -15,4 +16,7 @@ pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, ProcessDef};
 pub use look::{
     Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop,
     TaskLook, Vitals, WaitsOn,
+};
+pub use waits::{
+    FileKind, FileSet, FileState, FutexKind, FutexOf, FutexState, Holder, MAX_FILES, MAX_HOLDERS,
 };

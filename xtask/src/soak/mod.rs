@@ -43,7 +43,13 @@ struct Row {
 /// # Errors
 /// If something is missing or anything fails; everything is run all the same.
 pub fn run(args: &Args) -> Result<()> {
-    setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(versions::GO_ALL), Need::RealPrograms])?;
+    setup::ensure(&[
+        Need::Bpf,
+        Need::Cgo,
+        Need::Go(versions::GO_ALL),
+        Need::RealPrograms,
+        Need::Readers,
+    ])?;
     let chosen = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
     let mut rows = Vec::new();
     for program in test_programs()?.into_iter().filter(|name| chosen(name)) {
@@ -92,7 +98,7 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
     } else {
         cargo.args(["--test", name]);
     }
-    cargo.args(["--", "--include-ignored"]);
+    cargo.args(["--", "--include-ignored", "--show-output"]);
     cargo.env("LOITER_MATRIX", "full").env("LOITER_CYCLES", cycles.to_string());
     let tally = test::count(&mut cargo)?;
     Ok((tally.line(), tally.is_well()))

@@ -15,7 +15,7 @@ use crate::view::build;
 use crate::view::doctor::{DoctorView, PlanGapView, SiteView, TargetPlanView};
 
 use super::clock;
-use super::open::{Opened, Probing, open};
+use super::open::{Opened, SiteProbing, open};
 use super::settings::{DoctorSettings, TargetSettings};
 
 /// What one hit costs a loaded system in all: trap, program, record and its way through loiter.
@@ -60,10 +60,11 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
             tasks = tasks.saturating_add(u64::from(!task.system));
         }
     });
-    let plan = probing.plan()?;
-    let hits = match measure {
-        Some(over) => Some(count_hits(&probing, &plan, over)?),
-        None => None,
+    let sites = probing.sites();
+    let plan = sites.map(SiteProbing::plan).transpose()?.unwrap_or_default();
+    let hits = match (measure, sites) {
+        (Some(over), Some(sites)) => Some(count_hits(sites, &plan, over)?),
+        _ => None,
     };
     let site = |(index, site): (usize, &Site)| SiteView {
         kind: site.kind.word().to_owned(),
@@ -71,7 +72,7 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
         function: site.function.to_string(),
         address: site.address,
         file_offset: site.file_offset,
-        function_offset: probing.function_offset(site),
+        function_offset: sites.and_then(|sites| sites.function_offset(site)),
         instruction: site.text.to_string(),
         location: site.location.to_string(),
         why: site.why.to_string(),
@@ -106,7 +107,7 @@ const fn mode_of(kind: SiteKind) -> Mode {
 /// Hits of each site, and over which time. Each site has a slot of its own, so that sites of one
 /// kind are told apart.
 fn count_hits(
-    probing: &Probing,
+    probing: &SiteProbing,
     plan: &ProbePlan,
     over: Nanos,
 ) -> anyhow::Result<(Vec<u64>, Nanos)> {

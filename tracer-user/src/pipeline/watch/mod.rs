@@ -33,7 +33,7 @@ use super::settings::{
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
-use super::tracer::{Tracee, Tracer};
+use super::tracer::{Probes, Tracee, Tracer};
 use flow::Losses;
 use peril::Peril;
 
@@ -142,6 +142,8 @@ pub fn diagnose(
 pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
     // What the user says of the program goes before what is known of all programs.
     let mut idle = expectations.idle.clone();
+    // The native table names functions of libraries, the Go table ends with whole wait classes.
+    idle.extend(crate::runtime::native::idle::patterns());
     idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,
@@ -226,7 +228,7 @@ impl<'a> Watch<'a> {
         let opened = open(&job.target, ProcId(1))?;
         let tracer = match job.mode {
             Mode::None => None,
-            _ => Some(Tracer::load(job.ring, job.min_wait)?),
+            _ => Some(Tracer::load(job.ring, job.min_wait, Mode::None)?),
         };
         let (flight, left) = job.flight.clone().map(Flight::start).transpose()?.unzip();
         let peril = flight.as_ref().map(|_| Peril::of(job.target.pid));
@@ -268,8 +270,7 @@ impl<'a> Watch<'a> {
     /// Puts the probes on the present incarnation.
     async fn attach(&mut self) -> anyhow::Result<()> {
         let mode = self.job.mode;
-        if let Some(tracer) = &mut self.tracer {
-            let probing = &self.session.probing;
+        if let (Some(tracer), Some(probing)) = (&mut self.tracer, self.session.probing.sites()) {
             let plan = probing.plan()?;
             for gap in &plan.degraded {
                 let reason = format!("{}: {}", gap.kind.word(), gap.reason);
@@ -278,8 +279,9 @@ impl<'a> Watch<'a> {
             let tracee = Tracee {
                 process: self.session.process,
                 target: probing.target(),
-                plan: &plan,
-                config: probing.config(self.job.min_wait),
+                probes: Some(Probes { plan: &plan, config: probing.config(self.job.min_wait) }),
+                threads: Mode::None,
+                min_wait: self.job.min_wait,
             };
             let attached = tracer.attach(&tracee, mode, probing.names())?;
             self.session.slot = Some(attached.slot);

@@ -7,6 +7,7 @@
 mod events;
 mod looks;
 mod rows;
+mod threads;
 
 use crate::base::KTime;
 use crate::stream::Input;

@@ -14,7 +14,6 @@ mod naming;
 mod semaphores;
 mod stacks;
 mod task;
-mod vitals;
 
 use crate::base::{KTime, Pid, ProcId, RunSeq, WaitClass};
 use crate::stream::{Input, LastLeave, LookOutcome, LookSeq};
@@ -187,7 +186,7 @@ impl Snapshotter {
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
-        let vitals = vitals::of(&self.vitals);
+        let vitals = crate::runtime::vitals::of(&self.vitals);
         let t1 = (look.context.clock)();
         let outcome =
             LookOutcome { took: t1.since(began), bytes: look.spent.bytes, vitals, ..look.outcome };
