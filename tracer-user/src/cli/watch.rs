@@ -35,15 +35,15 @@ pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
 
-    #[command(flatten)]
-    flight: FlightArgs,
-
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: StreamFormat,
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    flight: FlightArgs,
 }
 
 /// What is followed, and what is told of it.

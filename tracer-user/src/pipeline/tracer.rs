@@ -19,7 +19,7 @@ use super::ready::readiness;
 use super::settings::RingSize;
 
 /// Records taken in one go: bounds a batch to some 10 MB.
-const MOST: usize = 100_000;
+pub const BATCH: usize = 100_000;
 
 /// Which kinds of site a mode needs.
 pub const fn kinds(mode: Mode) -> Kinds {
@@ -136,7 +136,7 @@ impl Tracer {
     /// Takes what is in the ring, at most one batch. Tells whether there may be more.
     pub fn drain(&mut self) -> bool {
         let ingest = &mut self.ingest;
-        let drained = self.kernel.drain(MOST, |record| ingest.record(&record));
+        let drained = self.kernel.drain(BATCH, |record| ingest.record(&record));
         if drained.malformed > 0 {
             self.ingest.lost(
                 LossKind::Malformed,
