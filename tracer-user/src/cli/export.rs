@@ -14,8 +14,8 @@ use super::values;
 use crate::output::export::html::{Detail, Report, Survey, write_html};
 use crate::output::export::{self, Weight};
 use crate::pipeline;
-use crate::pipeline::settings::Moment;
 use crate::pipeline::Exported;
+use crate::pipeline::settings::Moment;
 use crate::view::TaskView;
 use crate::view::timeline::TimelineSink;
 

@@ -30,7 +30,8 @@ pub fn perfetto_schema() -> Result<PathBuf, String> {
 /// If there is none; says how to get it.
 pub fn browser() -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(BROWSER)).find(|p| Path::is_file(p));
+    let found =
+        std::env::split_paths(&path).map(|dir| dir.join(BROWSER)).find(|p| Path::is_file(p));
     found.ok_or_else(|| missing(BROWSER))
 }
 

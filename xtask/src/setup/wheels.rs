@@ -81,7 +81,8 @@ pub fn perfetto() -> Result<()> {
     let place = readers::perfetto_dir();
     step(&format!("Fetching Perfetto's schema {} (wheel perfetto)", readers::PERFETTO), || {
         let parent = place.parent().context("the place has no parent")?;
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
         let dir = tempfile::tempdir_in(parent)
             .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
         let path = dir.path().join("unpacked");

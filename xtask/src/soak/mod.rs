@@ -42,7 +42,13 @@ struct Row {
 /// # Errors
 /// If something is missing or anything fails; everything is run all the same.
 pub fn run(args: &Args) -> Result<()> {
-    setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(versions::GO_ALL), Need::RealPrograms, Need::Readers])?;
+    setup::ensure(&[
+        Need::Bpf,
+        Need::Cgo,
+        Need::Go(versions::GO_ALL),
+        Need::RealPrograms,
+        Need::Readers,
+    ])?;
     let chosen = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
     let mut rows = Vec::new();
     for program in test_programs()?.into_iter().filter(|name| chosen(name)) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::base::FrameKind;
 use crate::output::clean::clean;
+use crate::output::frames::short_place;
 use crate::view::WallTime;
 use crate::view::timeline::FindingChange;
 
@@ -160,10 +161,12 @@ fn offset(wall: WallTime, zone: &TimeZone) -> (f64, String) {
 
 fn site(site: Site, strings: &mut Strings) -> SiteData {
     let (name, place) = match (&site.place, &site.frame) {
-        (Place::Runtime(_), _) => ("the runtime".to_owned(), "goroutines of the runtime itself".to_owned()),
+        (Place::Runtime(_), _) => {
+            ("the runtime".to_owned(), "goroutines of the runtime itself".to_owned())
+        }
         (_, Some(frame)) => {
             let inlined = if frame.kind == FrameKind::Inlined { ", inlined" } else { "" };
-            (frame.function.to_string(), format!("{}{inlined}", super::page::short_place(frame)))
+            (frame.function.to_string(), format!("{}{inlined}", short_place(frame)))
         }
         (_, None) => ("created at a place not known".to_owned(), String::new()),
     };
@@ -191,4 +194,3 @@ fn slice(bit: &Bit) -> (f64, f64, usize, u32, u32, u8, u32) {
     let length = bit.until.saturating_sub(bit.since);
     (ms(bit.since), ms(length), bit.shade, bit.reason, bit.site, bit.flags, bit.many)
 }
-

@@ -8,10 +8,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::base::{Frame, KTime, ProcId, TaskId, TaskState};
+use crate::output::frames::named_place;
 use crate::stream::LossKind;
-use crate::view::timeline::{
-    Counts, Ended, FindingChange, Moment, Phase, Slice, TimelineSink,
-};
+use crate::view::timeline::{Counts, Ended, FindingChange, Moment, Phase, Slice, TimelineSink};
 use crate::view::{Confidence, Exactness, FindingKind, FindingView, Names, WallTime};
 
 use super::data::Strings;
@@ -125,7 +124,10 @@ impl Detail {
     pub(super) fn close(&mut self) {
         let more = self.sites.iter().filter(|s| s.more).count();
         let told = [
-            (more as u64, "spawn sites have more goroutines than rows; those with the longest stretches and those of findings are shown"),
+            (
+                more as u64,
+                "spawn sites have more goroutines than rows; those with the longest stretches and those of findings are shown",
+            ),
             (self.marks_left_out, "changes of findings have no mark"),
             (self.findings_left_out, "findings are not shown"),
             (self.phases_left_out, "phases of the runtime are not shown"),
@@ -157,7 +159,7 @@ impl Detail {
             TaskState::Unknown => self.strings.of("alive, state not known"),
             _ => names.reason(slice.reason).map_or(0, |r| self.strings.of(&r.word)),
         };
-        let wait_site = names.frame(slice.wait_site).map_or(0, |f| self.strings.of(&at(f)));
+        let wait_site = names.frame(slice.wait_site).map_or(0, |f| self.strings.of(&named_place(f)));
         let mut flags = if slice.began == Exactness::Exact { EXACT } else { 0 };
         flags |= match slice.ended {
             Ended::GoesOn => GOES_ON,
@@ -307,9 +309,4 @@ impl TimelineSink for Detail {
         }
         Ok(())
     }
-}
-
-/// `main.work main.go:12`
-pub(super) fn at(frame: &Frame) -> String {
-    format!("{} {}", frame.function, super::page::short_place(frame)).trim_end().to_owned()
 }

@@ -46,11 +46,7 @@ pub struct Report<'a> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_html(
-    out: &mut dyn Write,
-    report: &Report<'_>,
-    mut detail: Detail,
-) -> io::Result<()> {
+pub fn write_html(out: &mut dyn Write, report: &Report<'_>, mut detail: Detail) -> io::Result<()> {
     detail.close();
     let tasks: Vec<&TaskView> = report
         .dump
@@ -79,16 +75,6 @@ pub fn write_html(
         "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
         json_in_script(&json)
     )
-}
-
-/// `main.go:12`
-pub fn short_place(frame: &Frame) -> String {
-    let file = frame.file.rsplit('/').next().unwrap_or_default();
-    match (file, frame.line) {
-        ("", _) => String::new(),
-        (file, 0) => file.to_owned(),
-        (file, line) => format!("{file}:{line}"),
-    }
 }
 
 /// A frame with its place.
@@ -151,15 +137,28 @@ fn push_summary(page: &mut String, report: &Report<'_>, detail: &Detail) {
     page.push_str("<section id=\"summary\" aria-label=\"Summary\"><dl class=\"tiles\">");
     let findings = summary.findings;
     let class = if findings.likely + findings.certain > 0 { "bad" } else { "" };
-    let each = [(findings.certain, "certain"), (findings.likely, "likely"), (findings.suspect, "suspect")];
+    let each =
+        [(findings.certain, "certain"), (findings.likely, "likely"), (findings.suspect, "suspect")];
     let each: Vec<String> =
         each.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     push_tile(page, class, "Open findings", &count(findings.all()), &each.join(", "));
     let recorded = Nanos(detail.span);
-    push_tile(page, "", "Shown", &recorded.to_string(), &format!("from {}", moment(detail.wall, report.zone)));
+    push_tile(
+        page,
+        "",
+        "Shown",
+        &recorded.to_string(),
+        &format!("from {}", moment(detail.wall, report.zone)),
+    );
     let peak = detail.samples.values().map(|s| s.shades.iter().sum::<u64>()).max().unwrap_or(0);
     let alive = count(summary.alive);
-    push_tile(page, "", "Goroutines at the end", &alive, &format!("at most {}", count(peak.max(summary.alive))));
+    push_tile(
+        page,
+        "",
+        "Goroutines at the end",
+        &alive,
+        &format!("at most {}", count(peak.max(summary.alive))),
+    );
     if let (Some(births), Some(deaths)) = (summary.births, summary.deaths) {
         push_tile(page, "", "Born", &count(births), &format!("{} ended", count(deaths)));
     }
@@ -173,7 +172,13 @@ fn push_summary(page: &mut String, report: &Report<'_>, detail: &Detail) {
     let class = if lost > 0 { "bad" } else { "" };
     push_tile(page, class, "Records lost", &count(lost), &kinds.join(", "));
     let looks = count(summary.looks.into());
-    push_tile(page, "", "Looks at all goroutines", &looks, &format!("events: {}", summary.mode.word()));
+    push_tile(
+        page,
+        "",
+        "Looks at all goroutines",
+        &looks,
+        &format!("events: {}", summary.mode.word()),
+    );
     let _infallible = write!(
         page,
         "</dl>\n<p class=\"lead\">The recording ends {}: {}.</p></section>\n",
@@ -266,7 +271,7 @@ fn frame_short(frame: &Frame) -> String {
     format!(
         "<code>{}</code> <span class=\"where\">{}</span>",
         Escaped(&frame.function),
-        Escaped(&short_place(frame))
+        Escaped(&frames::short_place(frame))
     )
 }
 
@@ -312,7 +317,7 @@ const CHARTS: &str = "<noscript><p class=\"note\">Charts and search need scripts
 <ul class=\"keys\"><li><i class=\"k-running\"></i>running</li><li><i class=\"k-runnable\"></i>runnable</li><li><i class=\"k-waiting\"></i>waiting</li><li><i class=\"k-syscall\"></i>in a system call</li><li><i class=\"k-other\"></i>not known</li><li>&#9660; a finding</li><li>- - resident memory</li></ul>
 <p class=\"empty\">Drag to move. Ctrl and wheel, double click or + and - zoom; 0 shows all.</p></div></section>
 <section id=\"timeline\" class=\"script\" hidden><h2>Timeline by spawn site</h2>
-<div class=\"panel\"><div id=\"rows\"></div><p class=\"empty\" data-none=\"rows\" hidden>No spawn site has these words.</p>
+<div class=\"panel\"><div class=\"row axis\"><div></div><canvas id=\"axis\" role=\"img\" aria-label=\"Time\"></canvas></div><div id=\"rows\"></div><p class=\"empty\" data-none=\"rows\" hidden>No spawn site has these words.</p>
 <div class=\"row\" id=\"phaserow\"><div class=\"label\">the runtime at work<small>garbage collection and the like</small></div><canvas id=\"phases\" role=\"img\" aria-label=\"When the runtime was at work for itself\"></canvas></div>
 <p id=\"picked\" role=\"status\" aria-live=\"polite\"></p></div></section>
 <section id=\"flames\" class=\"script\" hidden><h2>Flame graph of all goroutines at the end</h2>

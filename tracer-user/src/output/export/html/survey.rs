@@ -132,7 +132,9 @@ impl TimelineSink for Survey {
                 *at
             }
             Moment::Counts(counts) => counts.at,
-            Moment::Memory { at, .. } | Moment::Mode { at, .. } | Moment::ProcessEnd { at, .. } => *at,
+            Moment::Memory { at, .. } | Moment::Mode { at, .. } | Moment::ProcessEnd { at, .. } => {
+                *at
+            }
             Moment::Loss(loss) => loss.until,
             Moment::Wake(_) | Moment::Phase(_) => return Ok(()),
         };

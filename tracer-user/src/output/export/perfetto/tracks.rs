@@ -178,9 +178,7 @@ fn describe(track: Track, name: &dyn Fn() -> String) -> TrackDescriptor {
         }
         Track::Counter(_, Counter::Rss) => counter("resident memory".to_owned(), BYTES, 21),
         Track::Counter(_, Counter::Limit) => counter("memory limit".to_owned(), BYTES, 22),
-        Track::Site(..) => {
-            TrackDescriptor { child_ordering: CHRONOLOGICAL, ..named(name(), 30) }
-        }
+        Track::Site(..) => TrackDescriptor { child_ordering: CHRONOLOGICAL, ..named(name(), 30) },
         Track::Runtime(_) => {
             TrackDescriptor { child_ordering: CHRONOLOGICAL, ..named("the runtime".to_owned(), 40) }
         }
