@@ -15,7 +15,9 @@ fn is_true(truth: &Truth, slice: &Slice) -> bool {
         TaskState::Waiting => Doing::Waiting,
         // Only that it lives.
         _ => {
-            return truth.at(slice.task.number, slice.since).is_some_and(|m| m.doing != Doing::Gone);
+            return truth
+                .at(slice.task.number, slice.since)
+                .is_some_and(|m| m.doing != Doing::Gone);
         }
     };
     let n = slice.task.number;

@@ -220,10 +220,12 @@ impl Timeline {
     ) {
         let id = (whose.id(), task.id());
         let doing = Doing::of(task);
-        let wait = whose.wait(task, at.max(task.known_since()));
-        let (mut since, began) = wait.map_or((at, began), |w| (w.since, w.exactness));
+        let now = at.max(task.known_since());
+        let known = whose.wait(task, now).or_else(|| whose.queued(task, now));
+        let (mut since, began) = known.map_or((at, began), |w| (w.since, w.exactness));
         if let Some(open) = self.open.get_mut(&id) {
-            let anew = wait.is_some_and(|w| w.since > open.until);
+            // It may have done something else in between.
+            let anew = since > open.until;
             if open.doing == doing && !anew {
                 open.place(task);
                 open.hold(whose, task, at);

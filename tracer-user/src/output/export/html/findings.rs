@@ -9,8 +9,8 @@ use crate::output::frames;
 use crate::output::text::finding::{fate, growth, is_doing};
 use crate::output::text::process::noun;
 use crate::output::text::words::{count, counted, moment, object, size, wait_range};
-use crate::view::{FindingKind, FindingView};
 use crate::view::timeline::FindingChange;
+use crate::view::{FindingKind, FindingView};
 
 use super::escape::Escaped;
 use super::page::frame_html;
