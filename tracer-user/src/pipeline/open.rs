@@ -14,6 +14,7 @@ use crate::runtime::go::layout::Layout;
 use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
 use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
+use crate::runtime::native::names::NativeNames;
 use crate::runtime::native::snapshot::ThreadSnapshotter;
 use crate::runtime::plan::{ProbePlan, Site};
 use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
@@ -24,6 +25,7 @@ use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError, container_of};
 
 use super::clock;
 use super::identity::{Fate, Identity};
+use super::ingest::Names;
 use super::settings::{TargetSettings, Threads};
 
 /// An opened process.
@@ -93,7 +95,7 @@ fn open_go(
         Threads::Left => None,
         Threads::Read => {
             let symbols = NativeSymbolizer::with_go(symbolizer());
-            Some(ThreadSnapshotter::new(process, pid, symbols, None)?)
+            Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
         }
     };
     let def = define(&program, process, at);
@@ -197,7 +199,15 @@ impl SiteProbing {
     }
 
     /// Names for records of this process.
-    pub fn names(&self) -> Box<dyn RecordNames> {
+    pub fn names(&self) -> Names {
+        let code = GoSymbolizer::new(self.symbolizer.tables().to_vec(), self.program.layout.rules());
+        Names {
+            tasks: Some(self.task_names()),
+            threads: Box::new(NativeNames::new(self.names.clone(), Some(Box::new(code)))),
+        }
+    }
+
+    fn task_names(&self) -> Box<dyn RecordNames> {
         Box::new(GoNames {
             symbolizer: GoSymbolizer::new(
                 self.symbolizer.tables().to_vec(),

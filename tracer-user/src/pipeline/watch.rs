@@ -26,7 +26,7 @@ use super::settings::{
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
-use super::tracer::{Tracee, Tracer};
+use super::tracer::{Probes, Tracee, Tracer};
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
@@ -210,7 +210,7 @@ impl<'a> Watch<'a> {
         let opened = open(&job.target, ProcId(1))?;
         let tracer = match job.mode {
             Mode::None => None,
-            _ => Some(Tracer::load(job.ring, job.min_wait)?),
+            _ => Some(Tracer::load(job.ring, job.min_wait, Mode::None)?),
         };
         let recorder = job.record.clone().map(Recorder::start).transpose()?;
         let teller = Teller::new(job.detectors.clone(), job.acknowledged.clone());
@@ -251,8 +251,9 @@ impl<'a> Watch<'a> {
             let tracee = Tracee {
                 process: self.session.process,
                 target: probing.target(),
-                plan: &plan,
-                config: probing.config(self.job.min_wait),
+                probes: Some(Probes { plan: &plan, config: probing.config(self.job.min_wait) }),
+                threads: Mode::None,
+                min_wait: self.job.min_wait,
             };
             let attached = tracer.attach(&tracee, mode, probing.names())?;
             self.session.slot = Some(attached.slot);

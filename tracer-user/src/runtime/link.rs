@@ -1,5 +1,7 @@
 //! What the pipeline needs of any runtime, so that it wires Go and the next one alike.
-//! May use: stream, base.
+//! May use: stream, base, tracer-common.
+
+use tracer_common::thread::Asleep;
 
 use crate::base::{FrameId, KTime, ReasonId};
 use crate::stream::{Input, LookOutcome, LookSeq};
@@ -27,6 +29,14 @@ pub trait RecordNames: Send {
     fn start(&mut self, pc: u64) -> FrameId;
     /// The runtime's number of a wait reason.
     fn reason(&mut self, number: u8) -> ReasonId;
+}
+
+/// Turns the numbers in a process's records about OS threads into ids of names.
+pub trait ThreadNames: Send {
+    /// The place that created a thread, from its creator's return addresses, innermost first.
+    fn spawn_site(&mut self, stack: &[u64]) -> FrameId;
+    /// In what a thread sleeps.
+    fn reason(&mut self, asleep: &Asleep) -> ReasonId;
 }
 
 /// Why a look failed.

@@ -2,6 +2,7 @@
 
 pub mod futex;
 pub mod idle;
+pub mod names;
 pub mod snapshot;
 pub mod syscalls;
 pub mod unwind;
