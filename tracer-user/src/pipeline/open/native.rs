@@ -1,9 +1,12 @@
 //! Opens a process whose tasks are its threads: any program that has no runtime of its own.
 
+use std::path::PathBuf;
+
 use crate::base::{KTime, Pid, ProcId, Registers};
-use crate::kernel::ThreadRegisters;
+use crate::kernel::{AttachTarget, ThreadRegisters};
 use crate::object::elf::Image;
 use crate::pipeline::identity::{Fate, Identity};
+use crate::pipeline::settings::Threads;
 use crate::runtime::link::{LookError, Looks};
 use crate::runtime::native::snapshot::{
     LookContext, ReadRegisters, SnapshotError, ThreadSnapshotter,
@@ -50,7 +53,13 @@ pub(super) fn open(
         container: container_of(pid).ok().flatten().map(|id| id.0),
         degraded: Box::default(),
     };
-    let probing = Probing { pid, runtime: RUNTIME.into(), names, sites: None };
+    let target = AttachTarget {
+        pid,
+        start_ticks: Some(stat.start_ticks),
+        binary: PathBuf::from(format!("/proc/{pid}/exe")),
+    };
+    let threads = Threads::Read;
+    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None };
     Ok(Opened { def, looks: Box::new(looks), memory: MemoryGauge::of(pid), exit, probing })
 }
 
