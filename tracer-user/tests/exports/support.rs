@@ -6,7 +6,7 @@ use std::process::Output;
 use loiter::base::*;
 use loiter::model::Names;
 use loiter::pipeline;
-use loiter::record::{Content, Limits, Place, Recorder, RecorderSettings};
+use loiter::record::{Content, Limits, Recorder, RecorderSettings};
 use loiter::stream::*;
 use loiter::view::timeline::{Moment, Slice, TimelineSink, Wake};
 
