@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FrameId, FunctionAt, Pattern, Place, Shape, Visibility, TaskKind};
+use crate::base::{FrameId, FunctionAt, Pattern, Place, Shape, TaskKind, Visibility};
 use crate::model::{Names, Process};
 use crate::stream::{Carries, ChannelState, FutexKind, LockKind, WaitsOn};
 

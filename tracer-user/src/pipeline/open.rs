@@ -44,8 +44,9 @@ pub struct Opened {
 
 /// What is needed to follow an opened process, and to name what it does.
 pub struct Probing {
-    pid: Pid,
+    target: AttachTarget,
     runtime: Box<str>,
+    threads: Threads,
     names: SharedInterner,
     sites: Option<SiteProbing>,
 }
@@ -53,7 +54,6 @@ pub struct Probing {
 /// What is needed to probe the code of an opened process.
 pub struct SiteProbing {
     program: GoProgram,
-    target: AttachTarget,
     symbolizer: GoSymbolizer,
     names: SharedInterner,
 }
@@ -95,7 +95,7 @@ fn open_go(
         Threads::Left => None,
         Threads::Read => {
             let symbols = NativeSymbolizer::with_go(symbolizer());
-            Some(ThreadSnapshotter::new(process, pid, symbols, None)?)
+            Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
         }
     };
     let def = define(&program, process, at);
@@ -112,9 +112,9 @@ fn open_go(
         binary: binary_path(&program),
     };
     let runtime = program.version.clone();
-    let sites =
-        SiteProbing { program, target, symbolizer: probing_symbolizer, names: names.clone() };
-    let probing = Probing { pid, runtime, names, sites: Some(sites) };
+    let sites = SiteProbing { program, symbolizer: probing_symbolizer, names: names.clone() };
+    let threads = settings.threads;
+    let probing = Probing { target, runtime, threads, names, sites: Some(sites) };
     let memory = MemoryGauge::of(pid);
     Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
 }
@@ -148,7 +148,29 @@ fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
 impl Probing {
     /// The process.
     pub const fn pid(&self) -> Pid {
-        self.pid
+        self.target.pid
+    }
+
+    /// Process and file to attach to.
+    pub const fn target(&self) -> &AttachTarget {
+        &self.target
+    }
+
+    /// Whether its threads are followed.
+    pub const fn threads(&self) -> Threads {
+        self.threads
+    }
+
+    /// Names for records of this process.
+    pub fn record_names(&self) -> Names {
+        match &self.sites {
+            Some(sites) => sites.record_names(),
+            // Without frame pointers in the C library the kernel's own walk of a stack ends there, so
+            // that the place that made a thread cannot be told from it.
+            None => {
+                Names { tasks: None, threads: Box::new(NativeNames::new(self.names.clone(), None)) }
+            }
+        }
     }
 
     /// The version of the runtime as the binary states it, or what it is where it has none.
@@ -168,11 +190,6 @@ impl Probing {
 }
 
 impl SiteProbing {
-    /// Process and file to attach to.
-    pub const fn target(&self) -> &AttachTarget {
-        &self.target
-    }
-
     /// The probes for this binary.
     ///
     /// # Errors
@@ -197,8 +214,7 @@ impl SiteProbing {
         config(self.program.layout, min_wait)
     }
 
-    /// Names for records of this process.
-    pub fn names(&self) -> Names {
+    fn record_names(&self) -> Names {
         let code =
             GoSymbolizer::new(self.symbolizer.tables().to_vec(), self.program.layout.rules());
         Names {

@@ -27,7 +27,9 @@ fn every_input_is_a_line_but_names_which_stand_where_they_are_used() {
     assert!(lines.iter().all(|l| l["schema"] == "loiter.input/1"));
     let park = lines.iter().find(|l| l["event"] == "park").unwrap();
     assert_eq!(park["input"], "event");
-    assert!(park["wait_reason"].is_string() && park["at"].as_str().unwrap().starts_with("2023-11-14T"));
+    assert!(
+        park["wait_reason"].is_string() && park["at"].as_str().unwrap().starts_with("2023-11-14T")
+    );
     let birth = lines.iter().find(|l| l["event"] == "birth").unwrap();
     assert_eq!(birth["spawn_site"]["function"], "main.serve");
     assert!(lines.iter().any(|l| l["input"] == "loss" && l["count"].as_u64() > Some(0)));
@@ -48,7 +50,9 @@ fn a_part_of_the_time_can_be_asked_for() {
 fn what_does_not_go_together_is_refused_and_nothing_is_left_behind() {
     let recorded = Recorded::new(&hostile());
     let path = recorded.path.to_str().unwrap();
-    for (format, wrong) in [("perfetto", "--at"), ("html", "--at"), ("pprof", "--since"), ("svg", "--until")] {
+    for (format, wrong) in
+        [("perfetto", "--at"), ("html", "--at"), ("pprof", "--since"), ("svg", "--until")]
+    {
         let output = run(&["export", path, "--format", format, wrong, "+1s"]);
         assert_eq!(output.status.code(), Some(2), "{format} {wrong}");
         assert!(output.stdout.is_empty());

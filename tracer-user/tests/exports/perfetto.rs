@@ -93,7 +93,9 @@ fn a_wake_up_is_an_arrow_from_the_waker_to_the_woken() {
         .timeline()
         .wakes
         .iter()
-        .map(|w| (format!("goroutine {}", w.by.number), format!("goroutine {}", w.woken.number), w.at.0))
+        .map(|w| {
+            (format!("goroutine {}", w.by.number), format!("goroutine {}", w.woken.number), w.at.0)
+        })
         .collect();
     let arrows = trace["flows"].as_array().unwrap();
     let text = |v: &Value| v.as_str().unwrap().to_owned();
@@ -120,7 +122,11 @@ fn tracks_lie_below_their_spawn_site_and_that_below_the_process() {
     let mut tasks = 0;
     for track in tracks.values().filter(|t| t["name"].as_str().unwrap().starts_with("goroutine ")) {
         let site = parent(track).unwrap();
-        assert!(site["name"] == "main.serve main.go:10" || site["name"] == "created at a place not known", "{site}");
+        assert!(
+            site["name"] == "main.serve main.go:10"
+                || site["name"] == "created at a place not known",
+            "{site}"
+        );
         assert_eq!(parent(site).unwrap()["pid"], 77);
         tasks += 1;
     }

@@ -14,9 +14,18 @@ fn is_true(truth: &Truth, slice: &Slice) -> bool {
         TaskState::Runnable => Doing::Runnable,
         TaskState::Waiting => Doing::Waiting,
         // Only that it lives.
-        _ => return truth.at(slice.task.number, slice.since).is_some_and(|m| m.doing != Doing::Gone),
+        _ => {
+            return truth
+                .at(slice.task.number, slice.since)
+                .is_some_and(|m| m.doing != Doing::Gone);
+        }
     };
     let n = slice.task.number;
+    if slice.since == slice.until {
+        // A look saw it so at some moment of its read, which takes up to 3 ms.
+        let read = |back: u64| truth.at(n, KTime(slice.since.0 - back * 1_000));
+        return (0..3_001).any(|back| read(back).is_some_and(|m| m.doing == wanted));
+    }
     let first = truth.at(n, slice.since);
     let last = truth.at(n, KTime(slice.until.0.saturating_sub(1).max(slice.since.0)));
     first.is_some_and(|m| m.doing == wanted) && first.map(|m| m.at) == last.map(|m| m.at)
@@ -41,7 +50,12 @@ fn check(mode: Mode, loss: u64, min_true: f64) {
     assert!(all > 100, "{all} slices");
     assert!(exact > 0 || mode != Mode::All);
     let share = 1.0 - wrong.len() as f64 / all as f64;
-    assert!(share >= min_true, "{} of {all} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(3)]);
+    assert!(
+        share >= min_true,
+        "{} of {all} are wrong: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(3)]
+    );
 }
 
 #[test]

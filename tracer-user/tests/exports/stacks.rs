@@ -89,7 +89,10 @@ fn folded_stacks_count_every_goroutine_once() {
     let text = std::fs::read_to_string(recorded.export("folded", &[])).unwrap();
     let stacks = folded(&text);
     assert_eq!(stacks.values().sum::<u64>(), tasks.len() as u64, "{text}");
-    assert!(stacks.keys().any(|s| s.starts_with("main.serve.func1;main.work;") && s.ends_with(']')), "{text}");
+    assert!(
+        stacks.keys().any(|s| s.starts_with("main.serve.func1;main.work;") && s.ends_with(']')),
+        "{text}"
+    );
     let waits = std::fs::read_to_string(recorded.export("folded", &["--weight", "wait"])).unwrap();
     let waited: u64 = tasks.iter().filter_map(|t| t["waited_at_least_ns"].as_u64()).sum();
     assert_eq!(folded(&waits).values().sum::<u64>(), waited);

@@ -6,7 +6,7 @@ use std::process::Output;
 use loiter::base::*;
 use loiter::model::Names;
 use loiter::pipeline;
-use loiter::record::*;
+use loiter::record::{Content, Limits, Recorder, RecorderSettings};
 use loiter::stream::*;
 use loiter::view::timeline::{Moment, Slice, TimelineSink, Wake};
 
@@ -15,7 +15,8 @@ use crate::sim::{Dice, Op, Traced, Truth, simulate};
 use crate::world::*;
 
 /// What a goroutine is called that wants to break out of a page, a line or a terminal.
-pub const HOSTILE: &str = "</script><img src=x onerror=\"window.hacked=1\">;'&\u{202e}\n\x1b[31m# x";
+pub const HOSTILE: &str =
+    "</script><img src=x onerror=\"window.hacked=1\">;'&\u{202e}\n\x1b[31m# x";
 
 /// A directory that goes when dropped, with a recording in it.
 pub struct Recorded {
@@ -149,10 +150,18 @@ pub fn hostile() -> Vec<Input> {
         let at = n * 100;
         all.push(event(
             at,
-            EventKind::Birth { task: g(100 + n), parent: Some(g(1)), spawn_site: SPAWN, start: START },
+            EventKind::Birth {
+                task: g(100 + n),
+                parent: Some(g(1)),
+                spawn_site: SPAWN,
+                start: START,
+            },
         ));
         all.push(event(at + 1, EventKind::Run { task: g(100 + n) }));
-        all.push(event(at + 2, EventKind::Park { task: g(100 + n), reason: SEND, run_seq: RunSeq(1) }));
+        all.push(event(
+            at + 2,
+            EventKind::Park { task: g(100 + n), reason: SEND, run_seq: RunSeq(1) },
+        ));
     }
     all.push(event(3_010, EventKind::Ready { task: g(101), waker: Waker::Task(g(100)) }));
     all.push(event(3_020, EventKind::Run { task: g(101) }));
@@ -167,7 +176,12 @@ pub fn hostile() -> Vec<Input> {
             task.labels = Box::new([("handler".into(), HOSTILE.into())]);
             all.push(Input::SnapshotTask(Box::new(task)));
         }
-        all.push(Input::SnapshotEnd { process: P, look: LookSeq(look as u32 + 1), t1, outcome: complete(30) });
+        all.push(Input::SnapshotEnd {
+            process: P,
+            look: LookSeq(look as u32 + 1),
+            t1,
+            outcome: complete(30),
+        });
         all.push(Input::Tick(t1.after(len(10))));
     }
     all.push(Input::Loss(Loss {

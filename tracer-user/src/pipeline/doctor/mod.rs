@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::base::{Nanos, ProcId};
-use crate::kernel::{Features, Kernel, Kinds, LoadSettings};
+use crate::kernel::{AttachTarget, Features, Kernel, Kinds, LoadSettings};
 use crate::runtime::plan::{ProbePlan, Site, SiteKind};
 use crate::stream::{LookSeq, Mode};
 use crate::view::build;
@@ -63,7 +63,7 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
     let sites = probing.sites();
     let plan = sites.map(SiteProbing::plan).transpose()?.unwrap_or_default();
     let hits = match (measure, sites) {
-        (Some(over), Some(sites)) => Some(count_hits(sites, &plan, over)?),
+        (Some(over), Some(sites)) => Some(count_hits((sites, probing.target()), &plan, over)?),
         _ => None,
     };
     let site = |(index, site): (usize, &Site)| SiteView {
@@ -107,7 +107,7 @@ const fn mode_of(kind: SiteKind) -> Mode {
 /// Hits of each site, and over which time. Each site has a slot of its own, so that sites of one
 /// kind are told apart.
 fn count_hits(
-    probing: &SiteProbing,
+    (probing, target): (&SiteProbing, &AttachTarget),
     plan: &ProbePlan,
     over: Nanos,
 ) -> anyhow::Result<(Vec<u64>, Nanos)> {
@@ -117,7 +117,7 @@ fn count_hits(
         let alone = ProbePlan { sites: vec![site.clone()], degraded: Vec::new() };
         let kinds = Kinds::NONE.with(site.kind);
         let config = probing.config(NO_WAITS);
-        slots.push(kernel.attach(probing.target(), &alone, kinds, config)?.slot);
+        slots.push(kernel.attach(target, &alone, kinds, config)?.slot);
     }
     let read = |kernel: &Kernel| -> anyhow::Result<Vec<u64>> {
         let hits = slots.iter().map(|&slot| Ok(kernel.counters(slot)?.hits.iter().sum()));

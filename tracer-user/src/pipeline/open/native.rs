@@ -1,10 +1,16 @@
 //! Opens a process whose tasks are its threads: any program that has no runtime of its own.
 
-use crate::base::{KTime, Pid, ProcId};
+use std::path::PathBuf;
+
+use crate::base::{KTime, Pid, ProcId, Registers};
+use crate::kernel::{AttachTarget, ThreadRegisters};
 use crate::object::elf::Image;
 use crate::pipeline::identity::{Fate, Identity};
+use crate::pipeline::settings::Threads;
 use crate::runtime::link::{LookError, Looks};
-use crate::runtime::native::snapshot::{LookContext, SnapshotError, ThreadSnapshotter};
+use crate::runtime::native::snapshot::{
+    LookContext, ReadRegisters, SnapshotError, ThreadSnapshotter,
+};
 use crate::stream::{BuildInfo, Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::SharedInterner;
 use crate::symbolize::native::NativeSymbolizer;
@@ -27,7 +33,8 @@ pub(super) fn open(
     let stat = crate::target::stat(pid)?;
     let exe = crate::target::exe_link(pid)?;
     let names = SharedInterner::default();
-    let snapshotter = ThreadSnapshotter::new(process, pid, NativeSymbolizer::default(), None)?;
+    let symbols = NativeSymbolizer::default();
+    let snapshotter = ThreadSnapshotter::new(process, pid, symbols, registers(pid))?;
     let looks = NativeLooks {
         snapshotter,
         mem: LiveMem::open(pid)?,
@@ -46,8 +53,34 @@ pub(super) fn open(
         container: container_of(pid).ok().flatten().map(|id| id.0),
         degraded: Box::default(),
     };
-    let probing = Probing { pid, runtime: RUNTIME.into(), names, sites: None };
+    let target = AttachTarget {
+        pid,
+        start_ticks: Some(stat.start_ticks),
+        binary: PathBuf::from(format!("/proc/{pid}/exe")),
+    };
+    let threads = Threads::Read;
+    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None };
     Ok(Opened { def, looks: Box::new(looks), memory: MemoryGauge::of(pid), exit, probing })
+}
+
+/// Reads registers where the kernel allows it; else stacks are walked from what `/proc` tells, and
+/// may be short.
+pub(super) fn registers(pid: Pid) -> Option<Box<dyn ReadRegisters>> {
+    match ThreadRegisters::of(pid) {
+        Ok(registers) => Some(Box::new(FromKernel(registers))),
+        Err(why) => {
+            tracing::info!("no registers of threads, so stacks may be short: {why}");
+            None
+        }
+    }
+}
+
+struct FromKernel(ThreadRegisters);
+
+impl ReadRegisters for FromKernel {
+    fn read(&mut self) -> Vec<Registers> {
+        self.0.read().unwrap_or_default()
+    }
 }
 
 fn build_id(pid: Pid) -> Option<Box<str>> {

@@ -24,11 +24,11 @@ use super::clock;
 use super::flight::{Cause, Flight, Gauge, Happened};
 use super::judge::{Judge, Said};
 use super::looker::Looker;
-use super::open::{Opened, Probing, open};
+use super::open::{Opened, Probing, SiteProbing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
 use super::settings::{
-    DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings, Thresholds,
+    DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings, Threads, Thresholds,
     WatchSettings,
 };
 use super::signals::EndSignals;
@@ -228,7 +228,10 @@ impl<'a> Watch<'a> {
         let opened = open(&job.target, ProcId(1))?;
         let tracer = match job.mode {
             Mode::None => None,
-            _ => Some(Tracer::load(job.ring, job.min_wait, Mode::None)?),
+            _ => {
+                let threads = threads_mode(opened.probing.threads(), job.mode);
+                Some(Tracer::load(job.ring, job.min_wait, threads)?)
+            }
         };
         let (flight, left) = job.flight.clone().map(Flight::start).transpose()?.unzip();
         let peril = flight.as_ref().map(|_| Peril::of(job.target.pid));
@@ -270,20 +273,23 @@ impl<'a> Watch<'a> {
     /// Puts the probes on the present incarnation.
     async fn attach(&mut self) -> anyhow::Result<()> {
         let mode = self.job.mode;
-        if let (Some(tracer), Some(probing)) = (&mut self.tracer, self.session.probing.sites()) {
-            let plan = probing.plan()?;
-            for gap in &plan.degraded {
+        if let Some(tracer) = &mut self.tracer {
+            let probing = &self.session.probing;
+            let plan = probing.sites().map(SiteProbing::plan).transpose()?;
+            for gap in plan.iter().flat_map(|plan| &plan.degraded) {
                 let reason = format!("{}: {}", gap.kind.word(), gap.reason);
                 self.sink.notice(&Notice::Degraded { reason });
             }
+            let min_wait = self.job.min_wait;
+            let probes = plan.as_ref().zip(probing.sites());
             let tracee = Tracee {
                 process: self.session.process,
                 target: probing.target(),
-                probes: Some(Probes { plan: &plan, config: probing.config(self.job.min_wait) }),
-                threads: Mode::None,
-                min_wait: self.job.min_wait,
+                probes: probes.map(|(plan, sites)| Probes { plan, config: sites.config(min_wait) }),
+                threads: threads_mode(probing.threads(), mode),
+                min_wait,
             };
-            let attached = tracer.attach(&tracee, mode, probing.names())?;
+            let attached = tracer.attach(&tracee, mode, probing.record_names())?;
             self.session.slot = Some(attached.slot);
             self.session.probes = u32::try_from(attached.sites).unwrap_or(u32::MAX);
             if let Some(why) = tracer.process_events_missing() {
@@ -448,6 +454,14 @@ impl Session {
             opened_at: opened.def.at,
         };
         Ok((session, Input::ProcessDef(Box::new(opened.def))))
+    }
+}
+
+/// Which events of threads are followed.
+const fn threads_mode(threads: Threads, mode: Mode) -> Mode {
+    match threads {
+        Threads::Left => Mode::None,
+        Threads::Read => mode,
     }
 }
 

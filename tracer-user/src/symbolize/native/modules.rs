@@ -76,7 +76,7 @@ impl Modules {
             Binary::of_file(file, &mapping.path).map(Arc::new)
         };
         let binary = self.files.entry(key).or_insert_with(open).clone()?;
-        let bias = binary.image().bias(start, mapping.offset)?;
+        let bias = binary.image().code_bias(start, mapping.offset)?;
         Some(Module { start, end, bias, binary })
     }
 

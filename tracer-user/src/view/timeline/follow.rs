@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskState};
 use crate::model::{Exactness, Model, Process, Task};
-use crate::stream::{Event, EventKind, Input, Waker};
+use crate::stream::{EndHow, Event, EventKind, Input, Waker};
 
 use super::phases::Phases;
 use super::{Counts, Ended, Moment, Origin, Slice, Wake};
@@ -220,10 +220,12 @@ impl Timeline {
     ) {
         let id = (whose.id(), task.id());
         let doing = Doing::of(task);
-        let wait = whose.wait(task, at.max(task.known_since()));
-        let (mut since, began) = wait.map_or((at, began), |w| (w.since, w.exactness));
+        let now = at.max(task.known_since());
+        let known = whose.wait(task, now).or_else(|| whose.queued(task, now));
+        let (mut since, began) = known.map_or((at, began), |w| (w.since, w.exactness));
         if let Some(open) = self.open.get_mut(&id) {
-            let anew = wait.is_some_and(|w| w.since > open.until);
+            // It may have done something else in between.
+            let anew = since > open.until;
             if open.doing == doing && !anew {
                 open.place(task);
                 open.hold(whose, task, at);
@@ -291,7 +293,8 @@ impl Timeline {
         let Some(whose) = model.process(id) else { return };
         self.floors.retain(|(process, task), _| *process != id || whose.task(*task).is_some());
         for task in whose.tasks() {
-            self.turn(whose, task, t1, Exactness::AtLeast, out);
+            let at = task.looked_at().unwrap_or(t1);
+            self.turn(whose, task, at, Exactness::AtLeast, out);
         }
     }
 
@@ -305,8 +308,11 @@ impl Timeline {
         let ended_here = self.open.iter().filter(|((p, t), open)| *p == id && is_over(*t, open));
         let mut over: Vec<(ProcId, TaskId)> = ended_here.map(|(id, _)| *id).collect();
         over.sort_unstable();
-        let gone = model.process(id).is_none_or(|p| p.ended().is_some());
-        let ended = if gone { Ended::Gone } else { Ended::NotKnown };
+        let ended = match model.process(id).map(Process::ended) {
+            Some(None) => Ended::NotKnown,
+            Some(Some((_, EndHow::Detached))) => Ended::GoesOn,
+            Some(Some((_, EndHow::Exit | EndHow::Exec))) | None => Ended::Gone,
+        };
         for id in over {
             self.close(id, at, ended, out);
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::base::FrameKind;
 use crate::output::clean::clean;
+use crate::output::frames::short_place;
 use crate::view::WallTime;
 use crate::view::timeline::FindingChange;
 
@@ -165,7 +166,7 @@ fn site(site: Site, strings: &mut Strings) -> SiteData {
         }
         (_, Some(frame)) => {
             let inlined = if frame.kind == FrameKind::Inlined { ", inlined" } else { "" };
-            (frame.function.to_string(), format!("{}{inlined}", super::page::short_place(frame)))
+            (frame.function.to_string(), format!("{}{inlined}", short_place(frame)))
         }
         (_, None) => ("created at a place not known".to_owned(), String::new()),
     };

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::base::{Frame, KTime, ProcId, TaskId, TaskState};
+use crate::output::frames::named_place;
 use crate::stream::LossKind;
 use crate::view::timeline::{Counts, Ended, FindingChange, Moment, Phase, Slice, TimelineSink};
 use crate::view::{Confidence, Exactness, FindingKind, FindingView, Names, WallTime};
@@ -77,6 +78,8 @@ pub struct Detail {
     pub(super) left_out: Vec<String>,
     index: HashMap<Place, usize, RandomState>,
     named: std::collections::HashSet<(ProcId, u64)>,
+    /// As last told.
+    shades: [u64; SHADES],
     rss: u64,
     marks_left_out: u64,
     findings_left_out: u64,
@@ -111,6 +114,7 @@ impl Detail {
             left_out,
             index,
             named: std::mem::take(&mut survey.named),
+            shades: [0; SHADES],
             rss: 0,
             marks_left_out: 0,
             findings_left_out: 0,
@@ -158,7 +162,8 @@ impl Detail {
             TaskState::Unknown => self.strings.of("alive, state not known"),
             _ => names.reason(slice.reason).map_or(0, |r| self.strings.of(&r.word)),
         };
-        let wait_site = names.frame(slice.wait_site).map_or(0, |f| self.strings.of(&at(f)));
+        let wait_site =
+            names.frame(slice.wait_site).map_or(0, |f| self.strings.of(&named_place(f)));
         let mut flags = if slice.began == Exactness::Exact { EXACT } else { 0 };
         flags |= match slice.ended {
             Ended::GoesOn => GOES_ON,
@@ -170,19 +175,27 @@ impl Detail {
     }
 
     fn counts(&mut self, counts: &Counts) {
-        let at = self.offset(counts.at);
-        let mut shades = [0; SHADES];
+        self.shades = [0; SHADES];
         for (state, n) in TaskState::ALL.iter().zip(counts.by_state) {
-            if let Some(sum) = shades.get_mut(shade(*state)) {
+            if let Some(sum) = self.shades.get_mut(shade(*state)) {
                 *sum += n;
             }
         }
-        let total = |shades: &[u64; SHADES]| shades.iter().sum::<u64>();
-        let sample = Sample { at, shades, rss: self.rss };
-        let kept = self.samples.entry(self.bucket(at)).or_insert(sample);
-        if total(&kept.shades) <= total(&shades) {
+        self.sample(counts.at);
+    }
+
+    /// Keeps the counts as they are now, if no others of this stretch are higher.
+    fn sample(&mut self, at: KTime) {
+        let at = self.offset(at);
+        let sample = Sample { at, shades: self.shades, rss: self.rss };
+        let bucket = self.bucket(at);
+        let kept = self.samples.entry(bucket).or_insert(sample);
+        let total = |sample: &Sample| sample.shades.iter().sum::<u64>();
+        let rss = kept.rss.max(sample.rss);
+        if total(kept) <= total(&sample) {
             *kept = sample;
         }
+        kept.rss = rss;
     }
 
     fn finding(&mut self, at: u64, change: FindingChange, finding: &FindingView) {
@@ -290,7 +303,10 @@ impl TimelineSink for Detail {
         match moment {
             Moment::Slice(slice) => self.slice(slice, names),
             Moment::Counts(counts) => self.counts(counts),
-            Moment::Memory { rss_bytes, .. } => self.rss = *rss_bytes,
+            Moment::Memory { at, rss_bytes, .. } => {
+                self.rss = *rss_bytes;
+                self.sample(*at);
+            }
             Moment::Loss(loss) => {
                 let (since, until) = (self.offset(loss.since), self.offset(loss.until));
                 let key = (self.bucket(since), self.bucket(until));
@@ -308,9 +324,4 @@ impl TimelineSink for Detail {
         }
         Ok(())
     }
-}
-
-/// `main.work main.go:12`
-pub(super) fn at(frame: &Frame) -> String {
-    format!("{} {}", frame.function, super::page::short_place(frame)).trim_end().to_owned()
 }

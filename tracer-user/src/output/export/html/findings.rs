@@ -9,8 +9,8 @@ use crate::output::frames;
 use crate::output::text::finding::{fate, growth, is_doing};
 use crate::output::text::process::noun;
 use crate::output::text::words::{count, counted, moment, object, size, wait_range};
-use crate::view::FindingView;
 use crate::view::timeline::FindingChange;
+use crate::view::{FindingKind, FindingView};
 
 use super::escape::Escaped;
 use super::page::frame_html;
@@ -84,7 +84,12 @@ fn facts(out: &mut String, finding: &FindingView, zone: &TimeZone) {
     let reason = if finding.wait_reason.is_empty() { "" } else { &*finding.wait_reason };
     let range = wait_range(finding.youngest_wait, finding.oldest_wait);
     let waits = if reason.is_empty() { range } else { format!("{reason}, {range}") };
-    fact("Waiting", &text(&waits));
+    let name = match finding.kind {
+        FindingKind::Hog => "Running",
+        FindingKind::Starved => "Ready",
+        _ => "Waiting",
+    };
+    fact(name, &text(&waits));
     let not_known = || "not known".to_owned();
     fact("Wait at", &finding.wait_site.as_deref().map_or_else(not_known, frame_html));
     fact("Born at", &finding.spawn_site.as_deref().map_or_else(not_known, frame_html));

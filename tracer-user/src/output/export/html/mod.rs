@@ -27,9 +27,9 @@ use crate::view::timeline::Origin;
 /// Most spawn sites with a row in the timeline.
 const MAX_SITES: usize = 40;
 /// Most tasks of a site with a row, those named by findings apart.
-const MAX_TASKS: usize = 24;
+const MAX_TASKS: usize = 16;
 /// Most tasks of a site that are shown because findings name them.
-const MAX_NAMED: usize = 12;
+const MAX_NAMED: usize = 8;
 
 /// What has a row in the timeline.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -77,16 +77,6 @@ pub fn write_html(out: &mut dyn Write, report: &Report<'_>, mut detail: Detail) 
     )
 }
 
-/// `main.go:12`
-pub fn short_place(frame: &Frame) -> String {
-    let file = frame.file.rsplit('/').next().unwrap_or_default();
-    match (file, frame.line) {
-        ("", _) => String::new(),
-        (file, 0) => file.to_owned(),
-        (file, line) => format!("{file}:{line}"),
-    }
-}
-
 /// A frame with its place.
 pub fn frame_html(frame: &Frame) -> String {
     let inlined = if frame.kind == FrameKind::Inlined { " (inlined)" } else { "" };
@@ -281,7 +271,7 @@ fn frame_short(frame: &Frame) -> String {
     format!(
         "<code>{}</code> <span class=\"where\">{}</span>",
         Escaped(&frame.function),
-        Escaped(&short_place(frame))
+        Escaped(&frames::short_place(frame))
     )
 }
 
@@ -327,7 +317,7 @@ const CHARTS: &str = "<noscript><p class=\"note\">Charts and search need scripts
 <ul class=\"keys\"><li><i class=\"k-running\"></i>running</li><li><i class=\"k-runnable\"></i>runnable</li><li><i class=\"k-waiting\"></i>waiting</li><li><i class=\"k-syscall\"></i>in a system call</li><li><i class=\"k-other\"></i>not known</li><li>&#9660; a finding</li><li>- - resident memory</li></ul>
 <p class=\"empty\">Drag to move. Ctrl and wheel, double click or + and - zoom; 0 shows all.</p></div></section>
 <section id=\"timeline\" class=\"script\" hidden><h2>Timeline by spawn site</h2>
-<div class=\"panel\"><div id=\"rows\"></div><p class=\"empty\" data-none=\"rows\" hidden>No spawn site has these words.</p>
+<div class=\"panel\"><div class=\"row axis\"><div></div><canvas id=\"axis\" role=\"img\" aria-label=\"Time\"></canvas></div><div id=\"rows\"></div><p class=\"empty\" data-none=\"rows\" hidden>No spawn site has these words.</p>
 <div class=\"row\" id=\"phaserow\"><div class=\"label\">the runtime at work<small>garbage collection and the like</small></div><canvas id=\"phases\" role=\"img\" aria-label=\"When the runtime was at work for itself\"></canvas></div>
 <p id=\"picked\" role=\"status\" aria-live=\"polite\"></p></div></section>
 <section id=\"flames\" class=\"script\" hidden><h2>Flame graph of all goroutines at the end</h2>

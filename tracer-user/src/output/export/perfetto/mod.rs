@@ -3,7 +3,7 @@
 //!
 //! Packets are written as they come; kept are only the tracks of tasks that live, and the names last
 //! used. Slices come at their end, so time goes back and forth: the reader sorts.
-//! May use: view, base, stream, prost, output::clean.
+//! May use: view, base, stream, prost, output::{clean, frames}.
 
 mod interned;
 mod proto;
@@ -18,6 +18,7 @@ use prost::Message as _;
 
 use crate::base::{Frame, KTime, ProcId, TaskId, TaskState};
 use crate::output::clean::clean;
+use crate::output::frames::named_place;
 use crate::stream::Loss;
 use crate::view::timeline::{
     Counts, Ended, FindingChange, Moment, Origin, Phase, Slice, TimelineSink, Wake,
@@ -211,7 +212,7 @@ impl<W: Write> PerfettoSink<W> {
         if waits && !reason.is_empty() {
             args.push(("wait reason", Arg::Text(reason)));
         }
-        let wait_site = names.frame(slice.wait_site).map(|f| place(f));
+        let wait_site = names.frame(slice.wait_site).map(|f| named_place(f));
         if let Some(site) = &wait_site {
             args.push(("wait site", Arg::Text(site)));
         }
@@ -319,8 +320,8 @@ impl<W: Write> PerfettoSink<W> {
         let event = TrackEvent { track_uuid, ..TrackEvent::default() };
         let kind = finding.kind.word();
         let reasons = finding.reasons.join("\n");
-        let wait_site = finding.wait_site.as_deref().map(place);
-        let spawn_site = finding.spawn_site.as_deref().map(place);
+        let wait_site = finding.wait_site.as_deref().map(named_place);
+        let spawn_site = finding.spawn_site.as_deref().map(named_place);
         let at_site = wait_site.as_ref().map_or_else(String::new, |site| format!(" at {site}"));
         let name = format!("{kind} {}: {}{at_site}", change.word(), finding.count);
         let mut args = vec![
@@ -391,16 +392,6 @@ impl<W: Write> TimelineSink for PerfettoSink<W> {
     }
 }
 
-/// `main.work main.go:12`
-fn place(frame: &Frame) -> String {
-    let file = frame.file.rsplit('/').next().unwrap_or_default();
-    match (file, frame.line) {
-        ("", _) => frame.function.to_string(),
-        (file, 0) => format!("{} {file}", frame.function),
-        (file, line) => format!("{} {file}:{line}", frame.function),
-    }
-}
-
 fn site_name(frame: Option<&Frame>) -> String {
-    frame.map_or_else(|| "created at a place not known".to_owned(), place)
+    frame.map_or_else(|| "created at a place not known".to_owned(), named_place)
 }

@@ -1,5 +1,7 @@
 //! Functions that wait, and what for. The first row that fits one of the innermost frames counts.
 
+use std::borrow::Cow;
+
 use crate::stream::{FutexKind, FutexOf};
 use crate::symbolize::native::Resolved;
 
@@ -91,14 +93,23 @@ const TABLE: &[(Names, FutexKind, FutexOf)] = &[
     (Begins("pthread_once"), Once, Pthread),
 ];
 
+/// A name without leading underscores, and in the older of Rust's two ways to write one: `a::B::c`
+/// for `<a::B>::c`.
+fn plain(function: &str) -> Cow<'_, str> {
+    match function.strip_prefix('<').and_then(|rest| rest.split_once(">::")) {
+        Some((of, name)) if !of.contains(['<', ' ']) => Cow::Owned(format!("{of}::{name}")),
+        _ => Cow::Borrowed(function.trim_start_matches('_')),
+    }
+}
+
 impl Names {
     fn name(&self, function: &str) -> bool {
         match self {
             Is(name) => function.trim_start_matches('_') == *name,
-            Begins(start) => function.trim_start_matches('_').starts_with(start),
+            Begins(start) => plain(function).starts_with(start),
             Within(start, end) => {
-                let plain = function.split('<').next().unwrap_or(function);
-                function.starts_with(start) && plain.ends_with(end)
+                let plain = plain(function);
+                plain.starts_with(start) && plain.ends_with(end)
             }
         }
     }

@@ -18,10 +18,10 @@ const SEARCHED_IN_ALL: u64 = 64 << 20;
 
 /// A thread whose stack can be searched.
 pub(super) struct Stack {
-    /// Whose.
-    pub(super) tid: Tid,
-    /// Where its innermost end is; None = it runs, and nobody knows.
-    pub(super) sp: Option<u64>,
+    /// Whose; None = one of those that run.
+    pub(super) tid: Option<Tid>,
+    /// Where its innermost end is.
+    pub(super) sp: u64,
     /// The lock it waits for itself.
     pub(super) waits_for: Option<u64>,
 }
@@ -33,24 +33,28 @@ pub(super) fn is_sought(futex: &FutexState) -> bool {
     futex.kind.has_holder() && futex.holder == Holder::Unknown && found
 }
 
-/// For each lock sought, who may hold it.
+/// By how much a thread that runs may have gone on since its stack pointer was known.
+pub(super) const MOVED: u64 = 2 << 10;
+
+/// For each lock sought, who may hold it. Unless `all_known` there are other threads, of which any
+/// may hold it.
 pub(super) fn candidates(
-    sought: &HashSet<u64, RandomState>,
+    (sought, all_known): (&HashSet<u64, RandomState>, bool),
     stacks: &[Stack],
     maps: &Maps,
     mem: &dyn ReadMem,
 ) -> HashMap<u64, Holder, RandomState> {
-    let mut found: HashMap<u64, Vec<Tid>, RandomState> = HashMap::default();
+    let mut found: HashMap<u64, Vec<Option<Tid>>, RandomState> = HashMap::default();
     // Who was not searched may hold any of them.
-    let mut all_searched = true;
+    let mut all_searched = all_known;
     let mut left = SEARCHED_IN_ALL;
     for stack in stacks {
-        let Some(sp) = stack.sp.filter(|_| left > 0) else {
+        if left == 0 {
             all_searched = false;
-            continue;
-        };
+            break;
+        }
         left = left.saturating_sub(SEARCHED);
-        let mut copy = StackCopy::new(mem, maps, sp);
+        let mut copy = StackCopy::new(mem, maps, stack.sp);
         let mut seen: HashSet<u64, RandomState> = HashSet::default();
         for word in copy.words(SEARCHED) {
             if sought.contains(&word) && stack.waits_for != Some(word) && seen.insert(word) {
@@ -58,9 +62,9 @@ pub(super) fn candidates(
             }
         }
     }
-    let holder = |tids: Vec<Tid>| match *tids {
-        [only] if all_searched => Holder::Inferred(only),
-        _ => Holder::Candidates(tids.into_iter().take(MAX_HOLDERS).collect()),
+    let holder = |tids: Vec<Option<Tid>>| match *tids {
+        [Some(only)] if all_searched => Holder::Inferred(only),
+        _ => Holder::Candidates(tids.into_iter().flatten().take(MAX_HOLDERS).collect()),
     };
     found.into_iter().map(|(lock, tids)| (lock, holder(tids))).collect()
 }

@@ -51,8 +51,8 @@ pub enum SnapshotError {
 
 /// Reads the registers of all threads of a process at once.
 pub trait ReadRegisters: Send {
-    /// Registers by thread, as of now; empty where that cannot be done.
-    fn read(&mut self) -> Vec<(Tid, Registers)>;
+    /// The registers of each thread as of now, in no order; empty where that cannot be done.
+    fn read(&mut self) -> Vec<Registers>;
 }
 
 /// What a look needs besides the memory.
@@ -99,7 +99,8 @@ struct Look<'a> {
     mem: &'a dyn ReadMem,
     maps: Maps,
     interner: &'a SharedInterner,
-    registers: HashMap<Tid, Registers, RandomState>,
+    /// By stack pointer, which no two threads have.
+    registers: HashMap<u64, Registers, RandomState>,
     main_name: Box<str>,
     live: HashSet<Tid, RandomState>,
 }
@@ -182,7 +183,7 @@ impl ThreadSnapshotter {
             mem,
             maps,
             interner,
-            registers: registers.into_iter().collect(),
+            registers: registers.into_iter().map(|regs| (regs.sp, regs)).collect(),
             main_name: main_name.unwrap_or_default(),
             live: tids.iter().copied().collect(),
         };
@@ -230,17 +231,16 @@ impl ThreadSnapshotter {
     }
 
     fn reading(&mut self, look: &Look<'_>, now: &ThreadNow) -> Reading {
-        let known = look.registers.get(&now.tid).copied();
         let mut task = blank(now, &look.main_name);
         let (registers, call) = match now.doing {
-            Doing::Runs => (known, None),
             Doing::InSyscall { number, arguments, sp, pc } => {
-                // The registers were read at another moment: only of the same wait they are right.
-                let same = known.filter(|regs| (regs.pc, regs.sp) == (pc, sp));
+                // They were read at another moment: only of the same wait they are right.
+                let known = look.registers.get(&sp).copied();
+                let same = known.filter(|regs| regs.pc == pc);
                 let bare = Registers { pc, sp, ..Registers::default() };
                 (Some(same.unwrap_or(bare)), Some((number, arguments)))
             }
-            Doing::Unknown => (None, None),
+            Doing::Runs | Doing::Unknown => (None, None),
         };
         let mut sp = registers.map(|regs| regs.sp);
         let mut asked = None;
@@ -415,15 +415,27 @@ fn name_holders(look: &Look<'_>, readings: &mut [Reading]) {
     if sought.is_empty() {
         return;
     }
-    let stacks: Vec<Stack> = readings
+    let mut stacks: Vec<Stack> = readings
         .iter()
-        .map(|reading| Stack {
-            tid: Tid(u32::try_from(reading.look.task.number).unwrap_or(0)),
-            sp: reading.sp,
-            waits_for: futex_of(reading).map(|futex| futex.object),
+        .filter_map(|reading| {
+            Some(Stack {
+                tid: Some(Tid(u32::try_from(reading.look.task.number).ok()?)),
+                sp: reading.sp?,
+                waits_for: futex_of(reading).map(|futex| futex.object),
+            })
         })
         .collect();
-    let found = holders::candidates(&sought, &stacks, &look.maps, look.mem);
+    // Threads that run have stacks, too: those that no sleeping thread has.
+    let asleep: HashSet<u64, RandomState> = stacks.iter().map(|stack| stack.sp).collect();
+    let running = readings.len().saturating_sub(stacks.len());
+    let others = look.registers.keys().filter(|sp| !asleep.contains(*sp));
+    stacks.extend(others.map(|&sp| Stack {
+        tid: None,
+        sp: sp.saturating_sub(holders::MOVED),
+        waits_for: None,
+    }));
+    let all_known = stacks.len() >= asleep.len().saturating_add(running);
+    let found = holders::candidates((&sought, all_known), &stacks, &look.maps, look.mem);
     for reading in readings {
         if let WaitsOn::Futex(futex) = &mut reading.look.waits_on
             && holders::is_sought(futex)

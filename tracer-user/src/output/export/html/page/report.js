@@ -11,6 +11,9 @@
     return node;
   };
 
+  // Long names break where they have joints.
+  const jointed = (name) => name.split(/(?<=[./)])(?=[^.])/).flatMap((part, i) => (i > 0 ? [el("wbr"), part] : [part]));
+
   // Words for numbers.
   const number = (n) => Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const length = (ms) => {
@@ -212,6 +215,10 @@
       t.forEach((at, i) => { if (counts.rss[i] > 0) ctx.lineTo(x(at, width), PLOT - (counts.rss[i] / most) * (PLOT - 30)); });
       ctx.stroke();
       ctx.setLineDash([]);
+      ctx.fillStyle = colors.faint;
+      ctx.textBaseline = "bottom";
+      ctx.textAlign = "left";
+      ctx.fillText(`resident memory, at most ${bytes(most)}`, 6, 26);
     }
     ctx.fillStyle = colors.certain;
     for (const [since, until] of data.losses) ctx.fillRect(x(since, width), PLOT - 4, Math.max(2, x(until, width) - x(since, width)), 4);
@@ -258,16 +265,29 @@
     for (let i = first; i <= last; i += 1) top = Math.max(top, STATES.reduce((sum, _, s) => sum + at(s, i), 0));
     for (let i = first; i <= last; i += 1) {
       let y = STRIP;
-      const left = x(i * size, width);
-      const right = x((i + 1) * size, width);
+      // Whole pixels: between two halves of one, a line would show.
+      const left = Math.round(x(i * size, width));
+      const right = Math.max(left + 1, Math.round(x((i + 1) * size, width)));
       STATES.forEach((state, s) => {
         const h = (at(s, i) / top) * (STRIP - 3);
         if (h <= 0) return;
         y -= h;
         ctx.fillStyle = colors[state];
-        ctx.fillRect(left, y, Math.max(0.6, right - left + 0.3), h);
+        ctx.fillRect(left, y, right - left, h);
       });
     }
+    ctx.fillStyle = colors.text;
+    ctx.textAlign = "right";
+    ctx.textBaseline = "top";
+    const label = `${top >= 10 ? number(top) : +top.toFixed(1)}`;
+    const room = ctx.measureText(label).width;
+    ctx.save();
+    ctx.globalAlpha = 0.75;
+    ctx.fillStyle = colors.panel;
+    ctx.fillRect(width - room - 8, 0, room + 8, 14);
+    ctx.restore();
+    ctx.fillStyle = colors.faint;
+    ctx.fillText(label, width - 4, 2);
   };
   const visible = (slices) => {
     let low = 0;
@@ -313,7 +333,7 @@
   const siteRow = (site, index) => {
     const strip = el("canvas", { role: "img", "aria-label": `goroutines by state over time, created at ${text(site.name)}` });
     const note = `${text(site.place)}${site.named ? " · has a finding" : ""}`;
-    const button = el("button", { "aria-expanded": "false", type: "button" }, text(site.name), el("small", {}, note));
+    const button = el("button", { "aria-expanded": "false", type: "button" }, ...jointed(text(site.name)), el("small", {}, note));
     const row = el("div", { class: "row" }, button, strip);
     const canvas = el("canvas", { tabindex: "0", role: "img", "aria-label": "a row for each goroutine; the arrow keys go from stretch to stretch" });
     const ids = el("div", { class: "ids" }, ...site.tasks.map((t) => el("div", t.named ? { class: "named", title: "named by a finding" } : {}, `${t.named ? "● " : ""}${t.id}`)));
@@ -375,6 +395,9 @@
     const words = `${text(site.name)} ${text(site.place)} ${site.tasks.map((t) => t.id).join(" ")}`.toLowerCase();
     return { row, unfold, words, index };
   };
+
+  const axis = $("axis");
+  const drawAxis = () => { const [ctx, width] = pen(axis, AXIS); drawTicks(ctx, width, AXIS, true); };
 
   // What the runtime did for itself.
   const phases = $("phases");
@@ -490,7 +513,8 @@
   addEventListener("resize", () => { redraw(); drawFlame(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { redraw(); drawFlame(); });
   navigable(overtime, describeCounts);
-  drawings.push(drawCounts);
+  navigable(axis, (px) => [clock(timeAt(px, axis.clientWidth), 3)]);
+  drawings.push(drawCounts, drawAxis);
   if (data.phases.length > 0) { navigable(phases, describePhase); drawings.push(drawPhases); } else { $("phaserow").hidden = true; }
   for (const node of document.querySelectorAll(".script")) node.hidden = false;
   sites.filter((s) => data.sites[s.index].named).slice(0, 1).forEach((s) => s.unfold(true));
