@@ -154,7 +154,7 @@ impl<'a> Builder<'a> {
         let mut rest: &'a [Arc<Frame>] = &task.frames;
         if rest.is_empty() {
             // Of who runs no stack can be read.
-            rest = task.start.as_ref().map_or(&[], std::slice::from_ref);
+            rest = task.start.as_slice();
         }
         let mut ids = Vec::new();
         while !rest.is_empty() {
