@@ -139,7 +139,7 @@ impl Tally {
             println!("LOITER_NO_SKIP=1: every test has to run here");
         }
         if self.ignored > 0 {
-            println!("{} measurements are left to `cargo xtask soak`", self.ignored);
+            println!("{} measurements and long tests are left to `cargo xtask soak`", self.ignored);
         }
         if !failed_checks.is_empty() {
             println!("failed: {}", failed_checks.join(", "));

@@ -12,6 +12,8 @@ mod dump;
 mod exit;
 mod expectations;
 mod export;
+mod flight;
+mod freeze;
 mod progress;
 mod ps;
 mod record;
@@ -77,6 +79,7 @@ enum Command {
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
     Record(record::RecordArgs),
+    Freeze(freeze::FreezeArgs),
     Report(report::ReportArgs),
     Export(export::ExportArgs),
     Diff(diff::DiffArgs),
@@ -135,6 +138,7 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
         Command::Record(args) => record::run(args, &context),
+        Command::Freeze(args) => freeze::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Export(args) => export::run(args, &context),
         Command::Diff(args) => diff::run(args, &context),

@@ -6,7 +6,7 @@ use std::process::Output;
 use loiter::base::*;
 use loiter::model::Names;
 use loiter::pipeline;
-use loiter::record::{Content, Limits, Place, Recorder, RecorderSettings};
+use loiter::record::{Content, Limits, Recorder, RecorderSettings};
 use loiter::stream::*;
 use loiter::view::timeline::{Moment, Slice, TimelineSink, Wake};
 
@@ -29,7 +29,7 @@ impl Recorded {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("night.loiter");
         let mut recorder = Recorder::start(RecorderSettings {
-            place: Place::File(path.clone()),
+            place: loiter::record::Place::File(path.clone()),
             limits: Limits::default(),
             content: Content::Full,
             flush: RecorderSettings::FLUSH,

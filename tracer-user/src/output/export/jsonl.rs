@@ -100,6 +100,16 @@ impl<W: Write> InputSink for InputLines<W> {
                     "limit_bytes": limit_bytes,
                 }),
             ),
+            Input::GcCycle { process, cycle, .. } => (
+                "gc",
+                json!({
+                    "process": process.0,
+                    "stop_monotonic_ns": cycle.stop.0,
+                    "mark_monotonic_ns": cycle.mark.map(|at| at.0),
+                    "mark_end_monotonic_ns": cycle.mark_end.map(|at| at.0),
+                    "end_monotonic_ns": cycle.end.map(|at| at.0),
+                }),
+            ),
             Input::ClockAnchor { .. } => ("clock", json!({})),
             Input::Tick(_) => ("tick", json!({})),
         };
