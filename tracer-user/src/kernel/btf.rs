@@ -131,8 +131,29 @@ impl KernelTypes {
     }
 }
 
+/// The id of a function. None if there is none of that name, or it is not BTF of a known form.
+pub fn function_id(btf: &[u8], name: &[u8]) -> Option<u32> {
+    if u16_at(btf, 0)? != MAGIC {
+        return None;
+    }
+    let header = u32_at(btf, 4)? as usize;
+    let types = section(btf, header, 8)?;
+    let strings = Strings(section(btf, header, 16)?);
+    let (mut at, mut id) = (0usize, 1u32);
+    while at < types.len() {
+        let one = Type::read(types, at)?;
+        if one.kind == Type::FUNC && strings.at(one.name)? == name {
+            return Some(id);
+        }
+        at = one.end;
+        id = id.checked_add(1)?;
+    }
+    None
+}
+
 /// Entry for fuzzing.
 pub fn fuzz_btf(bytes: &[u8]) {
+    let _whatever = function_id(bytes, b"bpf_iter_task");
     let _whatever = scan(bytes, &["sched_process_exec"]);
 }
 
@@ -155,6 +176,7 @@ struct Type {
 impl Type {
     const STRUCT: u8 = 4;
     const TYPEDEF: u8 = 8;
+    const FUNC: u8 = 12;
     /// A member of a structure: name, type, offset in bits.
     const MEMBER_BYTES: usize = 12;
 

@@ -16,6 +16,7 @@ mod log;
 mod multi;
 mod object;
 mod process;
+mod registers;
 mod ring;
 mod selftest;
 mod slots;
@@ -31,6 +32,7 @@ pub use features::{
 };
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};
+pub use registers::ThreadRegisters;
 pub use ring::{Drained, Fill};
 pub use threads::{SleepingThread, WaitTotal};
 

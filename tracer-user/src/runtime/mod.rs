@@ -6,3 +6,4 @@ pub mod go;
 pub mod link;
 pub mod native;
 pub mod plan;
+mod vitals;

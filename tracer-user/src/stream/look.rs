@@ -2,6 +2,8 @@
 
 use crate::base::{FrameId, KTime, Nanos, ReasonId, RunSeq, StackId, TaskId, TaskState};
 
+use super::waits::{FileSet, FutexState};
+
 /// Numbers the snapshots of one process, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LookSeq(pub u32);
@@ -112,6 +114,10 @@ pub enum WaitsOn {
         /// When, CLOCK_MONOTONIC.
         until: KTime,
     },
+    /// A futex.
+    Futex(Box<FutexState>),
+    /// Open files.
+    Files(Box<FileSet>),
 }
 
 /// One task as a snapshot found it.
@@ -189,6 +195,9 @@ pub struct Vitals {
     pub cpu: Option<Nanos>,
     /// For how long its cgroup was kept from running by its CPU quota, since the cgroup was made.
     pub throttled: Option<Nanos>,
+    /// For how long its threads were ready and another had the processor, all together, since they
+    /// started. Falls when a thread ends.
+    pub queued: Option<Nanos>,
 }
 
 /// How a snapshot went.
