@@ -85,9 +85,9 @@ fn steps<'a>(process: &'a Process, now: &WaitFor, cycle: &[TaskId]) -> Vec<(&'a 
 
 /// Whether a task stands as the look before found it, before the same lock in the same hands.
 fn stands(check: &Check<'_>, task: &Task, edge: &Edge, before: &WaitFor) -> bool {
-    let same = before.edge(task.id()).is_some_and(|was| {
-        was.holder == edge.holder && was.futex.object == edge.futex.object
-    });
+    let same = before
+        .edge(task.id())
+        .is_some_and(|was| was.holder == edge.holder && was.futex.object == edge.futex.object);
     same && task.still_looks() >= LOOKS && !check.process.is_doubtful(task)
 }
 

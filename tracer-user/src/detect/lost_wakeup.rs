@@ -42,12 +42,17 @@ impl Detector for LostWakeup {
         let mut found: BTreeMap<Place, Vec<Picked<'_>>> = BTreeMap::new();
         let mut kept = BTreeMap::new();
         for (task, futex) in &waiters {
-            let alone = waiters.iter().filter(|(_, f)| f.word_address == futex.word_address).count();
+            let alone =
+                waiters.iter().filter(|(_, f)| f.word_address == futex.word_address).count();
             if !tells(futex, alone == 1) || !futex.word_moved() {
                 continue;
             }
-            let fresh =
-                Seen { look: last.look, since: check.now, looks: 1, word_address: futex.word_address };
+            let fresh = Seen {
+                look: last.look,
+                since: check.now,
+                looks: 1,
+                word_address: futex.word_address,
+            };
             let id = (process.id(), task.id());
             let mut seen = match self.seen.get(&id) {
                 Some(seen) if seen.word_address == futex.word_address => *seen,
@@ -84,9 +89,11 @@ struct Place(u32, u32, u16);
 
 /// All that sleep on a futex, whatever for.
 fn sleepers<'a>(check: &Check<'a>) -> Vec<(&'a Task, Box<FutexState>)> {
-    let waiting = check.process.tasks().iter().filter(|task| {
-        task.state() == TaskState::Waiting && !task.is_system()
-    });
+    let waiting = check
+        .process
+        .tasks()
+        .iter()
+        .filter(|task| task.state() == TaskState::Waiting && !task.is_system());
     waiting
         .filter_map(|task| match task.waits_on() {
             WaitsOn::Futex(futex) => Some((task, futex)),

@@ -61,7 +61,7 @@ impl ThreadRegisters {
         let mut bytes = Vec::new();
         file.take((MAX_THREADS * 8 * WORDS) as u64).read_to_end(&mut bytes)?;
         let all = bytes.as_chunks::<{ 8 * WORDS }>().0;
-        Ok(all.iter().map(|one| decode(one)).collect())
+        Ok(all.iter().map(decode).collect())
     }
 }
 
@@ -119,7 +119,13 @@ fn program() -> Vec<bpf_insn> {
 }
 
 fn instruction(code: u8, to: u8, from: u8, off: i16, imm: i32) -> bpf_insn {
-    bpf_insn { code, _bitfield_align_1: [], _bitfield_1: bpf_insn::new_bitfield_1(to, from), off, imm }
+    bpf_insn {
+        code,
+        _bitfield_align_1: [],
+        _bitfield_1: bpf_insn::new_bitfield_1(to, from),
+        off,
+        imm,
+    }
 }
 
 #[cfg(test)]

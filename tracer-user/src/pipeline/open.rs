@@ -167,10 +167,9 @@ impl Probing {
             Some(sites) => sites.record_names(),
             // Without frame pointers in the C library the kernel's own walk of a stack ends there, so
             // that the place that made a thread cannot be told from it.
-            None => Names {
-                tasks: None,
-                threads: Box::new(NativeNames::new(self.names.clone(), None)),
-            },
+            None => {
+                Names { tasks: None, threads: Box::new(NativeNames::new(self.names.clone(), None)) }
+            }
         }
     }
 
@@ -191,7 +190,6 @@ impl Probing {
 }
 
 impl SiteProbing {
-
     /// The probes for this binary.
     ///
     /// # Errors
@@ -217,7 +215,8 @@ impl SiteProbing {
     }
 
     fn record_names(&self) -> Names {
-        let code = GoSymbolizer::new(self.symbolizer.tables().to_vec(), self.program.layout.rules());
+        let code =
+            GoSymbolizer::new(self.symbolizer.tables().to_vec(), self.program.layout.rules());
         Names {
             tasks: Some(self.task_names()),
             threads: Box::new(NativeNames::new(self.names.clone(), Some(Box::new(code)))),
@@ -291,6 +290,9 @@ impl GoLooks {
         clock: &dyn Fn() -> KTime,
         sink: &mut dyn FnMut(Input),
     ) -> Result<LookOutcome, LookError> {
+        if let Some(threads) = &mut self.threads {
+            threads.warm_up(&self.mem, &self.names, clock).map_err(native::look_error)?;
+        }
         let mut end = None;
         let mut held = |input: Input| match input {
             Input::SnapshotEnd { .. } => end = Some(input),
@@ -303,8 +305,7 @@ impl GoLooks {
                 why => LookError::Failed(why.to_string()),
             })?;
         if let Some(threads) = &mut self.threads {
-            let found =
-                threads.read(&self.mem, &self.names, clock).map_err(native::look_error)?;
+            let found = threads.read(&self.mem, &self.names, clock).map_err(native::look_error)?;
             outcome = native::added(outcome, found.tell(sink));
         }
         if let Some(Input::SnapshotEnd { process, look, t1, .. }) = end {

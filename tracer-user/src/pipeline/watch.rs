@@ -257,8 +257,7 @@ impl<'a> Watch<'a> {
             let tracee = Tracee {
                 process: self.session.process,
                 target: probing.target(),
-                probes: probes
-                    .map(|(plan, sites)| Probes { plan, config: sites.config(min_wait) }),
+                probes: probes.map(|(plan, sites)| Probes { plan, config: sites.config(min_wait) }),
                 threads: threads_mode(probing.threads(), mode),
                 min_wait,
             };

@@ -8,8 +8,8 @@ use rustix::fs::{Dir, Mode, OFlags, openat};
 
 use crate::base::{Pid, Tid};
 
-use super::procfs::{self, MAX_SMALL};
 use super::TargetError;
+use super::procfs::{self, MAX_SMALL};
 
 /// Most threads of a process that are looked at: the kernel's own default bound for a whole host
 /// is lower (`kernel.threads-max`).

@@ -6,6 +6,7 @@
 
 pub mod go;
 pub mod loiter;
+pub mod native;
 pub mod process;
 pub mod skip;
 

@@ -129,8 +129,7 @@ impl StackWalker {
             regs.set(reg, value);
         }
         let mut read = |address| stack.word(address).ok_or(());
-        let mut frames =
-            self.unwinder.iter_frames(registers.pc, regs, &mut self.cache, &mut read);
+        let mut frames = self.unwinder.iter_frames(registers.pc, regs, &mut self.cache, &mut read);
         let mut pcs = vec![StackPc::exact(registers.pc)];
         // The first is the program counter itself.
         let _ = frames.next();

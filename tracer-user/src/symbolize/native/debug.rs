@@ -59,9 +59,10 @@ impl Debug {
         };
         let mut places = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
-            let function = frame.function.as_ref().and_then(|name| {
-                name.raw_name().ok().map(std::borrow::Cow::into_owned)
-            });
+            let function = frame
+                .function
+                .as_ref()
+                .and_then(|name| name.raw_name().ok().map(std::borrow::Cow::into_owned));
             let (file, line) = frame.location.as_ref().map_or((String::new(), 0), |location| {
                 (cut(location.file.unwrap_or_default()), location.line.unwrap_or(0))
             });

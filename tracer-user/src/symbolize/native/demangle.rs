@@ -89,10 +89,7 @@ mod tests {
     #[test]
     fn names_are_written_as_people_do() {
         assert_eq!(demangled("pthread_mutex_lock@@GLIBC_2.2.5"), "pthread_mutex_lock");
-        assert_eq!(
-            demangled("_ZN3std6thread5sleep17h0123456789abcdefE"),
-            "std::thread::sleep"
-        );
+        assert_eq!(demangled("_ZN3std6thread5sleep17h0123456789abcdefE"), "std::thread::sleep");
         assert_eq!(demangled("_ZN5boost6thread4joinEv"), "boost::thread::join");
         assert_eq!(demangled("_Z4workRKSs"), "work");
     }

@@ -107,7 +107,13 @@ impl NativeSymbolizer {
         };
         let places = module.binary.places(linked);
         let Some(last) = places.len().checked_sub(1) else {
-            return vec![resolved(names, outer, ("", 0), (FrameKind::Call, file), symbol.is_some())];
+            return vec![resolved(
+                names,
+                outer,
+                ("", 0),
+                (FrameKind::Call, file),
+                symbol.is_some(),
+            )];
         };
         let mut frames = Vec::with_capacity(places.len());
         for (i, place) in places.into_iter().enumerate() {

@@ -124,7 +124,8 @@ struct Recognised {
 /// Says what a futex is.
 pub fn recognise(waiter: &Waiter<'_>) -> FutexState {
     let call = waiter.call;
-    let found = kernel_lock(waiter).or_else(|| by_frames(waiter)).or_else(|| pthread::by_words(waiter));
+    let found =
+        kernel_lock(waiter).or_else(|| by_frames(waiter)).or_else(|| pthread::by_words(waiter));
     let found = found.unwrap_or(Recognised {
         kind: FutexKind::Unknown,
         of: table::library(waiter.frames),

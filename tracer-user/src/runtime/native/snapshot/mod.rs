@@ -77,6 +77,7 @@ pub struct ThreadSnapshotter {
     symbols: NativeSymbolizer,
     walker: StackWalker,
     registers: Option<Box<dyn ReadRegisters>>,
+    is_warm: bool,
 }
 
 /// A thread as it was read, until all are.
@@ -126,6 +127,7 @@ impl ThreadSnapshotter {
             symbols,
             walker: StackWalker::default(),
             registers,
+            is_warm: false,
         })
     }
 
@@ -148,6 +150,7 @@ impl ThreadSnapshotter {
         mem: &dyn ReadMem,
         context: &mut LookContext<'_>,
     ) -> Result<LookOutcome, SnapshotError> {
+        self.warm_up(mem, context.interner, context.clock)?;
         let began = (context.clock)();
         let (process, look) = (self.process, context.look);
         let found = self.read(mem, context.interner, context.clock)?;
@@ -159,6 +162,23 @@ impl ThreadSnapshotter {
         outcome.vitals = vitals;
         (context.sink)(Input::SnapshotEnd { process, look, t1, outcome });
         Ok(outcome)
+    }
+
+    /// Reads what code the process has, before the first look: names and lines of a large program
+    /// take some seconds, and a look is to be of one moment.
+    ///
+    /// # Errors
+    /// As [`ThreadSnapshotter::read`].
+    pub fn warm_up(
+        &mut self,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+        clock: &dyn Fn() -> KTime,
+    ) -> Result<(), SnapshotError> {
+        if !std::mem::replace(&mut self.is_warm, true) {
+            self.read(mem, interner, clock)?;
+        }
+        Ok(())
     }
 
     /// Reads all threads.
@@ -200,13 +220,7 @@ impl ThreadSnapshotter {
     }
 
     /// Reads a thread until it stood still meanwhile.
-    fn thread(
-        &mut self,
-        look: &Look<'_>,
-        tid: Tid,
-        clock: &dyn Fn() -> KTime,
-        found: &mut Found,
-    ) {
+    fn thread(&mut self, look: &Look<'_>, tid: Tid, clock: &dyn Fn() -> KTime, found: &mut Found) {
         for attempt in 1..=ATTEMPTS {
             let t0 = clock();
             let Some(now) = self.threads.now(tid) else { return };
@@ -269,8 +283,7 @@ impl ThreadSnapshotter {
             task.reason = look.interner.with(|names| names.reason(class, &word));
             task.waits_on = futex.map_or(WaitsOn::Unknown, |futex| WaitsOn::Futex(Box::new(futex)));
         } else if let (Doing::Unknown, Some(function)) = (now.doing, &now.sleeps_in) {
-            task.reason =
-                look.interner.with(|names| names.reason(WaitClass::Other, function));
+            task.reason = look.interner.with(|names| names.reason(WaitClass::Other, function));
             sp = None;
         }
         Reading { look: task, sp, asked }
@@ -298,9 +311,8 @@ impl ThreadSnapshotter {
         };
         let around = around(look, call.address);
         let own: Vec<u64> = stack.words(futex::OWN_STACK as u64 * 8).collect();
-        let thread = |theirs: u32| {
-            self.ids.ours(theirs.into()).filter(|tid| look.live.contains(tid))
-        };
+        let thread =
+            |theirs: u32| self.ids.ours(theirs.into()).filter(|tid| look.live.contains(tid));
         let byte = |address| {
             let mut byte = [0];
             look.mem.read(address, &mut byte).ok().map(|()| byte[0])
@@ -330,11 +342,8 @@ impl Found {
 /// What is known of a thread without its memory.
 fn blank(now: &ThreadNow, main_name: &str) -> TaskLook {
     let named = !now.name.is_empty() && &*now.name != main_name;
-    let labels = if named {
-        Box::from([(Box::from(NAME), now.name.clone())])
-    } else {
-        Box::default()
-    };
+    let labels =
+        if named { Box::from([(Box::from(NAME), now.name.clone())]) } else { Box::default() };
     TaskLook {
         task: TaskId::thread(now.tid.0),
         t0: KTime(0),
