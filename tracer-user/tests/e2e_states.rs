@@ -8,7 +8,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::loiter::Loiter;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
+use common::{
+    Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip,
+};
 use serde_json::Value;
 
 const MODES: [&str; 3] = ["none", "lifecycle", "all"];
@@ -207,6 +209,45 @@ fn a_stopped_program_is_said_to_be_stopped_and_nothing_in_it_is_called_wrong() {
     loiter.wait_message("goes on");
     let hog = find(&mut loiter, "hog");
     assert!(resumed.elapsed() >= Duration::from_secs(3), "{hog}");
+    loiter.interrupt();
+}
+
+#[test]
+fn a_frozen_program_is_said_to_be_frozen_and_nothing_in_it_is_called_wrong() {
+    let cgroup = or_skip!(Cgroup::new(Controller::Freezer));
+    let exe = or_skip!(go_build(oldest_and_newest()[1], "hog", Variant::Stripped));
+    let (target, _) = GoProc::start_ready(&exe, &["-n", "2"]);
+    cgroup.add(target.pid());
+    cgroup.freeze();
+    let mut loiter = watch(target.pid(), "none", &[]);
+    loiter.wait_message("frozen with its cgroup");
+    listen(&mut loiter, Duration::from_secs(8));
+    assert!(findings(&loiter).is_empty(), "{:?}", findings(&loiter));
+    cgroup.thaw();
+    loiter.wait_message("goes on");
+    find(&mut loiter, "hog");
+    loiter.interrupt();
+}
+
+#[test]
+fn a_program_whose_quota_is_used_up_is_no_more_than_suspect_until_it_runs_again() {
+    let cgroup = or_skip!(Cgroup::new(Controller::Cpu));
+    let exe = or_skip!(go_build(oldest_and_newest()[1], "locks", Variant::Stripped));
+    let hog = or_skip!(go_build(oldest_and_newest()[1], "hog", Variant::Stripped));
+    let (mut target, _) = GoProc::start_ready(&exe, &[]);
+    target.ask("go", "waiting");
+    let (spender, _) = GoProc::start_ready(&hog, &["-n", "2"]);
+    cgroup.set_quota(1_000);
+    cgroup.add(spender.pid());
+    cgroup.add(target.pid());
+    let mut loiter = watch(target.pid(), "none", &[]);
+    let at = |l: &Value| is(l, "stuck", "main.deposit", &["suspect", "likely"]);
+    let found = loiter.wait_line("main.deposit", at);
+    assert_eq!(found["confidence"], "suspect", "{found}");
+    assert!(says(&found, "the process itself was kept from running"), "{found}");
+    drop(spender);
+    cgroup.lift_quota();
+    loiter.wait_line("main.deposit", |l| is(l, "stuck", "main.deposit", &["likely"]));
     loiter.interrupt();
 }
 

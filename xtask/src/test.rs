@@ -31,7 +31,13 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     if !args.no_setup {
         let wanted = if args.full { versions::GO_ALL } else { versions::GO_SHORT };
-        setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(wanted), Need::RealPrograms])?;
+        setup::ensure(&[
+            Need::Bpf,
+            Need::Cgo,
+            Need::Go(wanted),
+            Need::RealPrograms,
+            Need::Readers,
+        ])?;
     }
     let mut cargo = run::cargo();
     cargo.args(["test", "--no-fail-fast"]);
@@ -133,7 +139,7 @@ impl Tally {
             println!("LOITER_NO_SKIP=1: every test has to run here");
         }
         if self.ignored > 0 {
-            println!("{} measurements are left to `cargo xtask soak`", self.ignored);
+            println!("{} measurements and long tests are left to `cargo xtask soak`", self.ignored);
         }
         if !failed_checks.is_empty() {
             println!("failed: {}", failed_checks.join(", "));

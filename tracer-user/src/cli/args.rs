@@ -6,9 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::values;
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{
-    GoMinor, Moment, MomentOf, TargetSettings, Threads, Thresholds,
-};
+use crate::pipeline::settings::{GoMinor, Moment, MomentOf, TargetSettings, Threads, Thresholds};
 
 /// When to use colours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -3,11 +3,11 @@
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use super::args::{Format, OutputArgs, Subject, SubjectArgs};
-use super::destination::{Destination, Touch};
+use super::args::{OutputArgs, Subject, SubjectArgs};
 use super::exit::Outcome;
+use super::export::{Form, WeightArgs, place};
 use super::progress::Bar;
-use crate::output::{GroupBy, json, text};
+use crate::output::{GroupBy, export, json, text};
 use crate::pipeline::{self, settings::DumpSettings};
 use crate::view::{DumpView, TaskView};
 
@@ -23,6 +23,8 @@ Examples:
   loiter dump 4242 --match orders.        only goroutines with `orders.` in their stack
   loiter dump 4242 --full | pp            each by itself, in the shape of goroutine?debug=2
   loiter dump 4242 --format json -o dump.json
+  loiter dump 4242 --format pprof -o now.pb.gz && go tool pprof -http : now.pb.gz
+  loiter dump 4242 --format svg -o now.svg
   loiter dump night.loiter --at 2026-11-21T02:30:00   as they were then")]
 pub struct DumpArgs {
     #[command(flatten)]
@@ -52,10 +54,39 @@ pub struct DumpArgs {
         value_name = "FORMAT",
         conflicts_with = "full"
     )]
-    format: Format,
+    format: DumpFormat,
+
+    #[command(flatten)]
+    weight: WeightArgs,
 
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// The form of a dump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum DumpFormat {
+    /// For people
+    Text,
+    /// For programs: one object, documented in docs/json.md
+    Json,
+    /// A goroutine profile for `go tool pprof`
+    Pprof,
+    /// Folded stacks, as flame graph tools read them
+    Folded,
+    /// A flame graph
+    Svg,
+}
+
+impl DumpFormat {
+    const fn form(self) -> Form {
+        match self {
+            DumpFormat::Text | DumpFormat::Json => Form::TEXT,
+            DumpFormat::Pprof => Form::PPROF,
+            DumpFormat::Folded => Form::FOLDED,
+            DumpFormat::Svg => Form::SVG,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -71,9 +102,14 @@ enum By {
 /// # Errors
 /// If the process cannot be read or the answer cannot be written.
 pub fn run(args: &DumpArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let mut to = Destination::new(args.output.output.as_deref(), Touch::AtEnd)?;
+    let subject = args.of.subject()?;
+    let name = match &subject {
+        Subject::Now(target) => format!("goroutines-{}", target.pid),
+        Subject::Then(of) => super::export::stem(&of.path),
+    };
+    let mut to = place(args.output.output.as_deref(), args.format.form(), &name, context)?;
     let options = context.text_for(&to);
-    let dump = match args.of.subject()? {
+    let dump = match subject {
         Subject::Now(target) => pipeline::dump(&DumpSettings { target })?,
         Subject::Then(of) => {
             let mut bar = Bar::new(context);
@@ -86,12 +122,17 @@ pub fn run(args: &DumpArgs, context: &Context) -> anyhow::Result<Outcome> {
         By::Site => GroupBy::Site,
     };
     match args.format {
-        Format::Json => json::write_dump(&mut to, &dump, &tasks)?,
-        Format::Text if args.full => {
+        DumpFormat::Json => json::write_dump(&mut to, &dump, &tasks)?,
+        DumpFormat::Pprof => export::write_pprof(&mut to, &dump, &tasks)?,
+        DumpFormat::Folded => export::write_folded(&mut to, &tasks, args.weight.weight())?,
+        DumpFormat::Svg => {
+            export::write_flame_graph(&mut to, &dump, &tasks, args.weight.weight())?;
+        }
+        DumpFormat::Text if args.full => {
             warn(context, &dump);
             text::write_full(&mut to, tasks)?;
         }
-        Format::Text => text::write_dump(&mut to, &options, &dump, &tasks, by)?,
+        DumpFormat::Text => text::write_dump(&mut to, &options, &dump, &tasks, by)?,
     }
     to.finish()?;
     Ok(Outcome::Fine)

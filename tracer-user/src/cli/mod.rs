@@ -11,6 +11,9 @@ mod doctor;
 mod dump;
 mod exit;
 mod expectations;
+mod export;
+mod flight;
+mod freeze;
 mod progress;
 mod ps;
 mod record;
@@ -53,6 +56,7 @@ Examples:
   loiter watch 4242         stay, and tell findings as they arise
   loiter record 4242        the same, and keep all of it for later
   loiter report FILE        what a recording shows
+  loiter export FILE        the same for Perfetto, pprof, a browser
   loiter check -- ./prog    run a program, and say what goroutines it leaves behind
   loiter doctor 4242        what would be probed, and at what cost
 
@@ -75,7 +79,9 @@ enum Command {
     Dump(dump::DumpArgs),
     Watch(watch::WatchArgs),
     Record(record::RecordArgs),
+    Freeze(freeze::FreezeArgs),
     Report(report::ReportArgs),
+    Export(export::ExportArgs),
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
@@ -132,7 +138,9 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Dump(args) => dump::run(args, &context),
         Command::Watch(args) => watch::run(args, &context),
         Command::Record(args) => record::run(args, &context),
+        Command::Freeze(args) => freeze::run(args, &context),
         Command::Report(args) => report::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Diff(args) => diff::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),

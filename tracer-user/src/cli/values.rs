@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{GoMinor, Moment, MomentOf, RingSize};
+use crate::pipeline::settings::{GoMinor, Moment, MomentOf, RingSize, Trigger};
 use crate::record::Limits;
 
 /// The largest PID that Linux gives out (include/linux/threads.h, `PID_MAX_LIMIT`).
@@ -116,6 +116,28 @@ pub fn recording_size(text: &str) -> Result<u64, String> {
     match size(text)? {
         n if n >= Limits::LEAST_BYTES => Ok(n),
         _ => Err("a recording needs 1MiB at least".to_owned()),
+    }
+}
+
+/// What freezes a flight recorder: `finding`, `exit`, `tasks>N`, `tasks>N/s`.
+///
+/// # Errors
+/// In words, if it is none of these.
+pub fn trigger(text: &str) -> Result<Trigger, String> {
+    const WANTED: &str =
+        "a trigger is finding, exit, tasks>N (more tasks than N) or tasks>N/s (a faster rise)";
+    let number = |digits: &str| digits.parse::<u64>().ok().filter(|n| *n > 0);
+    match text {
+        "finding" => Ok(Trigger::Finding),
+        "exit" => Ok(Trigger::Exit),
+        _ => {
+            let bound = text.strip_prefix("tasks>").ok_or(WANTED)?;
+            let trigger = match bound.strip_suffix("/s") {
+                Some(rise) => number(rise).map(|per_second| Trigger::Rise { per_second }),
+                None => number(bound).map(|over| Trigger::Tasks { over }),
+            };
+            Ok(trigger.ok_or(WANTED)?)
+        }
     }
 }
 
@@ -264,6 +286,18 @@ mod tests {
         assert_eq!(ring_size("4096"), Ok(RingSize::MIN));
         for text in ["", "MiB", "3MiB", "1KiB", "2GiB", "8Mi", "-4096", "18446744073709551615GiB"] {
             assert!(ring_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn triggers_are_words_and_bounds() {
+        assert_eq!(trigger("finding"), Ok(Trigger::Finding));
+        assert_eq!(trigger("exit"), Ok(Trigger::Exit));
+        assert_eq!(trigger("tasks>500"), Ok(Trigger::Tasks { over: 500 }));
+        assert_eq!(trigger("tasks>100/s"), Ok(Trigger::Rise { per_second: 100 }));
+        for text in ["", "tasks", "tasks>", "tasks>0", "tasks>-1", "tasks>5/m", "tasks<5", "exits"]
+        {
+            assert!(trigger(text).is_err(), "{text}");
         }
     }
 

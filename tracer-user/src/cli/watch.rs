@@ -7,6 +7,7 @@ use super::args::{CrowdArgs, OutputArgs, StreamFormat, TargetArgs};
 use super::destination::{Destination, Touch};
 use super::exit::{self, Outcome};
 use super::expectations::ExpectationArgs;
+use super::flight::FlightArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
@@ -26,11 +27,16 @@ Examples:
   loiter watch 4242 --events none              look only: no probe, no cost to the process
   loiter watch 4242 --events all --min-wait 1ms --for 1m
   loiter watch 4242 --format jsonl -o findings.jsonl
+  loiter watch 4242 --recorder /var/lib/loiter/4242 --trigger 'finding,exit,tasks>20000'
+                                               keep the last ten minutes; freeze them when something happens
 
 `loiter doctor PID` tells what each of --events costs this process.")]
 pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
+
+    #[command(flatten)]
+    flight: FlightArgs,
 
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -131,6 +137,8 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(&args.follow)?;
-    let summary = sink::tell(args.format, context, to, |sink| pipeline::watch(&settings, sink))?;
+    let summary = sink::tell(args.format, context, to, |sink| {
+        pipeline::watch(&settings, args.flight.settings(), sink)
+    })?;
     Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -153,7 +153,8 @@ impl Engine {
         let Some(process) = model.process(process) else { return LeftBehind::default() };
         let now = model.now();
         let none = HashSet::new();
-        let mut left = left_behind(&mut Check { model, process, settings, idle, now, spoken_for: &none }, end);
+        let mut left =
+            left_behind(&mut Check { model, process, settings, idle, now, spoken_for: &none }, end);
         left.findings.retain(|f| f.confidence >= settings.least_confidence);
         for finding in &mut left.findings {
             finding.advice = advice(model.names(), process, &settings.patterns, finding);
@@ -250,14 +251,7 @@ impl Engine {
         for finding in findings.values_mut() {
             finding.advice = advice(model.names(), process, &settings.patterns, finding);
         }
-        track.update(
-            findings,
-            (process, unsure),
-            settings.least_confidence,
-            now,
-            changes,
-            commands,
-        );
+        track.update(findings, unsure, settings.least_confidence, now, changes);
     }
 }
 
@@ -374,11 +368,10 @@ impl Track {
     fn update(
         &mut self,
         mut found: BTreeMap<Box<str>, Finding>,
-        (process, unsure): (&Process, bool),
+        unsure: bool,
         least: Confidence,
         now: KTime,
         changes: &mut Vec<Change>,
-        commands: &mut Vec<Command>,
     ) {
         let mut gone = Vec::new();
         for (id, open) in &mut self.open {
@@ -402,25 +395,13 @@ impl Track {
         fresh.sort_by(|a, b| order(a).cmp(&order(b)));
         for finding in fresh {
             if self.open.len() < MAX_OPEN {
-                self.start(finding, process, changes, commands);
+                self.start(finding, changes);
             }
         }
     }
 
-    fn start(
-        &mut self,
-        finding: Finding,
-        process: &Process,
-        changes: &mut Vec<Change>,
-        commands: &mut Vec<Command>,
-    ) {
+    fn start(&mut self, finding: Finding, changes: &mut Vec<Change>) {
         self.opened += 1;
-        if finding.confidence >= Confidence::Likely {
-            commands.push(Command::Freeze {
-                process: process.id(),
-                why: format!("finding {} ({}) opened", finding.id, finding.kind.word()),
-            });
-        }
         let open = Open {
             told_count: finding.count,
             told_confidence: finding.confidence,

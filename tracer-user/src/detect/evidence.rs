@@ -1,11 +1,11 @@
 //! What makes a finding more or less sure, in plain words.
 
-use crate::base::{FrameId, Nanos, WaitClass};
-use crate::model::{GroupKey, Process, Task};
+use crate::base::{FrameId, KTime, Nanos, WaitClass};
+use crate::model::{GroupKey, Process, Task, Used};
 use crate::stream::{LockKind, WaitsOn};
 
 use super::ages;
-use super::{Check, Confidence, Finding};
+use super::{Check, Confidence, Finding, FindingKind};
 
 /// A wait this many times as long as nine of ten siblings lived is out of line.
 const OUT_OF_LINE: u64 = 10;
@@ -13,6 +13,8 @@ const OUT_OF_LINE: u64 = 10;
 const FEW_CAME_BACK: u64 = 20;
 /// From 90 s this leads beyond a year.
 const MAX_DOUBLINGS: u32 = 20;
+/// Whether the process runs at all is seen over this long.
+const HARDLY_OVER: Nanos = Nanos::from_secs(10);
 /// One lost record in this many births makes lifetimes worthless as evidence.
 const TOO_MUCH_LOST: u64 = 100;
 
@@ -117,6 +119,27 @@ pub(super) fn how_known(finding: &mut Finding, marks: u32) {
     }
 }
 
+/// What the process had of the processors lately, if that was too little for anything to be said
+/// of tasks that did not go on: what they wait for may just not have been let.
+fn hardly_ran(check: &Check<'_>, kind: FindingKind) -> Option<Used> {
+    let by_time = match kind {
+        FindingKind::Crowd
+        | FindingKind::Stuck
+        | FindingKind::Leak
+        | FindingKind::Growth
+        | FindingKind::LockHeld
+        | FindingKind::PoolBlocked
+        | FindingKind::LostWakeup => true,
+        FindingKind::BlockedForEver
+        | FindingKind::Starved
+        | FindingKind::Hog
+        | FindingKind::Deadlock => false,
+    };
+    let since = KTime(check.now.0.saturating_sub(HARDLY_OVER.0));
+    let used = check.process.history().used_since(since)?;
+    (by_time && used.hardly_ran()).then_some(used)
+}
+
 /// Lowers the confidence for what is less than complete, and says so.
 pub(super) fn lower(check: &Check<'_>, finding: &mut Finding) {
     let seen_still = finding.unchanged_looks >= 3;
@@ -138,6 +161,15 @@ pub(super) fn lower(check: &Check<'_>, finding: &mut Finding) {
                 "less sure, because what is known of this process is less than complete: {why}{more}"
             ));
         }
+    }
+    if let Some(used) = hardly_ran(check, finding.kind) {
+        finding.confidence = finding.confidence.min(Confidence::Suspect);
+        finding.reasons.push(format!(
+            "no more than suspect, because the process itself was kept from running: it had {} of processor time in {}, and was ready and not let for {}",
+            used.cpu,
+            used.over,
+            Nanos(used.queued.0.saturating_add(used.throttled.0))
+        ));
     }
     if check.process.is_in_doubt() {
         finding.confidence = finding.confidence.lowered();

@@ -75,7 +75,8 @@ impl Process {
         self.last_look = Some(LastLook { look, t0, t1, outcome });
         self.first_look.get_or_insert(t1);
         // Numbers of threads are given out again.
-        let numbered = self.tasks.all().iter().map(|t| t.id()).filter(|id| id.kind == TaskKind::Goroutine);
+        let numbered =
+            self.tasks.all().iter().map(|t| t.id()).filter(|id| id.kind == TaskKind::Goroutine);
         if let Some(highest) = numbered.map(|id| id.number).max() {
             self.highest.add(t1, highest);
         }

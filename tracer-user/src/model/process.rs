@@ -258,6 +258,11 @@ impl Process {
     pub fn queued(&self, task: &Task, now: KTime) -> Option<Wait> {
         task.queued(&self.flow, now)
     }
+    /// Until when a task is known to do what its state says, seen from `now`: no longer than it was
+    /// last seen, where nothing would tell that it went on.
+    pub fn holds_until(&self, task: &Task, now: KTime) -> KTime {
+        task.holds_until(&self.flow, now)
+    }
     /// Whether what is known of a task may have been overtaken by something lost.
     pub fn is_doubtful(&self, task: &Task) -> bool {
         self.flow.in_doubt(task.sure_at())

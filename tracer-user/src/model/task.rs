@@ -339,6 +339,10 @@ impl Task {
             (true, false) => self.park_reason,
         }
     }
+    /// When the read of the last look at it ended, if no event is newer.
+    pub fn looked_at(&self) -> Option<KTime> {
+        self.look_rules().then_some(self.look.t1)
+    }
     /// How many looks in a row found it as it is.
     pub fn still_looks(&self) -> u32 {
         if self.look_rules() { self.still_looks } else { 0 }
@@ -557,6 +561,13 @@ impl Task {
             && (!self.look_rules() || (self.look.has_mark && self.look.seq == self.park_seq))
     }
 
+    /// Until when it is known to do what its state says.
+    pub(super) fn holds_until(&self, flow: &Flow, now: KTime) -> KTime {
+        // A look proves a wait from no later than its end to no earlier than its begin.
+        let parked = self.park_fits().then_some(self.parked);
+        flow.holds_until(self.sure_at(), parked, now)
+    }
+
     /// The wait it is in, if any.
     pub(super) fn wait(&self, flow: &Flow, now: KTime) -> Option<Wait> {
         if !self.is_blocked() {
@@ -573,9 +584,7 @@ impl Task {
         } else {
             return None;
         };
-        // A look proves a wait from no later than its end to no earlier than its begin.
-        let parked = self.park_fits().then_some(self.parked);
-        let until = flow.holds_until(self.sure_at(), parked, now).max(since);
+        let until = self.holds_until(flow, now).max(since);
         Some(Wait { since, until, exactness })
     }
 }

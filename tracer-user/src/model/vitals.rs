@@ -17,7 +17,11 @@ struct Sample {
     at: KTime,
     cpu: Nanos,
     throttled: Nanos,
+    queued: Nanos,
 }
+
+/// A process that waits for processors so many times as long as it has them hardly runs.
+const HARDLY: u64 = 10;
 
 /// What a process had of the processors over a span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +30,19 @@ pub struct Used {
     pub cpu: Nanos,
     /// How long its cgroup was kept from running by its quota.
     pub throttled: Nanos,
+    /// How long its threads were ready and another had the processor, all together.
+    pub queued: Nanos,
     /// The span.
     pub over: Nanos,
+}
+
+impl Used {
+    /// Whether it was kept from running for most of the span, and ran next to nothing of what it
+    /// would have: what did not happen in it says nothing.
+    pub const fn hardly_ran(&self) -> bool {
+        let kept = self.queued.0.saturating_add(self.throttled.0);
+        kept >= self.over.0 / 2 && kept >= self.cpu.0.saturating_mul(HARDLY)
+    }
 }
 
 /// The last vitals of a process.
@@ -44,7 +59,12 @@ impl History {
     pub(super) fn add(&mut self, vitals: Vitals, at: KTime) {
         let before = self.newest.map(|s| s.cpu);
         if let Some(cpu) = vitals.cpu {
-            let sample = Sample { at, cpu, throttled: vitals.throttled.unwrap_or_default() };
+            let sample = Sample {
+                at,
+                cpu,
+                throttled: vitals.throttled.unwrap_or_default(),
+                queued: vitals.queued.unwrap_or_default(),
+            };
             self.newest = Some(sample);
             if self.samples.back().is_none_or(|last| at.since(last.at) >= APART) {
                 if self.samples.len() >= SAMPLES {
@@ -79,6 +99,7 @@ impl History {
         (first.at < newest.at).then(|| Used {
             cpu: Nanos(newest.cpu.0.saturating_sub(first.cpu.0)),
             throttled: Nanos(newest.throttled.0.saturating_sub(first.throttled.0)),
+            queued: Nanos(newest.queued.0.saturating_sub(first.queued.0)),
             over: newest.at.since(first.at),
         })
     }
@@ -89,7 +110,7 @@ mod tests {
     use super::*;
 
     fn vitals(cpu: u64, stopped: Option<Stop>) -> Vitals {
-        Vitals { stopped, cpu: Some(Nanos::from_secs(cpu)), throttled: None }
+        Vitals { stopped, cpu: Some(Nanos::from_secs(cpu)), ..Vitals::default() }
     }
 
     fn at(secs: u64) -> KTime {
@@ -104,6 +125,19 @@ mod tests {
         let used = h.used_since(at(479)).unwrap();
         assert_eq!((used.cpu, used.over), (Nanos::from_secs(10), Nanos::from_secs(20)));
         assert_eq!(h.used_since(at(0)).unwrap().over, Nanos::from_secs(SAMPLES as u64 - 1));
+    }
+
+    #[test]
+    fn a_process_that_gets_next_to_nothing_of_the_processors_it_asks_for_hardly_ran() {
+        let used = |cpu, throttled, queued| Used {
+            cpu: Nanos(cpu),
+            throttled: Nanos(throttled),
+            queued: Nanos(queued),
+            over: Nanos(1000),
+        };
+        assert!(used(50, 0, 950).hardly_ran() && used(20, 700, 0).hardly_ran());
+        assert!(!used(1, 0, 20).hardly_ran(), "it hardly asked");
+        assert!(!used(500, 0, 900).hardly_ran(), "it shared");
     }
 
     #[test]

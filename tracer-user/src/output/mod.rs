@@ -3,6 +3,7 @@
 
 mod change;
 pub mod clean;
+pub mod export;
 mod frames;
 pub mod github;
 mod group;

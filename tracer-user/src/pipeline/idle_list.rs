@@ -108,4 +108,14 @@ mod tests {
             assert!(error.to_string().contains("main.(*pool).worker"), "{error}");
         }
     }
+
+    #[test]
+    fn every_beginning_of_a_list_is_read_or_refused_by_its_number() {
+        let text = "# pools\nmain.(*pool).worker = image pool\nmain.tail=tail # all\n";
+        for end in 0..=text.len() {
+            if let Err(error) = parse(&text[..end], "a") {
+                assert!((2..=3).contains(&error.line), "{end}: {error}");
+            }
+        }
+    }
 }

@@ -2,16 +2,18 @@
 //! with findings and Commands. The channel to it is bounded: when it cannot keep up, draining
 //! waits, the ring fills, and the kernel part counts what is lost.
 
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::ProcId;
-use crate::record::{RecordError, Recorder, Written};
+use crate::record::{Done, Kept, RecordError, Recorder, Written};
 use crate::stream::{Command, Input};
 use crate::view::SummaryView;
 
+use super::flight::Gauge;
 use super::teller::{Teller, Told};
 
 /// Batches under way to the thread. A batch is what one drain of the ring gave.
@@ -23,6 +25,9 @@ enum Order {
     Summary(ProcId, String, oneshot::Sender<Option<SummaryView>>),
     Alive(ProcId, oneshot::Sender<u64>),
     InDoubt(ProcId, oneshot::Sender<bool>),
+    ExitCode(ProcId, oneshot::Sender<Option<u32>>),
+    Freeze(PathBuf, Done<()>),
+    Release(String, Done<Kept>),
     EndRecording(String, oneshot::Sender<Option<Result<Written, RecordError>>>),
 }
 
@@ -32,6 +37,8 @@ pub enum Said {
     Finding(Told),
     /// Model or detectors want something.
     Wants(Command),
+    /// The number of tasks has passed a bound: a word for it, and what happened.
+    Passed(&'static str, String),
     /// Nothing is recorded any more.
     RecordingStopped(RecordError),
 }
@@ -44,18 +51,19 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Starts the thread. The recorder is given all that the model eats.
+    /// Starts the thread. The recorder is given all that the model eats, the gauge how many tasks
+    /// there are of the process defined last.
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(teller: Teller, recorder: Option<Recorder>) -> anyhow::Result<Self> {
+    pub fn start(teller: Teller, recorder: Option<Recorder>, gauge: Gauge) -> anyhow::Result<Self> {
         let (orders, inbox) = mpsc::channel(BATCHES);
         // Findings are few and bounded by the detectors; were this channel bounded, two full
         // channels could wait for each other.
         let (outbox, said) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
-            .spawn(move || Bench { teller, recorder, outbox }.serve(inbox))
+            .spawn(move || Bench { teller, recorder, gauge, process: None, outbox }.serve(inbox))
             .context("cannot start the thread of the model")?;
         Ok(Self { orders: Some(orders), said, thread: Some(thread) })
     }
@@ -104,6 +112,31 @@ impl Judge {
         self.ask(|answer| Order::InDoubt(process, answer)).await
     }
 
+    /// The raw wait status with which a process exited, if an event has told.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn exit_code(&self, process: ProcId) -> anyhow::Result<Option<u32>> {
+        self.ask(|answer| Order::ExitCode(process, answer)).await
+    }
+
+    /// Keeps what was recorded and all that follows in this directory. `done` is dropped if nothing
+    /// is recorded any more.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn freeze(&self, to: PathBuf, done: Done<()>) -> anyhow::Result<()> {
+        self.order(Order::Freeze(to, done)).await
+    }
+
+    /// Ends what [`Judge::freeze`] has begun, for this reason.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn release(&self, why: String, done: Done<Kept>) -> anyhow::Result<()> {
+        self.order(Order::Release(why, done)).await
+    }
+
     /// Ends the recording, with the reason in words, and tells what was written. None if nothing is
     /// recorded, or it was stopped before.
     ///
@@ -139,6 +172,9 @@ impl Drop for Judge {
 struct Bench {
     teller: Teller,
     recorder: Option<Recorder>,
+    gauge: Gauge,
+    /// The one defined last.
+    process: Option<ProcId>,
     outbox: mpsc::UnboundedSender<Said>,
 }
 
@@ -163,6 +199,19 @@ impl Bench {
                     let process = self.teller.engine().model().process(process);
                     let _ = answer.send(process.is_some_and(|p| p.is_in_doubt()));
                 }
+                Order::ExitCode(process, answer) => {
+                    let process = self.teller.engine().model().process(process);
+                    let _ = answer.send(process.and_then(|p| p.exit_code()));
+                }
+                Order::Freeze(to, done) => {
+                    let frozen = self.recorder.as_mut().map(|r| r.freeze(to, done));
+                    self.note_recorder(frozen);
+                }
+                Order::Release(why, done) => {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.release(&why, done);
+                    }
+                }
                 Order::EndRecording(ended, answer) => {
                     let _ = answer.send(self.recorder.take().map(|r| r.finish(&ended)));
                 }
@@ -171,14 +220,13 @@ impl Bench {
     }
 
     fn eat(&mut self, inputs: Vec<Input>) {
-        if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.take(&inputs)
-        {
-            self.recorder = None;
-            let _ = self.outbox.send(Said::RecordingStopped(error));
-        }
+        let recorded = self.recorder.as_mut().map(|recorder| recorder.take(&inputs));
+        self.note_recorder(recorded);
         let (mut told, mut commands) = (Vec::new(), Vec::new());
         for input in inputs {
+            if let Input::ProcessDef(def) = &input {
+                self.process = Some(def.process);
+            }
             self.teller.feed(input, &mut told, &mut commands);
             if !told.is_empty() {
                 self.tell(&mut told);
@@ -186,6 +234,25 @@ impl Bench {
         }
         for command in commands {
             let _ = self.outbox.send(Said::Wants(command));
+        }
+        self.gauge();
+    }
+
+    fn note_recorder(&mut self, recorded: Option<Result<(), RecordError>>) {
+        if let Some(Err(error)) = recorded {
+            self.recorder = None;
+            let _ = self.outbox.send(Said::RecordingStopped(error));
+        }
+    }
+
+    /// Before the first look nobody knows how many there are.
+    fn gauge(&mut self) {
+        let model = self.teller.engine().model();
+        let process = self.process.and_then(|process| model.process(process));
+        if let Some(process) = process.filter(|p| p.first_look().is_some())
+            && let Some((word, why)) = self.gauge.note(model.now(), process.alive())
+        {
+            let _ = self.outbox.send(Said::Passed(word, why));
         }
     }
 

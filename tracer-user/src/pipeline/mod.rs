@@ -7,6 +7,7 @@ mod check;
 mod clock;
 mod doctor;
 mod dump;
+mod flight;
 mod identity;
 pub mod idle_list;
 mod ingest;
@@ -27,6 +28,9 @@ mod watch;
 pub use check::check;
 pub use doctor::doctor;
 pub use dump::dump;
+pub use flight::freeze;
 pub use ps::ps;
-pub use replay::{Progress, diff, dump_recording, life, overview, report};
+pub use replay::{
+    Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
+};
 pub use watch::{diagnose, record, watch};

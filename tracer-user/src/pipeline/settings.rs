@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::base::{IdlePattern, Nanos, Pid};
 use crate::detect::Confidence;
-use crate::record::Meta;
+use crate::record::{Content, Limits, Meta};
 use crate::stream::Mode;
 use crate::view::Acknowledgements;
 
@@ -242,6 +242,55 @@ pub struct WatchSettings {
     pub ring: RingSize,
     /// Time between two snapshots.
     pub interval: Nanos,
+}
+
+/// What makes a flight recorder keep what it has, beside SIGUSR1 and `loiter freeze`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trigger {
+    /// A finding is told.
+    Finding,
+    /// The target is killed, fails, or ends in a way that nobody saw.
+    Exit,
+    /// There are more tasks than this.
+    Tasks {
+        /// More than so many.
+        over: u64,
+    },
+    /// The number of tasks rises faster than this, over some seconds.
+    Rise {
+        /// Tasks a second.
+        per_second: u64,
+    },
+}
+
+/// How much of what was frozen is kept; the oldest goes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// At most so many recordings.
+    pub count: usize,
+    /// At most so many bytes together; the newest stays in any case.
+    pub bytes: u64,
+}
+
+/// The flight recorder of `loiter watch`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlightSettings {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// How much is in the ring.
+    pub limits: Limits,
+    /// What is recorded.
+    pub content: Content,
+    /// What writes it: version and digest of the build.
+    pub writer: String,
+    /// So much of what follows a trigger is kept with what led to it.
+    pub after: Nanos,
+    /// What triggers.
+    pub triggers: Vec<Trigger>,
+    /// A trigger is held back if another one was followed less than this before.
+    pub every: Nanos,
+    /// What is kept of what was frozen.
+    pub retention: Retention,
 }
 
 /// `loiter check`.

@@ -1,6 +1,7 @@
 //! Inputs into frames, and frames into segments: when a frame is complete, when a segment is.
 //! Runs on the thread of the model; packing and writing are another's.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::{KTime, Nanos};
@@ -8,6 +9,7 @@ use crate::stream::{Input, ProcessDef, TaskLook};
 
 use super::codec::{Batch, KindTotals};
 use super::frame::{FrameKind, MAX_INPUTS, MAX_RAW};
+use super::freeze::{Done, Kept};
 use super::live::{Live, Meaning};
 use super::recorder::Content;
 
@@ -15,6 +17,8 @@ use super::recorder::Content;
 const BATCH_BYTES: usize = 512 << 10;
 /// ... or holds this many inputs.
 const BATCH_INPUTS: u32 = MAX_INPUTS;
+/// What is kept ends where a look begins, but waits no longer for it than this.
+const RELEASE_WITHIN: Nanos = Nanos::from_secs(5);
 /// A segment waits for the beginning of a look to end, until it is this many times too large.
 const MOST_TIMES_TOO_LARGE: u64 = 4;
 
@@ -51,6 +55,21 @@ pub enum Order {
     },
     /// A frame follows.
     Frame(RawFrame),
+    /// What there is, and all that follows, is to be kept as a recording of its own.
+    Freeze(Freeze),
+    /// The segment ends, and with it what is kept.
+    Release {
+        /// What the segment holds.
+        totals: KindTotals,
+        /// Why it was kept, in words.
+        why: String,
+        /// The number of the next input.
+        number: u64,
+        /// The moment up to which inputs were told.
+        at: KTime,
+        /// Is told when it is complete.
+        done: Done<Kept>,
+    },
     /// The recording ends.
     End {
         /// What the last segment holds.
@@ -62,6 +81,15 @@ pub enum Order {
         /// The moment up to which inputs were told.
         at: KTime,
     },
+}
+
+/// Where a recording is kept.
+#[derive(Debug)]
+pub struct Freeze {
+    /// A directory that is not there yet.
+    pub to: PathBuf,
+    /// Is told when what there is lies there.
+    pub done: Done<()>,
 }
 
 /// When segments end.
@@ -132,6 +160,16 @@ pub struct Encoder {
     segment_begun: Option<KTime>,
     /// Whether anything is in the present segment.
     begun: bool,
+    /// What is kept ends with this segment.
+    release: Option<Release>,
+}
+
+/// A wish that what is kept may end.
+struct Release {
+    why: String,
+    done: Done<Kept>,
+    /// At the latest.
+    by: KTime,
 }
 
 impl Encoder {
@@ -153,7 +191,28 @@ impl Encoder {
             batch_begun: None,
             segment_begun: None,
             begun: false,
+            release: None,
         }
+    }
+
+    /// From here on everything is kept, with what there is already.
+    pub fn freeze(&mut self, freeze: Freeze, out: &mut Vec<Order>) {
+        self.flush(out);
+        out.push(Order::Freeze(freeze));
+    }
+
+    /// No more needs to be kept than up to the next look.
+    pub fn release(&mut self, why: &str, done: Done<Kept>) {
+        let by = self.now.after(RELEASE_WITHIN);
+        self.release = Some(Release { why: why.to_owned(), done, by });
+    }
+
+    /// Ends the segment and what is kept; another segment must follow.
+    fn let_go(&mut self, release: Release, out: &mut Vec<Order>) {
+        self.flush(out);
+        let Release { why, done, by: _ } = release;
+        let totals = std::mem::take(&mut self.totals);
+        out.push(Order::Release { totals, why, number: self.number, at: self.now, done });
     }
 
     /// Takes in one input; what is to be written goes to `out`.
@@ -189,13 +248,16 @@ impl Encoder {
             self.roll(out, changed);
             return;
         }
+        let look = matches!(input, Input::SnapshotBegin { .. });
+        let late = self.release.as_ref().is_some_and(|release| self.now >= release.by);
         let due = match self.large {
+            _ if late => true,
             SegmentSize::FarTooLarge => true,
-            SegmentSize::Large => matches!(input, Input::SnapshotBegin { .. }),
+            SegmentSize::Large => look,
             SegmentSize::Small => {
                 let age = self.segment_begun.map_or(Nanos(0), |begun| self.now.since(begun));
-                matches!(input, Input::SnapshotBegin { .. })
-                    && self.bounds.age.is_some_and(|most| age >= most)
+                let old = self.bounds.age.is_some_and(|most| age >= most);
+                look && (old || self.release.is_some())
             }
         };
         if due {
@@ -216,6 +278,11 @@ impl Encoder {
 
     fn roll(&mut self, out: &mut Vec<Order>, forget: bool) {
         self.flush(out);
+        if self.begun
+            && let Some(release) = self.release.take()
+        {
+            self.let_go(release, out);
+        }
         if forget {
             self.live.forget_definitions();
         }
@@ -252,6 +319,11 @@ impl Encoder {
     /// Makes the end.
     pub fn end(&mut self, why: &str, out: &mut Vec<Order>) {
         self.flush(out);
+        if let Some(mut release) = self.release.take() {
+            // One end for both.
+            release.why = format!("{}; {why}", release.why);
+            self.let_go(release, out);
+        }
         let totals = std::mem::take(&mut self.totals);
         let why = why.to_owned();
         out.push(Order::End { totals, why, number: self.number, at: self.now });

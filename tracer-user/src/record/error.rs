@@ -28,6 +28,15 @@ pub enum RecordError {
         /// Its bound.
         limit: u64,
     },
+    /// Nothing can be kept of this recording now.
+    #[error(
+        "cannot keep {}: another one is being kept, or the recording is no directory",
+        path.display()
+    )]
+    CannotKeep {
+        /// Where to.
+        path: PathBuf,
+    },
     /// There is something already.
     #[error("{} is there already: a recording begins in a file or directory of its own", .0.display())]
     Occupied(PathBuf),

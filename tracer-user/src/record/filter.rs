@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::ProcId;
+use crate::base::{KTime, ProcId};
 use crate::stream::{
     ChannelState, FileState, FutexState, Input, MAX_HOLDERS, Mode, TaskLook, WaitsOn,
 };
@@ -58,12 +58,19 @@ impl Filter {
         });
     }
 
-    /// Of what a segment tells again, what was not told: a process told again would begin anew.
-    pub fn again(&mut self, inputs: &mut Vec<Input>) {
-        inputs.retain(|input| {
+    /// Of what a segment that begins at this moment tells again, what was not told: a process told
+    /// again would begin anew. What was before is not known to who begins here: to him, a process is
+    /// watched from here on.
+    pub fn again(&mut self, inputs: &mut Vec<Input>, begins: KTime) {
+        inputs.retain_mut(|input| {
             let new = match input {
                 Input::ProcessDef(def) if self.told.contains_key(&def.process) => return false,
-                Input::ModeChange { process, mode, .. } => {
+                Input::ProcessDef(def) => {
+                    def.at = def.at.max(begins);
+                    true
+                }
+                Input::ModeChange { process, mode, at, .. } => {
+                    *at = (*at).max(begins);
                     self.told.get(process) != Some(&Some(*mode))
                 }
                 _ => true,
@@ -152,7 +159,6 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::KTime;
 
     #[test]
     fn a_look_of_which_a_part_is_missing_is_left_out() {

@@ -12,6 +12,8 @@ mod encoder;
 mod error;
 mod filter;
 mod frame;
+mod freeze;
+mod fuzz;
 mod header;
 mod live;
 mod reader;
@@ -21,6 +23,8 @@ mod store;
 
 pub use codec::{KindTotals, fuzz_content, fuzz_encode};
 pub use error::RecordError;
+pub use freeze::{Done, Kept};
+pub use fuzz::fuzz_file;
 pub use header::{Meta, VERSION};
 pub use reader::{Gap, Item, Items, Overview, Recording, Tail};
 pub use recorder::{Content, Recorder, RecorderSettings};

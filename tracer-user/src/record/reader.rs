@@ -316,6 +316,8 @@ pub struct Items {
     scanner: Option<Scanner>,
     /// The segment whose frames are believed.
     segment: Option<u64>,
+    /// The moment up to which inputs had been told when that segment began.
+    segment_at: KTime,
     /// The number of the next input; None before the first segment.
     next: Option<u64>,
     prelude: Prelude,
@@ -332,6 +334,7 @@ impl Items {
             recording: recording.recording,
             scanner: None,
             segment: None,
+            segment_at: KTime(0),
             next: None,
             prelude: Prelude::Needed,
             filter: Filter::default(),
@@ -414,6 +417,7 @@ impl Items {
             return Ok(());
         }
         self.segment = Some(head.segment);
+        self.segment_at = head.until;
         self.next.get_or_insert(head.number);
         self.tail.closed = None;
         self.tail.stopped = None;
@@ -432,7 +436,7 @@ impl Items {
             return Ok(());
         }
         let mut decoded = decode(self.content(), head.inputs)?;
-        self.filter.again(&mut decoded.inputs);
+        self.filter.again(&mut decoded.inputs, self.segment_at);
         self.tell(decoded.inputs);
         Ok(())
     }

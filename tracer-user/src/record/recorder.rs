@@ -2,6 +2,7 @@
 //! and writing on a thread of its own. When the disk cannot keep up, [`Recorder::take`] waits, the
 //! ring fills, and the kernel part counts what is lost.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::base::Nanos;
 use crate::stream::Input;
 
-use super::encoder::{Encoder, Order, Stored};
+use super::encoder::{Encoder, Freeze, Order, Stored};
 use super::error::RecordError;
+use super::freeze::{Done, Kept};
 use super::header::Meta;
 use super::store::{Limits, Place, Store, Written};
 
@@ -94,6 +96,23 @@ impl Recorder {
             self.encoder.take(input, &mut self.orders);
         }
         self.hand_over()
+    }
+
+    /// Keeps what there is of a directory's recording, and from now on all that is added, as a
+    /// recording of its own in the directory `to`, which must not be there. `done` is told when
+    /// what there is lies there; that it cannot be kept is no error of this recording.
+    ///
+    /// # Errors
+    /// As [`Recorder::take`].
+    pub fn freeze(&mut self, to: PathBuf, done: Done<()>) -> Result<(), RecordError> {
+        self.encoder.freeze(Freeze { to, done }, &mut self.orders);
+        self.hand_over()
+    }
+
+    /// Ends what [`Recorder::freeze`] has begun, with the next look; `why` goes into it. This
+    /// recording goes on. `done` is told what was kept.
+    pub fn release(&mut self, why: &str, done: Done<Kept>) {
+        self.encoder.release(why, done);
     }
 
     /// Ends the recording; `why` goes into it.

@@ -13,9 +13,10 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use crate::base::{KTime, Nanos};
 
 use super::codec::KindTotals;
-use super::encoder::{Order, RawFrame, Stored};
+use super::encoder::{Freeze, Order, RawFrame, Stored};
 use super::error::RecordError;
 use super::frame::{Codec, FrameKind, HEAD, Head, checksum};
+use super::freeze::{Frozen, Kept, OPEN_DIR};
 use super::header::{EndKind, Meta, SegmentEnd, SegmentHead, VERSION};
 
 /// How hard zstd tries. Measured on events: level 1 packs 6 % worse, level 6 halves the speed.
@@ -103,8 +104,10 @@ pub struct Store {
     limits: Limits,
     recording: u64,
     meta: Meta,
-    /// The one file, until its first segment begins: it is there from the start.
-    reserved: Option<Segment>,
+    /// A file whose last segment has ended, or whose first has not begun, until the next begins.
+    waiting: Option<Segment>,
+    /// What is kept beside this recording.
+    frozen: Option<Frozen>,
     stored: Arc<Stored>,
     packer: zstd::bulk::Compressor<'static>,
     packed: Vec<u8>,
@@ -138,7 +141,8 @@ impl Store {
         rustix::rand::getrandom(&mut recording, rustix::rand::GetRandomFlags::empty())
             .map_err(|e| RecordError::io("make a number for", place.path())(e.into()))?;
         let recording = u64::from_le_bytes(recording);
-        let reserved = match &place {
+        let waiting = match &place {
+            // It is there from the start.
             Place::File(path) => Some(create(&dir, name_of(path), path, segment_id(recording, 0))?),
             Place::Directory(_) => None,
         };
@@ -148,7 +152,8 @@ impl Store {
             limits,
             recording,
             meta,
-            reserved,
+            waiting,
+            frozen: None,
             stored,
             packer,
             packed: Vec::new(),
@@ -174,6 +179,13 @@ impl Store {
         let done = match order {
             Order::Segment { totals, number, at } => self.begin(totals, number, at),
             Order::Frame(frame) => self.frame(&frame),
+            Order::Freeze(Freeze { to, done }) => {
+                done.tell(self.freeze(to));
+                Ok(())
+            }
+            Order::Release { totals, why, number, at, done } => {
+                self.release(&why, totals, number, at).map(|kept| done.tell(kept))
+            }
             Order::End { totals, why, number, at } => {
                 self.finish(EndKind::Closed, &why, totals, number, at).and_then(|()| self.sync())
             }
@@ -205,15 +217,13 @@ impl Store {
         self.finish(EndKind::Rolled, "", totals, number, at)?;
         let index = self.segments;
         self.segments += 1;
-        let last = self.current.take().or_else(|| self.reserved.take());
+        let last = self.current.take().or_else(|| self.waiting.take());
         let id = segment_id(self.recording, index);
         let segment = match (&self.place, last) {
             (Place::File(_), Some(last)) => Segment { begun_at: last.end, id, ..last },
-            (place, last) => {
-                let name = format!("{index:08}.{EXTENSION}");
-                let path = place.path().join(&name);
+            (_, last) => {
                 self.close(last, at)?;
-                create(&self.dir, name, &path, id)?
+                self.create_segment(index, id)?
             }
         };
         self.current = Some(segment);
@@ -225,6 +235,50 @@ impl Store {
             meta: self.meta.clone(),
         };
         self.write(FrameKind::Segment, &head.encode(), 0, 0, number, (at, at))
+    }
+
+    fn create_segment(&mut self, index: u64, id: u64) -> Result<Segment, RecordError> {
+        let name = format!("{index:08}.{EXTENSION}");
+        let path = self.path(&name);
+        let segment = create(&self.dir, name, &path, id)?;
+        // Without it a power cut could take the name away, and with it what was synced.
+        sync_dir(&self.dir, self.place.path())?;
+        if let Some(frozen) = &mut self.frozen {
+            frozen.add(&self.dir, &segment.name);
+        }
+        Ok(segment)
+    }
+
+    /// Keeps the segments there are.
+    fn freeze(&mut self, to: PathBuf) -> Result<(), RecordError> {
+        if self.frozen.is_some() || matches!(self.place, Place::File(_)) {
+            return Err(RecordError::CannotKeep { path: to });
+        }
+        let mut frozen = Frozen::create(to)?;
+        let here = self.waiting.iter().chain(&self.current).map(|segment| &segment.name);
+        for name in self.closed.iter().map(|closed| &closed.name).chain(here) {
+            frozen.add(&self.dir, name);
+        }
+        frozen.begun()?;
+        self.frozen = Some(frozen);
+        Ok(())
+    }
+
+    /// Ends the segment, and what is kept; this recording goes on with the next segment.
+    fn release(
+        &mut self,
+        why: &str,
+        totals: KindTotals,
+        number: u64,
+        at: KTime,
+    ) -> Result<Result<Kept, RecordError>, RecordError> {
+        self.finish(EndKind::Closed, why, totals, number, at)?;
+        self.sync()?;
+        self.waiting = self.current.take();
+        let Some(frozen) = self.frozen.take() else {
+            return Ok(Err(RecordError::CannotKeep { path: self.place.path().to_owned() }));
+        };
+        Ok(frozen.ended())
     }
 
     /// Of a segment in a directory.
@@ -369,6 +423,14 @@ fn create(dir: &OwnedFd, name: String, path: &Path, id: u64) -> Result<Segment, 
     Ok(Segment { name, file: file.into(), end: 0, begun_at: 0, id })
 }
 
+/// Brings the names in a directory to the disk. File systems that cannot do that keep them anyway.
+pub(super) fn sync_dir(dir: &OwnedFd, path: &Path) -> Result<(), RecordError> {
+    match rustix::fs::fsync(dir) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+        Err(e) => Err(RecordError::io("write the directory", path)(e.into())),
+    }
+}
+
 /// Frames of other segments, left over on the disk or made up by a target, do not fit.
 fn segment_id(recording: u64, index: u64) -> u64 {
     checksum(&[recording.to_le_bytes(), index.to_le_bytes()].concat())
@@ -377,8 +439,6 @@ fn segment_id(recording: u64, index: u64) -> u64 {
 fn name_of(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
-
-const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 fn parent(path: &Path) -> Result<OwnedFd, RecordError> {
     let parent = match path.parent() {

@@ -8,8 +8,8 @@ use crate::stream::{Input, LookOutcome, LookSeq};
 
 /// Takes looks at all tasks of one process.
 pub trait Looks: Send {
-    /// Takes one look. `clock` tells CLOCK_MONOTONIC; `sink` takes the look's inputs, from
-    /// `SnapshotBegin` to `SnapshotEnd`.
+    /// Takes one look. `clock` tells CLOCK_MONOTONIC; `sink` takes the look's inputs: what
+    /// the runtime notes of itself, then from `SnapshotBegin` to `SnapshotEnd`.
     ///
     /// # Errors
     /// If the process is gone or not the same any more, or its structures make no sense.

@@ -15,7 +15,7 @@ fn told(vitals: ProcessVitals) -> Vitals {
         _ if vitals.frozen => Some(Stop::Frozen),
         _ => None,
     };
-    Vitals { stopped, cpu: Some(vitals.cpu), throttled: vitals.throttled }
+    Vitals { stopped, cpu: Some(vitals.cpu), throttled: vitals.throttled, queued: vitals.queued }
 }
 
 #[cfg(test)]
@@ -26,7 +26,8 @@ mod tests {
     #[test]
     fn a_process_stands_still_if_a_signal_a_debugger_or_its_cgroup_stopped_it() {
         let of = |state, frozen| {
-            told(ProcessVitals { state, cpu: Nanos(1), frozen, throttled: None }).stopped
+            told(ProcessVitals { state, cpu: Nanos(1), frozen, throttled: None, queued: None })
+                .stopped
         };
         assert_eq!(of('T', false), Some(Stop::Signal));
         assert_eq!(of('t', false), Some(Stop::Tracer));

@@ -34,11 +34,4 @@ pub enum Command {
         /// To what.
         mode: Mode,
     },
-    /// Keep what was recorded around now (flight recorder).
-    Freeze {
-        /// Whose.
-        process: ProcId,
-        /// Why, in words.
-        why: String,
-    },
 }

@@ -195,6 +195,9 @@ pub struct Vitals {
     pub cpu: Option<Nanos>,
     /// For how long its cgroup was kept from running by its CPU quota, since the cgroup was made.
     pub throttled: Option<Nanos>,
+    /// For how long its threads were ready and another had the processor, all together, since they
+    /// started. Falls when a thread ends.
+    pub queued: Option<Nanos>,
 }
 
 /// How a snapshot went.

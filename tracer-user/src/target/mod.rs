@@ -6,6 +6,7 @@
 
 mod container;
 mod error;
+mod exit;
 mod fds;
 mod file;
 mod fixture;
@@ -13,6 +14,7 @@ pub mod gate;
 mod live;
 mod maps;
 pub mod memory;
+mod oom;
 mod pidfd;
 mod process;
 mod procfs;
@@ -23,12 +25,14 @@ mod vitals;
 
 pub use container::{ContainerId, container_of, fuzz_cgroup};
 pub use error::TargetError;
+pub use exit::exit_status;
 pub use fds::{FdLink, SocketInfo, Sockets, epoll_fds, fd_link, fuzz_fds};
 pub use file::{FileAt, FileId};
 pub use fixture::{FixtureMem, RecordingMem};
 pub use live::LiveMem;
 pub use maps::{FileKey, Mapping, Maps, Perms, fuzz_maps};
 pub use memory::{Piece, ReadError, ReadMem};
+pub use oom::OomGauge;
 pub use pidfd::PidFd;
 pub use process::{
     ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,

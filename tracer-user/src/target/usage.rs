@@ -39,13 +39,7 @@ pub struct MemoryGauge {
 impl MemoryGauge {
     /// For this process. Where its cgroups are not visible there will be no limit.
     pub fn of(pid: Pid) -> Self {
-        let cgroup = procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL).unwrap_or_default();
-        let mut mounts = Vec::new();
-        if let Ok(file) = File::open("/proc/self/mountinfo") {
-            // What could be read serves; the rest would only name more limits.
-            let _ = file.take(MAX_MOUNTS as u64).read_to_end(&mut mounts);
-        }
-        Self { pid, limits: limit_files(&cgroup, &mounts) }
+        Self { pid, limits: limits_of(pid) }
     }
 
     /// Memory now.
@@ -66,6 +60,21 @@ impl MemoryGauge {
         };
         Ok(MemoryUse { rss_bytes, limit_bytes: self.limits.iter().filter_map(limit).min() })
     }
+}
+
+/// The cgroups that count the memory of a process, the outermost first.
+pub(super) fn memory_dirs(pid: Pid) -> Vec<PathBuf> {
+    limits_of(pid).iter().filter_map(|file| Some(file.parent()?.to_owned())).collect()
+}
+
+fn limits_of(pid: Pid) -> Vec<PathBuf> {
+    let cgroup = procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL).unwrap_or_default();
+    let mut mounts = Vec::new();
+    if let Ok(file) = File::open("/proc/self/mountinfo") {
+        // What could be read serves; the rest would only name more limits.
+        let _ = file.take(MAX_MOUNTS as u64).read_to_end(&mut mounts);
+    }
+    limit_files(&cgroup, &mounts)
 }
 
 /// `VmRSS:  123 kB`

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::{Nanos, Pid};
 
@@ -14,6 +14,8 @@ use super::procfs::{self, MAX_SMALL};
 const MAX_CGROUP_FILE: u64 = 16 << 10;
 /// Most lines of `/proc/PID/cgroup` looked at.
 const MAX_LINES: usize = 64;
+/// Most threads whose time in the queue is read.
+const MAX_THREADS: usize = 256;
 /// Where cgroup v2 is mounted: alone, or beside v1.
 const UNIFIED: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Where each controller of cgroup v1 is mounted.
@@ -30,6 +32,9 @@ pub struct ProcessVitals {
     pub frozen: bool,
     /// For how long the CPU quota of its cgroup kept it from running; None where there is none.
     pub throttled: Option<Nanos>,
+    /// For how long its threads were ready and another had the processor, all together; None where
+    /// the kernel keeps no such account.
+    pub queued: Option<Nanos>,
 }
 
 /// Reads the vitals of one process again and again.
@@ -59,6 +64,7 @@ impl VitalsReader {
             cpu: stat.cpu,
             frozen: self.events.iter().filter_map(small).any(|text| says_frozen(&text)),
             throttled: self.quota.iter().filter_map(small).find_map(|text| throttled(&text)),
+            queued: queued(self.pid),
         })
     }
 }
@@ -92,7 +98,21 @@ fn files(text: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (events, quota)
 }
 
-fn small(path: &PathBuf) -> Option<String> {
+/// Sum of the second number of `/proc/PID/task/TID/schedstat`, see the kernel's
+/// Documentation/scheduler/sched-stats.rst. Of a process of very many threads, of the first ones.
+fn queued(pid: Pid) -> Option<Nanos> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks
+        .take(MAX_THREADS)
+        .filter_map(|task| waited_for_processor(&small(&task.ok()?.path().join("schedstat"))?))
+        .reduce(|sum, one| Nanos(sum.0.saturating_add(one.0)))
+}
+
+fn waited_for_processor(text: &str) -> Option<Nanos> {
+    text.split_ascii_whitespace().nth(1)?.parse().ok().map(Nanos)
+}
+
+fn small(path: impl AsRef<Path>) -> Option<String> {
     let mut text = String::new();
     File::open(path).ok()?.take(MAX_CGROUP_FILE).read_to_string(&mut text).ok()?;
     Some(text)
@@ -159,6 +179,13 @@ mod tests {
         let v1 = "nr_periods 9\nnr_throttled 2\nthrottled_time 30\n";
         assert_eq!((throttled(v2), throttled(v1)), (Some(Nanos(30_000)), Some(Nanos(30))));
         assert_eq!(throttled("throttled_usec x\n"), None);
+    }
+
+    #[test]
+    fn time_in_the_queue_is_the_second_number() {
+        assert_eq!(waited_for_processor("7188 204 17\n"), Some(Nanos(204)));
+        assert_eq!((waited_for_processor("7188"), waited_for_processor("1 -2 3")), (None, None));
+        assert!(queued(Pid(std::process::id())).is_some());
     }
 
     #[test]

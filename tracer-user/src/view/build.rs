@@ -13,9 +13,9 @@ use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
-    AcknowledgedView, Acknowledgement, Acknowledgements, AdviceView, AncestorView, CycleStepView, DumpView,
-    FindingCounts, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView,
-    TaskWait, WakerView, WallTime,
+    AcknowledgedView, Acknowledgement, Acknowledgements, AdviceView, AncestorView, CycleStepView,
+    DumpView, FindingCounts, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView,
+    TaskView, TaskWait, WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod life;
 pub mod ps;
 pub mod recording;
+pub mod timeline;
 pub mod watch;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
 use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
 
 pub use crate::detect::{Climb, Confidence, FindingKind, LabelCount, MemoryClimb, SiteFate};
-pub use crate::model::Waited;
+pub use crate::model::{Exactness, Names, Waited};
 pub use acknowledged::{Acknowledgement, Acknowledgements, Standing};
 
 /// A moment on the wall clock, ns since the Unix epoch.

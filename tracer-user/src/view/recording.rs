@@ -1,6 +1,10 @@
-//! A recording as a whole: what it holds, before a single finding is asked for.
+//! A recording as a whole: what it holds, before a single finding is asked for; and its inputs, as they are.
 
-use crate::base::Nanos;
+use std::io;
+
+use crate::base::{KTime, Nanos};
+use crate::model::Names;
+use crate::stream::Input;
 
 use super::{ProcessView, WallTime};
 
@@ -68,4 +72,32 @@ pub struct RecordingView {
     pub damaged_bytes: u64,
     /// What each sort takes; empty where that is not written down for all of it.
     pub sorts: Vec<SortView>,
+}
+
+/// Something that is missing in a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// How many inputs.
+    pub inputs: u64,
+    /// Damaged bytes in their place.
+    pub bytes: u64,
+    /// They spoke of nothing before this ...
+    pub since: KTime,
+    /// ... and of nothing after this.
+    pub until: KTime,
+}
+
+/// Takes the inputs of a recording as they are.
+pub trait InputSink {
+    /// One of them, with its time on the wall clock; what its ids stand for is in `names`.
+    ///
+    /// # Errors
+    /// If it cannot be told on.
+    fn input(&mut self, input: &Input, wall: Option<WallTime>, names: &Names) -> io::Result<()>;
+
+    /// Here something is missing.
+    ///
+    /// # Errors
+    /// As [`InputSink::input`].
+    fn missing(&mut self, missing: &Missing) -> io::Result<()>;
 }

@@ -89,6 +89,31 @@ pub enum Notice {
         /// In words.
         reason: String,
     },
+    /// The flight recorder keeps what it has.
+    Freezing {
+        /// When.
+        at: WallTime,
+        /// Why.
+        why: String,
+        /// Where.
+        path: String,
+    },
+    /// What the flight recorder keeps is complete.
+    Frozen {
+        /// When.
+        at: WallTime,
+        /// Where.
+        path: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Triggers that came too soon after another one since the last such notice.
+        held_back: u64,
+    },
+    /// What an earlier flight recorder left unfinished is kept.
+    LeftBehind {
+        /// Where.
+        path: String,
+    },
     /// Of a recording something is missing.
     Missing {
         /// Not before this.

@@ -4,12 +4,15 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cgroup;
 pub mod go;
 pub mod loiter;
 pub mod native;
 pub mod process;
+pub mod readers;
 pub mod skip;
 
+pub use cgroup::{Cgroup, Controller};
 pub use go::{GO_VERSIONS, Variant, go_build, matrix, real_program};
 pub use process::GoProc;
 pub use skip::{need_bpf, need_root, skipped};

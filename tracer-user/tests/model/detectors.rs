@@ -285,7 +285,6 @@ fn a_finding_opens_grows_twofold_and_is_resolved_when_its_tasks_go_on() {
         })
         .collect();
     assert_eq!(told, [("opened", 4), ("grown", 8), ("resolved", 8)]);
-    assert!(w.commands.iter().any(|c| matches!(c, Command::Freeze { .. })));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn main_task(t: u64) -> TaskLook {
 }
 
 fn vitals(cpu_ms: u64, stopped: Option<Stop>) -> Vitals {
-    Vitals { stopped, cpu: Some(len(cpu_ms)), throttled: Some(Nanos(0)) }
+    Vitals { stopped, cpu: Some(len(cpu_ms)), throttled: Some(Nanos(0)), queued: Some(Nanos(0)) }
 }
 
 impl World {
@@ -403,6 +403,30 @@ fn a_quota_that_holds_a_process_up_is_named() {
     }
     assert_eq!(w.kinds(), [(FindingKind::Starved, Confidence::Suspect, 1)]);
     assert!(says(w.findings()[0], "the CPU quota of its cgroup kept it from running"));
+}
+
+#[test]
+fn a_process_that_is_not_let_run_is_not_accused_until_it_is() {
+    let mut w = World::new();
+    let lock = |t: u64| vec![main_task(t), on_mutex(20, t)];
+    let mut look = |range: std::ops::Range<u64>, cpu: u64, queued: u64| {
+        for n in range {
+            let t = n * 2_000;
+            let vitals =
+                Vitals { queued: Some(len(t * queued / 100)), ..vitals(t * cpu / 100, None) };
+            w.look_at(t, lock(t + 5), vitals);
+        }
+        let kinds = w.kinds();
+        (
+            kinds,
+            w.findings()
+                .first()
+                .is_some_and(|f| says(f, "the process itself was kept from running")),
+        )
+    };
+    let stuck = |sure| vec![(FindingKind::Stuck, sure, 1)];
+    assert_eq!(look(1..40, 2, 98), (stuck(Confidence::Suspect), true));
+    assert_eq!(look(40..50, 30, 98), (stuck(Confidence::Likely), false));
 }
 
 /// Tasks in every state that a long wait makes suspicious.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod damage;
+mod freeze;
 mod history;
 mod round_trip;
 mod support;

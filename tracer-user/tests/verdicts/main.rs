@@ -135,10 +135,9 @@ fn the_leaks_that_gos_own_suite_expects_are_found_at_their_lines() {
 }
 
 #[test]
+#[ignore = "takes minutes and says little more than that of the newest Go: `cargo xtask soak` runs it"]
 fn the_leaks_that_the_suite_of_an_older_go_expects_are_found_too() {
-    if full_matrix() {
-        goroutine_leak_suite("1.26.6", &Mode::ALL);
-    }
+    goroutine_leak_suite("1.26.6", &Mode::ALL);
 }
 
 /// A page: 85 records.

@@ -3,6 +3,7 @@
 //	-n N       goroutines a run (1 000 000)
 //	-alive N   most that are alive at once (1 000)
 //	-park      each one parks once before it ends
+//	-procs N   threads that run goroutines, 0: as many as there are CPUs (0)
 //
 // Lines: "ready". Command "run" (or "run N") answers "done STARTED ENDED NS". Nothing leaks.
 package main
@@ -60,7 +61,9 @@ func main() {
 	n := flag.Int("n", 1_000_000, "goroutines a run")
 	alive := flag.Int("alive", 1_000, "most alive at once")
 	park := flag.Bool("park", false, "each parks once")
+	procs := flag.Int("procs", 0, "threads that run goroutines, 0: as many as CPUs")
 	flag.Parse()
+	runtime.GOMAXPROCS(*procs)
 	control.Say("ready")
 	control.Serve(func(command string, args []string) {
 		switch command {

@@ -4,7 +4,8 @@
 //	-on WHAT    what they wait on: chan, select or cond (chan)
 //	-warm N     jobs done before it is ready (1 000)
 //
-// Lines: "ready N". Command "work N" gives N jobs to the workers; answers "worked N" when they are done.
+// Lines: "ready N". Commands "work N" gives N jobs to the workers, and answers "worked N" when they are done; "grow N"
+// starts N workers more, and answers "grown N".
 package main
 
 import (
@@ -111,16 +112,24 @@ func main() {
 	work(p, *warm)
 	control.Say("ready %d", *n)
 	control.Serve(func(command string, args []string) {
-		if command != "work" || len(args) != 1 {
+		if len(args) != 1 {
 			control.Fail("unknown command %q %q", command, args)
 			return
 		}
-		jobs, err := strconv.Atoi(args[0])
-		if err != nil {
+		n, err := strconv.Atoi(args[0])
+		switch {
+		case err != nil:
 			control.Fail("%v", err)
-			return
+		case command == "work":
+			work(p, n)
+			control.Say("worked %d", n)
+		case command == "grow":
+			for i := 0; i < n; i++ {
+				go p.worker()
+			}
+			control.Say("grown %d", n)
+		default:
+			control.Fail("unknown command %q", command)
 		}
-		work(p, jobs)
-		control.Say("worked %d", jobs)
 	})
 }

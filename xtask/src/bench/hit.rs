@@ -18,7 +18,7 @@ use crate::setup::versions;
 /// The plan to attach; None for a bare run.
 const PLANS: [Option<&str>; 4] = [None, None, Some("ours"), Some("entry")];
 /// Goroutines that `million` starts in one measurement.
-const BIRTHS: &str = "200000";
+const BIRTHS: &str = "500000";
 
 /// Builds the helper that attaches either plan (tracer-user/examples/probe_cost.rs).
 ///
@@ -57,7 +57,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     println!("\n(a) cost a hit, ns: medians [middle half] of {} rounds", options.rounds);
     switches.print("parks, runs and wake-ups (ping-pong on one thread)");
-    lives.print("births and deaths");
+    lives.print(
+        "births and deaths (on one thread too: a second one would spin while it waits for work)",
+    );
     Ok(())
 }
 
@@ -105,7 +107,7 @@ fn switch(exe: &Path, helper: &Path, plan: Option<&str>, seconds: u64) -> Result
 
 /// Births and deaths: CPU time of the program a goroutine in ns, hits a goroutine.
 fn live(exe: &Path, helper: &Path, plan: Option<&str>) -> Result<(f64, f64)> {
-    let (mut program, _) = Workload::start(exe, &["-n", BIRTHS])?;
+    let (mut program, _) = Workload::start(exe, &["-n", BIRTHS, "-procs", "1"])?;
     let mut probes = attach(helper, program.pid(), plan, "lifecycle")?;
     let before = (cpu_of(program.pid())?, hits(&mut probes)?);
     let numbers = program.ask_numbers("run", "done")?;

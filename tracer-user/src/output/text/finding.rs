@@ -111,7 +111,8 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
 }
 
-fn is_doing(finding: &FindingView) -> String {
+/// What the tasks of a finding do, to follow their number.
+pub fn is_doing(finding: &FindingView) -> String {
     let one = finding.count == 1;
     let words = match (finding.kind, finding.wait_class) {
         (FindingKind::Deadlock, _) if one => "waits for what it holds itself",
@@ -167,7 +168,8 @@ fn write_cycle(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         page.field_words(if i == 0 { "circle" } else { "" }, Tint::Plain, text.trim_end())?;
     }
     if finding.bystander_count > 0 {
-        let mut ids: Vec<String> = finding.bystanders.iter().take(IDS).map(u64::to_string).collect();
+        let mut ids: Vec<String> =
+            finding.bystanders.iter().take(IDS).map(u64::to_string).collect();
         let told = ids.len() as u64;
         if finding.bystander_count > told {
             ids.push(format!("and {} more", count(finding.bystander_count - told)));
@@ -218,7 +220,8 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     Ok(())
 }
 
-fn fate(site: &SiteFate) -> String {
+/// What became of the tasks of a spawn site.
+pub fn fate(site: &SiteFate) -> String {
     let born = count(site.births);
     let mut text = format!("{born} born there while watched, {} of them ended", count(site.deaths));
     if let (Some(median), Some(p99)) = (site.median_life, site.p99_life) {
@@ -227,7 +230,8 @@ fn fate(site: &SiteFate) -> String {
     text
 }
 
-fn growth(climb: &Climb, noun: &str) -> String {
+/// How fast there are more of them.
+pub fn growth(climb: &Climb, noun: &str) -> String {
     let rate = climb.tasks_per_minute;
     let mut text = format!("{rate:.1} more {noun}s a minute, over {}", climb.over);
     if let Some(memory) = climb.memory {

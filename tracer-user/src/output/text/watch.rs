@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::finding::write_finding;
 use super::page::TextOptions;
 use super::summary::loss;
-use super::words::{counted, time_of_day};
+use super::words::{counted, size, time_of_day};
 use crate::output::Change;
 use crate::output::clean::clean;
 use crate::view::FindingView;
@@ -79,6 +79,20 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
         }
         Notice::Healed { at: t } => format!("{}: a snapshot has made good for the loss", at(*t)),
         Notice::Degraded { reason } => format!("degraded: {reason}"),
+        Notice::Freezing { at: t, why, path } => format!("{}: keeping {path}: {why}", at(*t)),
+        Notice::Frozen { at: t, path, bytes, held_back } => {
+            let mut words = format!("{}: kept {path}, {}", at(*t), size(*bytes));
+            if *held_back > 0 {
+                words.push_str(&format!(
+                    "; {} came too soon after another one to be kept",
+                    counted(*held_back, "trigger")
+                ));
+            }
+            words
+        }
+        Notice::LeftBehind { path } => {
+            format!("an earlier flight recorder broke off; what it had is kept as {path}")
+        }
         Notice::Missing { inputs: 0, bytes, .. } => {
             format!("the recording is damaged: {} that nothing hangs on", counted(*bytes, "byte"))
         }

@@ -1,6 +1,7 @@
 //! A recording through model and detectors: the same inputs, so the same findings.
 
 mod diff;
+mod export;
 mod life;
 mod walk;
 
@@ -20,6 +21,7 @@ use super::settings::{Moment, ReportSettings};
 use super::teller::{Teller, Told};
 use super::watch::detectors;
 pub use diff::diff;
+pub use export::{Exported, export, inputs};
 pub use life::life;
 use walk::{Ended, Step, Until, walk};
 

@@ -1,6 +1,11 @@
 //! `watch` and `diagnose`: one loop that drains the ring, orders looks, feeds the model and tells
 //! the sink, until something ends it.
 
+mod flow;
+mod flying;
+mod looks;
+mod peril;
+
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -10,23 +15,27 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
-use crate::record::{RecordError, Recorder, RecorderSettings, Written};
-use crate::stream::{Command, EndHow, Input, LossKind, Mode, Stop};
+use crate::record::{Recorder, RecorderSettings, Written};
+use crate::stream::{Command, Input, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{Acknowledgements, SummaryView, WallTime};
 
 use super::clock;
+use super::flight::{Cause, Flight, Gauge, Happened};
 use super::judge::{Judge, Said};
-use super::looker::{Looker, Taken};
+use super::looker::Looker;
 use super::open::{Opened, Probing, SiteProbing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
 use super::settings::{
-    DiagnoseSettings, Expectations, RingSize, TargetSettings, Threads, Thresholds, WatchSettings,
+    DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings, Threads, Thresholds,
+    WatchSettings,
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
 use super::tracer::{Probes, Tracee, Tracer};
+use flow::Losses;
+use peril::Peril;
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
@@ -34,10 +43,6 @@ const DRAIN_EVERY: Duration = Duration::from_millis(20);
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The wall clock may be set while a watch runs.
 const ANCHOR_EVERY: Nanos = Nanos::from_secs(60);
-/// Between two notices of losses, at least this.
-const TELL_LOSSES_EVERY: Nanos = Nanos::from_secs(1);
-/// After this many failed looks in a row the watch gives up.
-const MAX_FAILED_LOOKS: u32 = 20;
 
 /// What one run of the loop is to do.
 struct Job {
@@ -52,14 +57,23 @@ struct Job {
     detectors: detect::Settings,
     acknowledged: Acknowledgements,
     record: Option<RecorderSettings>,
+    flight: Option<FlightSettings>,
+    /// What a flight recorder notes of the settings.
+    recorded: Vec<(String, String)>,
 }
 
-/// Watches a process and tells its findings as they arise.
+/// Watches a process and tells its findings as they arise; with a flight recorder, what led to them
+/// is kept.
 ///
 /// # Errors
 /// If the process cannot be traced, or the sink cannot be told any more.
-pub fn watch(settings: &WatchSettings, sink: &mut dyn WatchSink) -> anyhow::Result<SummaryView> {
-    run(job(settings, None), sink).map(|(summary, _)| summary)
+pub fn watch(
+    settings: &WatchSettings,
+    flight: Option<FlightSettings>,
+    sink: &mut dyn WatchSink,
+) -> anyhow::Result<SummaryView> {
+    let recorded = settings.thresholds.recorded();
+    run(Job { flight, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
 }
 
 /// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
@@ -89,6 +103,8 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         detectors: detectors(&settings.thresholds, &settings.expectations),
         acknowledged: settings.expectations.acknowledged.clone(),
         record,
+        flight: None,
+        recorded: Vec::new(),
     }
 }
 
@@ -114,6 +130,8 @@ pub fn diagnose(
             detectors: detectors(&settings.thresholds, &settings.expectations),
             acknowledged: settings.expectations.acknowledged.clone(),
             record: None,
+            flight: None,
+            recorded: Vec::new(),
         },
         sink,
     )
@@ -197,10 +215,10 @@ struct Watch<'a> {
     anchored: KTime,
     wall_offset: i128,
     next_process: u32,
-    untold_losses: [(LossKind, u64); LossKind::ALL.len()],
-    losses_told: Option<KTime>,
-    /// Something lost was told, and not yet that a look made good for it.
-    to_heal: bool,
+    losses: Losses,
+    flight: Option<Flight>,
+    /// How the target would be killed for its memory; only with a flight recorder.
+    peril: Option<Peril>,
 }
 
 impl<'a> Watch<'a> {
@@ -215,9 +233,16 @@ impl<'a> Watch<'a> {
                 Some(Tracer::load(job.ring, job.min_wait, threads)?)
             }
         };
-        let recorder = job.record.clone().map(Recorder::start).transpose()?;
+        let (flight, left) = job.flight.clone().map(Flight::start).transpose()?.unzip();
+        let peril = flight.as_ref().map(|_| Peril::of(job.target.pid));
+        let record = match &flight {
+            Some(flight) => Some(flight.recorder(job.recorded.clone())),
+            None => job.record.clone(),
+        };
+        let recorder = record.map(Recorder::start).transpose()?;
         let teller = Teller::new(job.detectors.clone(), job.acknowledged.clone());
-        let judge = Judge::start(teller, recorder)?;
+        let triggers = job.flight.as_ref().map_or(&[][..], |flight| &flight.triggers);
+        let judge = Judge::start(teller, recorder, Gauge::of(triggers))?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mut watch = Self {
@@ -232,11 +257,14 @@ impl<'a> Watch<'a> {
             anchored: began,
             wall_offset: 0,
             next_process: 2,
-            untold_losses: LossKind::ALL.map(|kind| (kind, 0)),
-            losses_told: None,
-            to_heal: false,
+            losses: Losses::none(),
+            flight,
+            peril,
         };
         let anchor = watch.anchor();
+        if let Some(path) = left.flatten() {
+            watch.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
+        }
         watch.judge.eat(vec![anchor, def]).await?;
         watch.attach().await?;
         Ok(watch)
@@ -307,7 +335,7 @@ impl<'a> Watch<'a> {
                 () = at(deadline), if deadline.is_some() => return Ok(Ended::Time),
                 said = self.judge.said() => {
                     let said = said.context("the thread of the model has ended early")?;
-                    self.hear(said)?;
+                    self.hear(said).await?;
                 }
                 answer = self.session.looker.answer(), if looking => {
                     let answer = answer.context("the thread that looks has ended early")?;
@@ -325,6 +353,9 @@ impl<'a> Watch<'a> {
                 }
                 _ = drain.tick(), if self.tracer.is_some() => self.drain().await?,
                 _ = tick.tick() => self.tick().await?,
+                happened = flying(self.flight.as_mut()), if self.flight.is_some() => {
+                    self.flown(happened).await?;
+                }
                 () = tokio::time::sleep_until(due), if wake_for_look => {}
             }
             if self.replaced() {
@@ -340,90 +371,27 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Takes what is in the ring and feeds it to the model.
-    async fn drain(&mut self) -> anyhow::Result<()> {
-        loop {
-            let Some(tracer) = &mut self.tracer else { return Ok(()) };
-            let more = tracer.drain();
-            let stepped = tracer.take_stepped();
-            if stepped {
-                tracer.settle(self.session.slot.as_slice())?;
-            }
-            let inputs = tracer.take();
-            if stepped {
-                self.count_losses(&inputs);
-            }
-            self.judge.eat(self.session.probing.take_defs()).await?;
-            self.judge.eat(inputs).await?;
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn tick(&mut self) -> anyhow::Result<()> {
-        if let Some(tracer) = &mut self.tracer {
-            tracer.settle(self.session.slot.as_slice())?;
-            let inputs = tracer.take();
-            self.count_losses(&inputs);
-            self.tell_losses();
-            self.judge.eat(inputs).await?;
-        }
-        let now = clock::now();
-        if now.since(self.anchored) >= ANCHOR_EVERY {
-            let anchor = self.anchor();
-            self.judge.eat(vec![anchor]).await?;
-        }
-        self.judge.eat(vec![Input::Tick(now)]).await
-    }
-
-    fn count_losses(&mut self, inputs: &[Input]) {
-        for input in inputs {
-            if let Input::Loss(loss) = input {
-                let told = self.untold_losses.iter_mut().find(|(kind, _)| *kind == loss.kind);
-                if let Some((_, count)) = told {
-                    *count = count.saturating_add(loss.count);
-                }
-            }
-        }
-    }
-
-    /// At most one notice of a kind in a second: a ring that is too small loses all the time.
-    fn tell_losses(&mut self) {
-        let now = clock::now();
-        if self.losses_told.is_some_and(|told| now.since(told) < TELL_LOSSES_EVERY) {
-            return;
-        }
-        let at = self.wall(now);
-        for (kind, count) in &mut self.untold_losses {
-            if *count > 0 {
-                self.sink.notice(&Notice::Lost { at, kind: *kind, count: *count });
-                *count = 0;
-                self.losses_told = Some(now);
-                self.to_heal = true;
-            }
-        }
-    }
-
-    fn hear(&mut self, said: Said) -> anyhow::Result<()> {
+    async fn hear(&mut self, said: Said) -> anyhow::Result<()> {
         let told = match said {
-            Said::Finding(told) => told.to(self.sink),
+            Said::Finding(told) => {
+                let cause = self.cause_in(&told);
+                let told = told.to(self.sink);
+                if let Some(cause) = cause {
+                    self.freeze(cause).await?;
+                }
+                told
+            }
             Said::Wants(command) => {
                 self.obey(&command);
                 Ok(())
             }
-            Said::RecordingStopped(why) => return Err(self.recording_stopped(why)),
+            Said::Passed(word, why) => {
+                self.freeze(Cause::seen(word, why)).await?;
+                Ok(())
+            }
+            Said::RecordingStopped(why) => return self.recording_stopped(why),
         };
         told.context("cannot write what was found")
-    }
-
-    /// What the disk took until now can be read; the target is left alone.
-    fn recording_stopped(&self, why: RecordError) -> anyhow::Error {
-        let path = self.job.record.as_ref().map(|r| r.place.path().display().to_string());
-        let path = path.unwrap_or_default();
-        anyhow::Error::new(why).context(format!(
-            "recording to {path} has stopped; `loiter report {path}` reads what was recorded until then"
-        ))
     }
 
     fn obey(&mut self, command: &Command) {
@@ -435,150 +403,9 @@ impl<'a> Watch<'a> {
                     self.pace.ask(*not_before);
                 }
             }
-            // Nobody asks for other probes yet, and there is no recorder to freeze.
-            Command::SetMode { .. } | Command::Freeze { .. } => {}
+            // Nobody asks for other probes yet.
+            Command::SetMode { .. } => {}
         }
-    }
-
-    /// Merges a look: first every record up to its end, then the look itself.
-    async fn looked(&mut self, answer: super::looker::Answer) -> anyhow::Result<Option<Ended>> {
-        use crate::runtime::link::LookError;
-        let (inputs, outcome) = match answer {
-            Ok(Taken::Part(inputs)) => {
-                self.judge.eat(self.session.probing.take_defs()).await?;
-                self.judge.eat(inputs).await?;
-                return Ok(None);
-            }
-            Ok(Taken::Whole(inputs, outcome)) => (inputs, outcome),
-            Err(LookError::Gone) => return Ok(Some(Ended::Exited)),
-            Err(LookError::OtherImage) => {
-                self.reopen().await?;
-                return Ok(None);
-            }
-            Err(LookError::Failed(why)) => return self.look_failed(&why),
-        };
-        self.session.failed_looks = 0;
-        self.tell_stopped(outcome.vitals.stopped);
-        self.pace.looked(clock::now(), outcome.took);
-        self.drain().await?;
-        self.tick().await?;
-        self.long_parks().await?;
-        self.judge.eat(self.session.probing.take_defs()).await?;
-        self.judge.eat(inputs).await?;
-        self.looks_taken += 1;
-        self.tell_healed().await?;
-        self.tell_look(outcome.took).await?;
-        let last = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
-        Ok(last.then_some(Ended::Looked))
-    }
-
-    /// Says that the target stands still as a whole, and that it goes on.
-    fn tell_stopped(&mut self, stopped: Option<Stop>) {
-        let before = std::mem::replace(&mut self.session.stopped, stopped);
-        let reason = match (before, stopped) {
-            (before, Some(stop)) if before != stopped => format!(
-                "the target is {}: nothing in it can run, so waits are not judged until it goes on",
-                stop.words()
-            ),
-            (Some(_), None) => "the target goes on; waits are judged from now on".to_owned(),
-            _ => return,
-        };
-        self.sink.notice(&Notice::Degraded { reason });
-    }
-
-    fn look_failed(&mut self, why: &str) -> anyhow::Result<Option<Ended>> {
-        self.session.failed_looks += 1;
-        if self.session.failed_looks >= MAX_FAILED_LOOKS {
-            anyhow::bail!("{MAX_FAILED_LOOKS} looks in a row failed, the last one: {why}");
-        }
-        let reason = format!("a look failed: {why}");
-        self.sink.notice(&Notice::Degraded { reason });
-        self.pace.looked(clock::now(), Nanos(0));
-        Ok(None)
-    }
-
-    /// With `min_wait` a wait leaves a record when it ends; those that go on are asked for.
-    async fn long_parks(&mut self) -> anyhow::Result<()> {
-        let min_wait = self.job.min_wait;
-        let (Some(tracer), Some(slot)) = (&mut self.tracer, self.session.slot) else {
-            return Ok(());
-        };
-        if min_wait.0 == 0 || self.job.mode != Mode::All {
-            return Ok(());
-        }
-        let parks = tracer.long_parks(slot, min_wait, clock::now())?;
-        self.judge.eat(parks).await
-    }
-
-    async fn tell_healed(&mut self) -> anyhow::Result<()> {
-        let untold = self.untold_losses.iter().any(|(_, count)| *count > 0);
-        if self.to_heal && !untold && !self.judge.is_in_doubt(self.session.process).await? {
-            self.to_heal = false;
-            self.sink.notice(&Notice::Healed { at: self.wall(clock::now()) });
-        }
-        Ok(())
-    }
-
-    async fn tell_look(&mut self, took: Nanos) -> anyhow::Result<()> {
-        let first = !std::mem::replace(&mut self.session.first_look_told, true);
-        if !first && self.job.looks.is_none() {
-            return Ok(());
-        }
-        let tasks = self.judge.alive(self.session.process).await?;
-        if let Some(of) = self.job.looks {
-            let number = self.looks_taken;
-            self.sink.notice(&Notice::Looked { number, of, tasks, took });
-        } else {
-            let now = clock::now();
-            self.sink.notice(&Notice::Attached {
-                at: self.wall(now),
-                pid: self.session.probing.pid().0,
-                runtime_version: self.session.probing.runtime_version().to_owned(),
-                mode: self.job.mode,
-                probes: self.session.probes,
-                tasks,
-                took: now.since(self.session.opened_at),
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether the target replaced its image.
-    fn replaced(&mut self) -> bool {
-        let process = self.session.process;
-        self.tracer.as_mut().is_some_and(|tracer| tracer.take_exec().contains(&process))
-    }
-
-    /// The target called exec: its tasks are gone, and what runs now is examined afresh.
-    async fn reopen(&mut self) -> anyhow::Result<()> {
-        self.release().await?;
-        let end = Input::ProcessEnd {
-            process: self.session.process,
-            at: clock::now(),
-            how: EndHow::Exec,
-        };
-        self.judge.eat(vec![end]).await?;
-        let reason = "the target replaced its image (exec); watching the new one".to_owned();
-        self.sink.notice(&Notice::Degraded { reason });
-        let opened = open(&self.job.target, ProcId(self.next_process))
-            .context("the target replaced its image (exec), and the new one cannot be traced")?;
-        self.next_process += 1;
-        let (session, def) = Session::new(opened)?;
-        self.session = session;
-        self.pace = Pace::new(self.job.interval, self.job.share);
-        self.judge.eat(vec![def]).await?;
-        self.attach().await
-    }
-
-    /// Takes the probes off and feeds what they still told.
-    async fn release(&mut self) -> anyhow::Result<()> {
-        let (Some(tracer), Some(slot)) = (&mut self.tracer, self.session.slot.take()) else {
-            return Ok(());
-        };
-        tracer.detach(slot)?;
-        let inputs = tracer.take();
-        self.judge.eat(self.session.probing.take_defs()).await?;
-        self.judge.eat(inputs).await
     }
 
     async fn finish(
@@ -595,18 +422,19 @@ impl<'a> Watch<'a> {
         };
         released?;
         let process = self.session.process;
-        let at = clock::now();
         if matches!(ended, Ended::Exited) {
-            let end = Input::ProcessEnd { process, at, how: EndHow::Exit };
-            self.judge.eat(vec![end]).await?;
+            self.exited().await?;
         } else {
-            self.judge.eat(vec![Input::Tick(at)]).await?;
+            self.judge.eat(vec![Input::Tick(clock::now())]).await?;
         }
         let summary = self.judge.summary(process, ended.words()).await?;
         while let Some(said) = self.judge.said_now() {
-            self.hear(said)?;
+            self.hear(said).await?;
         }
-        Ok((summary, self.judge.end_recording(ended.words()).await?))
+        self.land().await?;
+        let written = self.judge.end_recording(ended.words()).await?;
+        self.landed().await?;
+        Ok((summary, written))
     }
 }
 
@@ -646,6 +474,13 @@ async fn at(deadline: Option<Instant>) {
 async fn ring(tracer: Option<&Tracer>) -> anyhow::Result<()> {
     match tracer {
         Some(tracer) => tracer.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn flying(flight: Option<&mut Flight>) -> Happened {
+    match flight {
+        Some(flight) => flight.next().await,
         None => std::future::pending().await,
     }
 }
