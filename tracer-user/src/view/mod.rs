@@ -32,7 +32,7 @@ pub struct ProcessView {
     pub pid: u32,
     /// Path of the executable.
     pub exe: String,
-    /// `go`
+    /// `go`; `native` = its tasks are its threads.
     pub runtime: String,
     /// `go1.27.3`
     pub runtime_version: String,

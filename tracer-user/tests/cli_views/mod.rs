@@ -281,6 +281,10 @@ pub fn acknowledgement(id: &str) -> Acknowledgement {
 
 pub fn stuck() -> FindingView {
     FindingView {
+        task_kind: TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         id: "5a1e0f3c9b7d2468".into(),
         kind: FindingKind::Stuck,
         confidence: Confidence::Likely,
@@ -362,6 +366,10 @@ pub fn crowd() -> FindingView {
         22,
     );
     FindingView {
+        task_kind: TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         id: "00ff00ff00ff00ff".into(),
         kind: FindingKind::Crowd,
         confidence: Confidence::Suspect,
