@@ -408,6 +408,19 @@ pub fn summary() -> SummaryView {
     SummaryView {
         process: process(),
         mode: Mode::Lifecycle,
+        modes: vec![
+            (Mode::None, Nanos::from_secs(12)),
+            (Mode::Lifecycle, Nanos::from_secs(48)),
+        ],
+        cost: Some(CostView {
+            budget: 0.01,
+            hits: 19_204,
+            probes: Nanos::from_millis(31),
+            loiter: Nanos::from_millis(402),
+            target: Nanos::from_secs(7),
+            over: Nanos::from_secs(59),
+            changes: 1,
+        }),
         ended: "time is up".into(),
         ended_at: NOW,
         watched: Nanos::from_secs(60),
@@ -449,6 +462,8 @@ pub fn summary() -> SummaryView {
 pub fn quiet_summary() -> SummaryView {
     SummaryView {
         mode: Mode::None,
+        modes: vec![(Mode::None, Nanos::from_secs(5))],
+        cost: None,
         births: None,
         deaths: None,
         lost: vec![],

@@ -24,25 +24,30 @@ impl Losses {
 }
 
 impl Watch<'_> {
-    /// Takes what is in the ring and feeds it to the model.
+    /// Takes what is in the ring and feeds it to the model. Where more comes all the time than can
+    /// be fed, the budget ends it.
     pub(super) async fn drain(&mut self) -> anyhow::Result<()> {
-        loop {
-            let Some(tracer) = &mut self.tracer else { return Ok(()) };
-            let more = tracer.drain();
-            let stepped = tracer.take_stepped();
-            if stepped {
-                tracer.settle(self.session.slot.as_slice())?;
-            }
-            let inputs = tracer.take();
-            if stepped {
-                self.count_losses(&inputs);
-            }
-            self.judge.eat(self.session.probing.take_defs()).await?;
-            self.judge.eat(inputs).await?;
-            if !more {
-                return Ok(());
-            }
+        while self.drain_some().await? {
+            self.mind_budget().await?;
         }
+        Ok(())
+    }
+
+    /// Takes a batch out of the ring and feeds it to the model; tells whether there may be more.
+    pub(super) async fn drain_some(&mut self) -> anyhow::Result<bool> {
+        let Some(tracer) = &mut self.tracer else { return Ok(false) };
+        let more = tracer.drain();
+        let stepped = tracer.take_stepped();
+        if stepped {
+            tracer.settle(self.session.slot.as_slice())?;
+        }
+        let inputs = tracer.take();
+        if stepped {
+            self.count_losses(&inputs);
+        }
+        self.judge.eat(self.session.probing.take_defs()).await?;
+        self.judge.eat(inputs).await?;
+        Ok(more)
     }
 
     pub(super) async fn tick(&mut self) -> anyhow::Result<()> {
@@ -53,6 +58,7 @@ impl Watch<'_> {
             self.tell_losses();
             self.judge.eat(inputs).await?;
         }
+        self.mind_budget().await?;
         let now = clock::now();
         if now.since(self.anchored) >= ANCHOR_EVERY {
             let anchor = self.anchor();
