@@ -13,6 +13,7 @@ use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};
 use tracer_common::config::{SlotCounters, TargetConfig};
 
+use super::budget::Hits;
 use super::clock;
 use super::ingest::{Ingest, Names};
 use super::ready::readiness;
@@ -125,6 +126,28 @@ impl Tracer {
         self.ingest.settle(slot, &losses(&detached.counters), clock::now());
         self.ingest.disown(slot);
         Ok(())
+    }
+
+    /// Makes the probes of a slot those of a mode.
+    ///
+    /// # Errors
+    /// If the kernel refuses: then those that were on before and are not of this mode are off.
+    pub fn set_mode(&mut self, slot: u16, mode: Mode) -> anyhow::Result<()> {
+        Ok(self.kernel.set_kinds(slot, kinds(mode))?)
+    }
+
+    /// How often the probes of a slot have been hit since it was attached.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn hits(&self, slot: u16) -> anyhow::Result<Hits> {
+        let hits = self.kernel.counters(slot)?.hits;
+        let of = |kinds: Kinds| {
+            let counted = kinds.iter().filter_map(|kind| hits.get(usize::from(kind.number())));
+            counted.fold(0u64, |sum, n| sum.saturating_add(*n))
+        };
+        let lifecycle = of(Kinds::LIFECYCLE);
+        Ok(Hits { lifecycle, waits: of(Kinds::ALL).saturating_sub(lifecycle) })
     }
 
     /// Waits until the ring's fill level asks for a drain.
@@ -241,8 +264,10 @@ fn park(process: ProcId, reason: ReasonId, parked: &ParkedTask) -> Event {
     Event { process, at: parked.since, tid: parked.tid, kind }
 }
 
-fn losses(counters: &SlotCounters) -> [(LossKind, u64); 3] {
+fn losses(counters: &SlotCounters) -> [(LossKind, u64); 4] {
     [
+        // The scheduler put a thread back, and no program was run for it.
+        (LossKind::Recursion, counters.waits_unended),
         (LossKind::RingFull, counters.lost_ring_full),
         (LossKind::MapFull, counters.lost_map_full),
         (LossKind::UserRead, counters.lost_user_read),

@@ -34,26 +34,33 @@ const fn most_batches(ring: RingSize) -> usize {
 
 impl Watch<'_> {
     /// Takes what is in the ring now and feeds it to the model. Not more: under a load that loiter
-    /// cannot follow the ring never runs empty, and nothing else would be done ever again.
+    /// cannot follow the ring never runs empty, and nothing else would be done ever again. Where it
+    /// costs too much, the budget ends it earlier.
     pub(super) async fn drain(&mut self) -> anyhow::Result<()> {
         for _ in 0..most_batches(self.job.ring) {
-            let Some(tracer) = &mut self.tracer else { return Ok(()) };
-            let more = tracer.drain();
-            let stepped = tracer.take_stepped();
-            if stepped {
-                tracer.settle(self.session.slot.as_slice())?;
-            }
-            let inputs = tracer.take();
-            if stepped {
-                self.count_losses(&inputs);
-            }
-            self.judge.eat(self.session.probing.take_defs()).await?;
-            self.judge.eat(inputs).await?;
-            if !more {
+            if !self.drain_some().await? {
                 break;
             }
+            self.mind_budget().await?;
         }
         Ok(())
+    }
+
+    /// Takes a batch out of the ring and feeds it to the model; tells whether there may be more.
+    pub(super) async fn drain_some(&mut self) -> anyhow::Result<bool> {
+        let Some(tracer) = &mut self.tracer else { return Ok(false) };
+        let more = tracer.drain();
+        let stepped = tracer.take_stepped();
+        if stepped {
+            tracer.settle(self.session.slot.as_slice())?;
+        }
+        let inputs = tracer.take();
+        if stepped {
+            self.count_losses(&inputs);
+        }
+        self.judge.eat(self.session.probing.take_defs()).await?;
+        self.judge.eat(inputs).await?;
+        Ok(more)
     }
 
     pub(super) async fn tick(&mut self) -> anyhow::Result<()> {
@@ -64,6 +71,7 @@ impl Watch<'_> {
             self.tell_losses();
             self.judge.eat(inputs).await?;
         }
+        self.mind_budget().await?;
         let now = clock::now();
         if now.since(self.anchored) >= ANCHOR_EVERY {
             let anchor = self.anchor();

@@ -1,0 +1,1 @@
+//! Beside other programs: PID namespaces, and a tracer that is killed.
