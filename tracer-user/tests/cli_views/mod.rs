@@ -451,6 +451,7 @@ pub fn summary() -> SummaryView {
                 alive: 0,
             },
         ],
+        thread_waits: vec![],
     }
 }
 

@@ -18,7 +18,7 @@ use crate::detect;
 use crate::record::{Recorder, RecorderSettings, Written};
 use crate::stream::{Command, Input, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{Acknowledgements, SummaryView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, ThreadWaitsView, WallTime};
 
 use super::clock;
 use super::flight::{Cause, Flight, Gauge, Happened};
@@ -209,6 +209,8 @@ struct Watch<'a> {
     signals: EndSignals,
     judge: Judge,
     tracer: Option<Tracer>,
+    /// Of the incarnation that was released last.
+    thread_waits: Vec<ThreadWaitsView>,
     session: Session,
     pace: Pace,
     looks_taken: u32,
@@ -251,6 +253,7 @@ impl<'a> Watch<'a> {
             signals,
             judge,
             tracer,
+            thread_waits: Vec::new(),
             session,
             pace,
             looks_taken: 0,
@@ -427,7 +430,8 @@ impl<'a> Watch<'a> {
         } else {
             self.judge.eat(vec![Input::Tick(clock::now())]).await?;
         }
-        let summary = self.judge.summary(process, ended.words()).await?;
+        let mut summary = self.judge.summary(process, ended.words()).await?;
+        summary.thread_waits = std::mem::take(&mut self.thread_waits);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
         }
