@@ -55,7 +55,7 @@ pub struct SlotCounters {
     pub lost_user_read: u64,
     /// Wake-ups whose record says "waker unknown" because the way to the waker could not be read.
     pub waker_unread: u64,
-    /// Births and deaths of threads, waits begun and ended, wake-ups and traced system calls.
+    /// Births and deaths of threads, waits begun and ended, and wake-ups that leave a record.
     pub thread_hits: u64,
     /// Waits of threads that are in no total because the map of totals was full.
     pub waits_untotalled: u64,

@@ -6,7 +6,7 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
-use tracer_common::thread::{Call, Sleeper, WaitKey, WaitTotals};
+use tracer_common::thread::{Sleeper, WaitKey, WaitTotals};
 
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
@@ -36,9 +36,6 @@ pub static WAITS: HashMap<WaitKey, WaitTotals> = HashMap::with_max_entries(1, 0)
 /// Never written: too long for the stack of a program.
 #[map]
 pub static NO_WAITS: Array<WaitTotals> = Array::with_max_entries(1, 0);
-
-#[map]
-pub static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(1, 0);
 
 #[unsafe(no_mangle)]
 pub static WAKE_SHIFT: Global<u32> = Global::new(20);

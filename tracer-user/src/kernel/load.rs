@@ -415,7 +415,6 @@ fn load_maps(
         .map_max_entries(name::RING, settings.ring_bytes)
         .map_max_entries(name::PARKED, settings.parked_capacity)
         .map_max_entries(name::SLEEPERS, settings.thread_capacity)
-        .map_max_entries(name::CALLS, settings.thread_capacity)
         .map_max_entries(name::WAITS, settings.totals_capacity)
         .load(bytes)
         .map_err(|error| match error {

@@ -23,6 +23,7 @@ mod replay;
 pub mod settings;
 mod signals;
 mod teller;
+mod thread_waits;
 mod tracer;
 mod watch;
 

@@ -464,6 +464,7 @@ pub fn summary() -> SummaryView {
                 alive: 0,
             },
         ],
+        thread_waits: vec![],
     }
 }
 

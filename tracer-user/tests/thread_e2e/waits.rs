@@ -19,7 +19,7 @@ const MS: i64 = 1_000_000;
 /// How far the program's clock and loiter's may be apart.
 const CLOCKS_AGREE: i64 = 2 * MS;
 
-fn wait_of<'a>(tally: &'a Tally, tid: i64, number: i32) -> &'a ThreadWait {
+fn wait_of(tally: &Tally, tid: i64, number: i32) -> &ThreadWait {
     let of = |wait: &&ThreadWait| i64::from(wait.tid) == tid && wait.asleep.number == number;
     let found: Vec<&ThreadWait> = tally.waits.iter().filter(of).collect();
     let [wait] = found[..] else { panic!("{found:?} of {:?}", tally.waits) };

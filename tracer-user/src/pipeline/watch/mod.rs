@@ -19,7 +19,7 @@ use crate::detect;
 use crate::record::{Recorder, RecorderSettings, Written};
 use crate::stream::{Command, Input, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{Acknowledgements, SummaryView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, ThreadWaitsView, WallTime};
 
 use super::clock;
 use super::flight::{Cause, Flight, Gauge, Happened};
@@ -215,6 +215,8 @@ struct Watch<'a> {
     signals: EndSignals,
     judge: Judge,
     tracer: Option<Tracer>,
+    /// Of the incarnation that was released last.
+    thread_waits: Vec<ThreadWaitsView>,
     session: Session,
     /// The probes that are on.
     mode: Mode,
@@ -263,6 +265,7 @@ impl<'a> Watch<'a> {
             signals,
             judge,
             tracer,
+            thread_waits: Vec::new(),
             session,
             mode,
             spending,
@@ -443,6 +446,7 @@ impl<'a> Watch<'a> {
         }
         let mut summary = self.judge.summary(process, ended.words()).await?;
         summary.cost = self.spending.as_ref().map(Spending::view);
+        summary.thread_waits = std::mem::take(&mut self.thread_waits);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
         }
