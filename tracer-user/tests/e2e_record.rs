@@ -38,7 +38,7 @@ impl Recorder {
         let beside = |ending: &str| PathBuf::from(format!("{}.{ending}", path.display()));
         let (said, messages) = (beside("jsonl"), beside("err"));
         let (pid, to) = (pid.to_string(), path.to_str().unwrap());
-        let child = command(&["record", &pid, "-o", to, "--format", "jsonl"])
+        let child = command(&["record", &pid, "-o", to, "--format", "jsonl", "--budget", "off"])
             .args(args)
             .stdout(fs::File::create(&said).unwrap())
             .stderr(fs::File::create(&messages).unwrap())
@@ -321,11 +321,20 @@ fn a_full_disk_stops_the_recording_and_leaves_target_and_past_alone() {
     let outside = tempfile::tempdir().unwrap();
     let pid = target.pid().to_string();
     let messages = outside.path().join("err");
-    let status = command(&["record", &pid, "-o", path.to_str().unwrap(), "--events", "all"])
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&messages).unwrap())
-        .status()
-        .unwrap();
+    let status = command(&[
+        "record",
+        &pid,
+        "-o",
+        path.to_str().unwrap(),
+        "--events",
+        "all",
+        "--budget",
+        "off",
+    ])
+    .stdout(Stdio::null())
+    .stderr(fs::File::create(&messages).unwrap())
+    .status()
+    .unwrap();
     let said = fs::read_to_string(&messages).unwrap();
     assert_eq!(status.code(), Some(3), "{said}");
     assert!(said.contains("has stopped") && said.contains("No space left"), "{said}");

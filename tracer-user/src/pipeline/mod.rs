@@ -3,6 +3,7 @@
 //! May use: everything but the command line and the outputs.
 
 pub mod baseline;
+pub mod budget;
 mod check;
 mod clock;
 mod doctor;

@@ -1,6 +1,7 @@
 //! `watch` and `diagnose`: one loop that drains the ring, orders looks, feeds the model and tells
 //! the sink, until something ends it.
 
+mod costs;
 mod flow;
 mod flying;
 mod looks;
@@ -28,12 +29,13 @@ use super::open::{Opened, Probing, SiteProbing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
 use super::settings::{
-    DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings, Threads, Thresholds,
-    WatchSettings,
+    BudgetSettings, DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings,
+    Threads, Thresholds, WatchSettings,
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
 use super::tracer::{Probes, Tracee, Tracer};
+use costs::Spending;
 use flow::Losses;
 use peril::Peril;
 
@@ -47,7 +49,9 @@ const ANCHOR_EVERY: Nanos = Nanos::from_secs(60);
 /// What one run of the loop is to do.
 struct Job {
     target: TargetSettings,
+    /// At the beginning.
     mode: Mode,
+    budget: Option<BudgetSettings>,
     min_wait: Nanos,
     ring: RingSize,
     time_limit: Option<Nanos>,
@@ -94,6 +98,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
     Job {
         target: settings.target,
         mode: settings.mode,
+        budget: settings.budget,
         min_wait: settings.min_wait,
         ring: settings.ring,
         time_limit: settings.time_limit,
@@ -121,6 +126,7 @@ pub fn diagnose(
         Job {
             target: settings.target,
             mode: Mode::None,
+            budget: None,
             min_wait: Nanos(0),
             ring: RingSize::MIN,
             time_limit: None,
@@ -210,6 +216,9 @@ struct Watch<'a> {
     judge: Judge,
     tracer: Option<Tracer>,
     session: Session,
+    /// The probes that are on.
+    mode: Mode,
+    spending: Option<Spending>,
     pace: Pace,
     looks_taken: u32,
     anchored: KTime,
@@ -226,10 +235,11 @@ impl<'a> Watch<'a> {
         let began = clock::now();
         let signals = EndSignals::new()?;
         let opened = open(&job.target, ProcId(1))?;
-        let tracer = match job.mode {
+        let richest = job.budget.map_or(job.mode, |budget| budget.ceiling);
+        let tracer = match richest {
             Mode::None => None,
             _ => {
-                let threads = threads_mode(opened.probing.threads(), job.mode);
+                let threads = threads_mode(opened.probing.threads(), richest);
                 Some(Tracer::load(job.ring, job.min_wait, threads)?)
             }
         };
@@ -245,6 +255,8 @@ impl<'a> Watch<'a> {
         let judge = Judge::start(teller, recorder, Gauge::of(triggers))?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
+        let mode = job.mode;
+        let spending = job.budget.map(|budget| Spending::new(budget, mode, job.target.pid));
         let mut watch = Self {
             job,
             sink,
@@ -252,6 +264,8 @@ impl<'a> Watch<'a> {
             judge,
             tracer,
             session,
+            mode,
+            spending,
             pace,
             looks_taken: 0,
             anchored: began,
@@ -272,7 +286,7 @@ impl<'a> Watch<'a> {
 
     /// Puts the probes on the present incarnation.
     async fn attach(&mut self) -> anyhow::Result<()> {
-        let mode = self.job.mode;
+        let mode = self.mode;
         if let Some(tracer) = &mut self.tracer {
             let probing = &self.session.probing;
             let plan = probing.sites().map(SiteProbing::plan).transpose()?;
@@ -366,8 +380,8 @@ impl<'a> Watch<'a> {
 
     fn order_look(&mut self) {
         let enough = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
-        if !enough && clock::now() >= self.pace.due() {
-            self.session.looker.order();
+        if !enough && clock::now() >= self.pace.due() && self.session.looker.order() {
+            self.look_begins();
         }
     }
 
@@ -427,7 +441,8 @@ impl<'a> Watch<'a> {
         } else {
             self.judge.eat(vec![Input::Tick(clock::now())]).await?;
         }
-        let summary = self.judge.summary(process, ended.words()).await?;
+        let mut summary = self.judge.summary(process, ended.words()).await?;
+        summary.cost = self.spending.as_ref().map(Spending::view);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
         }
