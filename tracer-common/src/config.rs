@@ -34,7 +34,8 @@ pub struct TargetConfig {
 
 /// What a slot has counted on one CPU, the value of the per-CPU map `COUNTERS`.
 /// Readers add up the CPUs. Once the probes are off, the sums balance exactly:
-/// `hits + process_hits == submitted + quiet + lost_ring_full + lost_map_full + lost_user_read`.
+/// `hits + process_hits + thread_hits == submitted + quiet + lost_ring_full + lost_map_full +
+/// lost_user_read`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SlotCounters {
@@ -54,8 +55,12 @@ pub struct SlotCounters {
     pub lost_user_read: u64,
     /// Wake-ups whose record says "waker unknown" because the way to the waker could not be read.
     pub waker_unread: u64,
+    /// Births and deaths of threads, waits begun and ended, wake-ups and traced system calls.
+    pub thread_hits: u64,
+    /// Waits of threads that are in no total because the map of totals was full.
+    pub waits_untotalled: u64,
     /// Zero.
-    pub pad: [u64; 4],
+    pub pad: [u64; 2],
 }
 
 /// A park remembered by the kernel part while `min_wait` is on; value of the map `PARKED`, whose
@@ -143,11 +148,35 @@ pub struct KernelLayout {
     pub task_signal: u32,
     /// `signal_struct.live.counter` (i32): threads of the process that have not begun to exit.
     pub signal_live: u32,
+    /// `task_struct.pid` (i32).
+    pub task_pid: u32,
+    /// `task_struct.nvcsw` (u64): how often it went to sleep.
+    pub task_nvcsw: u32,
+    /// `task_struct.thread_pid` (pointer).
+    pub task_thread_pid: u32,
+    /// `task_struct.flags` (u32).
+    pub task_flags: u32,
+    /// `pid.level` (u32).
+    pub pid_level: u32,
+    /// `pid.numbers` (list of `upid`: nr (i32) at 0, ns (pointer) at 8).
+    pub pid_numbers: u32,
+    /// Where a CPU's preempt count (i32) lies in the variable that has it; [`NO_VARIABLE`] = this
+    /// kernel's is not known, so that an interrupt cannot be told from the thread it interrupted.
+    pub preempt_count: u32,
+    /// Zero.
+    pub pad: u32,
 }
+
+/// Stands in the code of the kernel part for the address of the variable that holds the preempt
+/// count; the loader puts the variable there.
+pub const PREEMPT_COUNT: u64 = 0x6c6f_6974_6572_7063;
+
+/// See [`KernelLayout::preempt_count`].
+pub const NO_VARIABLE: u32 = u32::MAX;
 
 const _: () = {
     assert!(size_of::<TargetConfig>() == 24);
     assert!(size_of::<SlotCounters>() == 128);
     assert!(size_of::<Parked>() == 40);
-    assert!(size_of::<KernelLayout>() == 32);
+    assert!(size_of::<KernelLayout>() == 64);
 };

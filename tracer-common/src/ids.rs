@@ -20,6 +20,21 @@ pub mod kind {
     pub const EXIT: u8 = 17;
     /// A traced process made a child process. Body: [`crate::event::Process`].
     pub const FORK: u8 = 18;
+    /// A thread was created. Body: [`crate::thread::ThreadBirth`].
+    pub const THREAD_BIRTH: u8 = 32;
+    /// A thread ended. Body: [`crate::thread::Thread`].
+    pub const THREAD_DEATH: u8 = 33;
+    /// A thread went to sleep. Body: [`crate::thread::ThreadPark`].
+    pub const THREAD_PARK: u8 = 34;
+    /// A thread that slept runs again. Body: [`crate::thread::Thread`].
+    pub const THREAD_RUN: u8 = 35;
+    /// A sleeping thread was woken. Body: [`crate::thread::ThreadReady`].
+    pub const THREAD_READY: u8 = 36;
+    /// A thread's whole wait, written when it ended (only with `min_wait`). Body:
+    /// [`crate::thread::ThreadWait`].
+    pub const THREAD_WAIT: u8 = 37;
+    /// A system call that was traced as such. Body: [`crate::thread::ThreadCall`].
+    pub const THREAD_CALL: u8 = 38;
 }
 
 /// What a probe site stands for; part of the attach cookie.
@@ -80,6 +95,32 @@ impl Cookie {
     }
 }
 
+/// In what a thread sleeps; a byte of records and of keys.
+pub mod sleep {
+    /// In a system call of the 64-bit interface.
+    pub const SYSCALL: u8 = 0;
+    /// On the way into or out of the kernel without a system call: a page fault, for example.
+    pub const NO_SYSCALL: u8 = 1;
+    /// It is stopped: by a signal, a debugger or the freezer.
+    pub const STOPPED: u8 = 2;
+    /// A thread that the kernel runs on behalf of the process (io_uring, vhost).
+    pub const WORKER: u8 = 3;
+    /// In a system call of the 32-bit interface, whose numbers are others.
+    pub const COMPAT: u8 = 4;
+}
+
+/// What of a process's threads is followed; the upper half of a value of the map `TGIDS`.
+pub mod follow {
+    /// Births and deaths.
+    pub const LIVES: u32 = 1 << 16;
+    /// Waits.
+    pub const WAITS: u32 = 1 << 17;
+    /// The system calls that are traced as such.
+    pub const CALLS: u32 = 1 << 18;
+    /// Where the slot is.
+    pub const SLOT: u32 = 0xffff;
+}
+
 /// Names that both parts must agree on: programs and maps are found by them.
 pub mod name {
     /// The programs of the five site kinds, by number ([`super::site`]).
@@ -91,6 +132,18 @@ pub mod name {
         ("proc_exit", "sched_process_exit"),
         ("proc_fork", "sched_process_fork"),
     ];
+    /// Programs on kernel tracepoints that are attached while some target's waits of threads are
+    /// followed: name of the program, name of the tracepoint.
+    pub const SCHED_PROGRAMS: [(&str, &str); 2] =
+        [("sched_switch", "sched_switch"), ("sched_waking", "sched_waking")];
+    /// Programs on the tracepoints of system calls: at the beginning, at the end.
+    pub const CALL_PROGRAMS: [&str; 2] = ["call_enter", "call_exit"];
+    /// Host tid -> [`crate::thread::Sleeper`].
+    pub const SLEEPERS: &str = "SLEEPERS";
+    /// [`crate::thread::WaitKey`] -> [`crate::thread::WaitTotals`].
+    pub const WAITS: &str = "WAITS";
+    /// Host tid -> [`crate::thread::Call`].
+    pub const CALLS: &str = "CALLS";
     /// The ring of records.
     pub const RING: &str = "RING";
     /// Slot -> [`crate::config::TargetConfig`].
@@ -101,7 +154,7 @@ pub mod name {
     pub const LOST: &str = "LOST";
     /// [`crate::config::parked_key`] -> [`crate::config::Parked`].
     pub const PARKED: &str = "PARKED";
-    /// Thread group, as loiter's PID namespace counts it, -> slot.
+    /// Thread group, as loiter's PID namespace counts it, -> slot and [`super::follow`].
     pub const TGIDS: &str = "TGIDS";
     /// Global: log2 of the step of the ring's fill level at which the reader is woken.
     pub const WAKE_SHIFT: &str = "WAKE_SHIFT";

@@ -16,7 +16,7 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Reserves, fills and submits one record.
+/// Reserves, fills and submits one record of what the current thread does.
 #[inline(always)]
 pub fn emit<T: 'static>(
     counters: Counters,
@@ -25,12 +25,29 @@ pub fn emit<T: 'static>(
     time_ns: u64,
     body: impl FnOnce(Header) -> T,
 ) {
+    let ids = bpf_get_current_pid_tgid();
+    emit_of(ids, counters, slot, kind, time_ns, |header, at: *mut T| {
+        // SAFETY: `at` is room for a `T`.
+        unsafe { at.write(body(header)) };
+    });
+}
+
+/// Reserves and submits one record of what the thread of these host ids does; `fill` must write all
+/// of it.
+#[inline(always)]
+pub fn emit_of<T: 'static>(
+    ids: u64,
+    counters: Counters,
+    slot: u16,
+    kind: u8,
+    time_ns: u64,
+    fill: impl FnOnce(Header, *mut T),
+) {
     let Some(mut entry) = RING.reserve::<T>(0) else {
         counters.lost(Lost::RingFull);
         return;
     };
-    let ids = bpf_get_current_pid_tgid();
-    entry.write(body(Header {
+    let header = Header {
         time_ns,
         lost_before: counters.lost_before(),
         slot,
@@ -38,7 +55,8 @@ pub fn emit<T: 'static>(
         pad: 0,
         tid: ids as u32,
         tgid: (ids >> 32) as u32,
-    }));
+    };
+    fill(header, entry.as_mut_ptr());
     entry.submit(wake_up(size_of::<T>() as u64));
     counters.submitted();
 }

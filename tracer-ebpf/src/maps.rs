@@ -5,7 +5,10 @@ use core::ptr::{addr_of, addr_of_mut};
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
+use tracer_common::config::{
+    KernelLayout, MAX_SLOTS, NO_VARIABLE, Parked, SlotCounters, TargetConfig,
+};
+use tracer_common::thread::{Call, Sleeper, WaitKey, WaitTotals};
 
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
@@ -26,6 +29,19 @@ pub static PARKED: HashMap<u64, Parked> = HashMap::with_max_entries(1, 0);
 #[map]
 pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_SLOTS, 0);
 
+#[map]
+pub static SLEEPERS: HashMap<u32, Sleeper> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub static WAITS: HashMap<WaitKey, WaitTotals> = HashMap::with_max_entries(1, 0);
+
+/// Never written: too long for the stack of a program.
+#[map]
+pub static NO_WAITS: Array<WaitTotals> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(1, 0);
+
 #[unsafe(no_mangle)]
 pub static WAKE_SHIFT: Global<u32> = Global::new(20);
 
@@ -37,7 +53,29 @@ pub static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(KernelLayout {
     task_exit_code: 0,
     task_signal: 0,
     signal_live: 0,
+    task_pid: 0,
+    task_nvcsw: 0,
+    task_thread_pid: 0,
+    task_flags: 0,
+    pid_level: 0,
+    pid_numbers: 0,
+    preempt_count: NO_VARIABLE,
+    pad: 0,
 });
+
+/// One field of [`KERNEL_LAYOUT`]: reading all of it would be a load for each field.
+macro_rules! kernel {
+    ($field:ident) => {{
+        let layout = &raw const $crate::maps::KERNEL_LAYOUT;
+        // SAFETY: a `Global` is laid out as its value, which the loader has filled in.
+        #[allow(unused_unsafe, reason = "some users are unsafe blocks")]
+        unsafe {
+            (&raw const (*layout.cast::<tracer_common::config::KernelLayout>()).$field)
+                .read_volatile()
+        }
+    }};
+}
+pub(crate) use kernel;
 
 /// The counters of one slot on this CPU.
 ///
@@ -77,6 +115,18 @@ impl Counters {
     pub fn process_hit(self) {
         // SAFETY: `at` points to a map value for as long as the program runs.
         add(unsafe { addr_of_mut!((*self.at).process_hits) });
+    }
+
+    #[inline(always)]
+    pub fn thread_hit(self) {
+        // SAFETY: as above.
+        add(unsafe { addr_of_mut!((*self.at).thread_hits) });
+    }
+
+    #[inline(always)]
+    pub fn untotalled(self) {
+        // SAFETY: as above.
+        add(unsafe { addr_of_mut!((*self.at).waits_untotalled) });
     }
 
     #[inline(always)]
@@ -123,15 +173,22 @@ impl Counters {
     }
 }
 
-/// Adds one. In assembly, because `core` has no atomic add for this target.
+/// Adds one.
 #[inline(always)]
 fn add(at: *mut u64) {
-    // SAFETY: callers pass a field of a map value: aligned, alive, shared through atomics only.
+    add_up(at, 1);
+}
+
+/// Adds to a field of a map value: aligned, alive, shared through atomics only. In assembly, because
+/// `core` has no atomic add for this target.
+#[inline(always)]
+pub fn add_up(at: *mut u64, what: u64) {
+    // SAFETY: the caller's promise.
     unsafe {
         core::arch::asm!(
-            "lock *(u64 *)({at} + 0) += {one}",
+            "lock *(u64 *)({at} + 0) += {what}",
             at = in(reg) at,
-            one = in(reg) 1u64,
+            what = in(reg) what,
             options(nostack),
         );
     }

@@ -1,8 +1,8 @@
 //! How fast recordings are written and read, on the events of a real one.
 //!
 //! - `record_speed write RECORDING SCRATCH`: writes its events again, alone: `events`,
-//!   `cpu_ns_an_event` (encoding, packing and writing together), `raw_bytes_an_event`,
-//!   `bytes_an_event`.
+//!   `cpu_ns_an_event` (encoding, packing and writing together), `encode_ns_an_event` (what the
+//!   thread of the model pays), `raw_bytes_an_event`, `bytes_an_event`.
 //! - `record_speed grow RECORDING LARGE BYTES`: writes them again and again until LARGE has so many bytes.
 //! - `record_speed open LARGE`: what it holds: `open_ms`, `events`, `bytes`, `peak_rss_kb`.
 //! - `record_speed read LARGE`: all of it: `inputs`, `cpu_ns_an_input`, `peak_rss_kb`.
@@ -23,7 +23,11 @@ const MAX_EVENTS: usize = 3_000_000;
 const BATCH: usize = 10_000;
 
 fn cpu_ns() -> f64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    clock_ns(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn clock_ns(clock: rustix::time::ClockId) -> f64 {
+    let t = rustix::time::clock_gettime(clock);
     t.tv_sec as f64 * 1e9 + t.tv_nsec as f64
 }
 
@@ -63,15 +67,19 @@ fn write(recording: &Path, scratch: &Path) -> anyhow::Result<()> {
     let path = scratch.join("events.loiter");
     let before = cpu_ns();
     let mut recorder = recorder(&path)?;
+    let own = || clock_ns(rustix::time::ClockId::ThreadCPUTime);
+    let own_before = own();
     for batch in events.chunks(BATCH) {
         recorder.take(batch)?;
     }
+    let encode = own() - own_before;
     let Written { bytes, .. } = recorder.finish("all written")?;
     let cpu = cpu_ns() - before;
     let n = events.len() as f64;
     let overview = Recording::open(&path)?.overview()?;
     println!("events {}", events.len());
     println!("cpu_ns_an_event {:.1}", cpu / n);
+    println!("encode_ns_an_event {:.1}", encode / n);
     println!("raw_bytes_an_event {:.2}", overview.raw_bytes as f64 / n);
     println!("bytes_an_event {:.2}", bytes as f64 / n);
     Ok(())

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::loiter::{Loiter, command, run, run_json};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
 use serde_json::Value;
 
 fn newest() -> &'static str {
@@ -124,6 +124,28 @@ fn a_target_that_is_killed_leaves_its_last_minutes() {
         assert!(ended(&summary).ends_with("the target exited"), "{summary}");
         assert_eq!(summary["alive"], 51);
     }
+}
+
+#[test]
+fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_last_minutes() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let cgroup = or_skip!(Cgroup::new(Controller::Memory));
+    // It joins before it begins, so that all its memory is counted there.
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path().display());
+    let args = ["-c", &join, exe.to_str().unwrap(), "-n", "50"];
+    let (target, _) = GoProc::start_ready(Path::new("/bin/sh"), &args);
+    let mut flying = Flying::watch(target.pid(), &[]);
+    // A look at all tasks is in the ring by then.
+    flying.loiter.wait_message("watching");
+    cgroup.starve_of_memory();
+    let (_, summary, _) = flying.loiter.end();
+    assert_eq!(ended(&summary), "the target exited");
+    let all = frozen(&flying.dir);
+    assert!(all.len() == 1 && ends_with(&all[0], "-exit"), "{all:?}");
+    let summary = opens(&all[0]);
+    assert!(ended(&summary).contains("when the kernel was out of memory for it"), "{summary}");
+    assert_eq!(summary["alive"], 51);
 }
 
 #[test]

@@ -11,7 +11,13 @@ use crate::{layers, run, setup, test};
 /// # Errors
 /// If a check or a test fails. All of them are run, so that one fault does not hide another.
 pub fn run() -> Result<()> {
-    setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(versions::GO_SHORT), Need::RealPrograms])?;
+    setup::ensure(&[
+        Need::Bpf,
+        Need::Cgo,
+        Need::Go(versions::GO_SHORT),
+        Need::RealPrograms,
+        Need::Readers,
+    ])?;
     let mut failed = Vec::new();
     let mut check = |what: &'static str, work: &mut dyn FnMut() -> Result<()>| {
         if let Err(error) = step(what, work) {

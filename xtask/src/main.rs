@@ -14,6 +14,9 @@ mod layouts;
 mod loiter;
 mod program;
 mod progress;
+#[allow(dead_code)]
+#[path = "../../tracer-user/tests/common/readers.rs"]
+mod readers;
 mod run;
 mod setup;
 mod soak;

@@ -31,7 +31,13 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     if !args.no_setup {
         let wanted = if args.full { versions::GO_ALL } else { versions::GO_SHORT };
-        setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(wanted), Need::RealPrograms])?;
+        setup::ensure(&[
+            Need::Bpf,
+            Need::Cgo,
+            Need::Go(wanted),
+            Need::RealPrograms,
+            Need::Readers,
+        ])?;
     }
     let mut cargo = run::cargo();
     cargo.args(["test", "--no-fail-fast"]);

@@ -1,5 +1,8 @@
-//! The programs.
+//! The programs, one file a source of events.
 
-mod go;
-mod process;
-mod registers;
+pub mod go;
+pub mod process;
+pub mod registers;
+pub mod sched;
+pub mod threads;
+pub mod traced;

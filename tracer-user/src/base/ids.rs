@@ -94,4 +94,9 @@ impl TaskId {
     pub const fn goroutine(goid: u64) -> Self {
         Self { kind: TaskKind::Goroutine, number: goid }
     }
+
+    /// A thread by its tid, as loiter's own PID namespace shows it.
+    pub const fn thread(tid: u32) -> Self {
+        Self { kind: TaskKind::Thread, number: tid as u64 }
+    }
 }

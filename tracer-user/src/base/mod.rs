@@ -5,6 +5,7 @@ mod frame;
 mod idle;
 mod ids;
 mod pattern;
+mod registers;
 mod time;
 mod wait;
 
@@ -13,5 +14,6 @@ pub use frame::{Frame, FrameKind, Visibility};
 pub use idle::{FunctionAt, IdlePattern, Numbers, Place};
 pub use ids::{FrameId, Pid, ProcId, ReasonId, RunSeq, StackId, TaskId, TaskKind, Tid};
 pub use pattern::{Pattern, Shape};
+pub use registers::Registers;
 pub use time::{KTime, Nanos};
 pub use wait::{TaskState, WaitClass};

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::values;
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{GoMinor, Moment, MomentOf, TargetSettings, Thresholds};
+use crate::pipeline::settings::{GoMinor, Moment, MomentOf, TargetSettings, Threads, Thresholds};
 
 /// When to use colours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -140,7 +140,7 @@ impl SubjectArgs {
         if self.at.is_some() {
             return Err(super::exit::usage("--at is a moment of a recording, not of a process"));
         }
-        Ok(Subject::Now(TargetSettings { pid, assume_go: self.go.assume_go }))
+        Ok(Subject::Now(self.go.target(pid)))
     }
 }
 
@@ -150,6 +150,18 @@ pub struct GoArgs {
     /// Use the layouts of Go 1.N for a version that loiter does not know; the answer is marked degraded
     #[arg(long, value_name = "1.N", value_parser = values::go_minor)]
     pub assume_go: Option<GoMinor>,
+
+    /// Of a Go program: its threads, too, and beneath each goroutine the wait of its thread. Of any other, threads are all there is
+    #[arg(long)]
+    threads: bool,
+}
+
+impl GoArgs {
+    /// The settings.
+    pub fn target(&self, pid: Pid) -> TargetSettings {
+        let threads = if self.threads { Threads::Read } else { Threads::Left };
+        TargetSettings { pid, assume_go: self.assume_go, threads }
+    }
 }
 
 impl TargetArgs {
@@ -160,7 +172,7 @@ impl TargetArgs {
     pub fn settings(&self) -> anyhow::Result<TargetSettings> {
         let pid = self.pid.positional.or(self.pid.option);
         let pid = pid.ok_or_else(|| super::exit::usage("which process? give its PID"))?;
-        Ok(TargetSettings { pid, assume_go: self.go.assume_go })
+        Ok(self.go.target(pid))
     }
 }
 

@@ -10,7 +10,7 @@ use super::values;
 use crate::base::{Nanos, Pid};
 use crate::output::{json, text};
 use crate::pipeline;
-use crate::pipeline::settings::{DoctorSettings, TargetSettings};
+use crate::pipeline::settings::DoctorSettings;
 
 /// Say what can be traced here, what would be probed in a process, and what it would cost
 ///
@@ -56,7 +56,7 @@ pub fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<Outcome> {
     let options = context.text_for(&to);
     let pid = args.positional.or(args.pid);
     let settings = DoctorSettings {
-        target: pid.map(|pid| TargetSettings { pid, assume_go: args.go.assume_go }),
+        target: pid.map(|pid| args.go.target(pid)),
         measure: (args.measure.0 > 0).then_some(args.measure),
     };
     let view = pipeline::doctor(&settings)?;

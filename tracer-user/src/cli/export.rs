@@ -11,10 +11,13 @@ use super::destination::{Destination, Touch};
 use super::exit::{Outcome, usage};
 use super::progress::Bar;
 use super::values;
+use crate::output::export::html::{Detail, Report, Survey, write_html};
 use crate::output::export::{self, Weight};
 use crate::pipeline;
+use crate::pipeline::Exported;
 use crate::pipeline::settings::Moment;
 use crate::view::TaskView;
+use crate::view::timeline::TimelineSink;
 
 /// Write a recording in the form of another tool
 ///
@@ -203,9 +206,18 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Outcome> {
         ExportFormat::Pprof | ExportFormat::Folded | ExportFormat::Svg => {
             moment(args, context, &mut to)?;
         }
-        ExportFormat::Html | ExportFormat::Perfetto | ExportFormat::Jsonl => {
-            return Err(usage("not yet"));
+        ExportFormat::Perfetto => {
+            let mut sink = export::PerfettoSink::new(&mut to);
+            timeline(args, context, &mut sink)?;
         }
+        ExportFormat::Jsonl => {
+            let mut bar = Bar::new(context);
+            let progress = &mut |done, of| bar.at(done, of);
+            let mut sink = export::InputLines::new(&mut to);
+            let bounds = (args.since, args.until);
+            pipeline::inputs(&args.recording, bounds, &mut sink, progress)?;
+        }
+        ExportFormat::Html => html(args, context, &name, &mut to)?,
     }
     to.finish()?;
     Ok(Outcome::Fine)
@@ -223,5 +235,40 @@ fn moment(args: &ExportArgs, context: &Context, to: &mut Destination) -> anyhow:
         ExportFormat::Svg => export::write_flame_graph(to, &dump, &tasks, weight)?,
         _ => export::write_folded(to, &tasks, weight)?,
     }
+    Ok(())
+}
+
+/// Tells a sink what every task did over time.
+fn timeline(
+    args: &ExportArgs,
+    context: &Context,
+    sink: &mut dyn TimelineSink,
+) -> anyhow::Result<Exported> {
+    let mut bar = Bar::new(context);
+    let progress = &mut |done, of| bar.at(done, of);
+    pipeline::export(&args.recording, (args.since, args.until), sink, progress)
+}
+
+/// Reads the recording twice: once to find out what matters.
+fn html(
+    args: &ExportArgs,
+    context: &Context,
+    name: &str,
+    to: &mut Destination,
+) -> anyhow::Result<()> {
+    let mut survey = Survey::new();
+    timeline(args, context, &mut survey)?;
+    let mut detail = Detail::new(survey);
+    let exported = timeline(args, context, &mut detail)?;
+    let report = Report {
+        recording: name,
+        writer: concat!("loiter ", env!("CARGO_PKG_VERSION")),
+        summary: &exported.summary,
+        open: &exported.open,
+        dump: exported.dump.as_ref(),
+        broke_off: exported.broke_off.as_deref(),
+        zone: &super::terminal::zone(),
+    };
+    write_html(to, &report, detail)?;
     Ok(())
 }

@@ -57,7 +57,7 @@ pub fn run(args: &PsArgs, context: &Context) -> anyhow::Result<Outcome> {
     if view.denied > 0 {
         let processes = if view.denied == 1 { "process" } else { "processes" };
         context.tell(&format!(
-            "{} {processes} could not be looked at: run loiter as root, or give it CAP_SYS_PTRACE",
+            "{} {processes} could not be looked at: that takes root or CAP_SYS_PTRACE, in a user namespace above theirs, and no security module against it",
             view.denied
         ));
     }

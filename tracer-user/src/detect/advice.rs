@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FrameId, FunctionAt, Pattern, Place, Shape, Visibility};
+use crate::base::{FrameId, FunctionAt, Pattern, Place, Shape, TaskKind, Visibility};
 use crate::model::{Names, Process};
-use crate::stream::{Carries, ChannelState, LockKind, WaitsOn};
+use crate::stream::{Carries, ChannelState, FutexKind, LockKind, WaitsOn};
 
 use super::Finding;
 use super::evidence::class_of;
@@ -28,6 +28,10 @@ pub(super) fn advice(
     table: &[Pattern],
     finding: &Finding,
 ) -> Option<Advice> {
+    // The table is that of a runtime's tasks; how threads go wrong is not in it.
+    if finding.tasks.first().is_some_and(|task| task.kind == TaskKind::Thread) {
+        return None;
+    }
     let class = class_of(names.class(finding.key.reason)?, &finding.objects);
     table.iter().find_map(|pattern| {
         let fits = (pattern.classes.is_empty() || pattern.classes.contains(&class))
@@ -83,7 +87,8 @@ fn looks_like(shape: Shape, finding: &Finding) -> bool {
         && finding.objects.iter().all(|(on, _)| match on {
             WaitsOn::Channels(list) => channels_look_like(shape, list),
             WaitsOn::Lock { kind, .. } => lock_looks_like(shape, *kind),
-            WaitsOn::Unknown | WaitsOn::Timer { .. } => false,
+            WaitsOn::Futex(futex) => futex_looks_like(shape, futex.kind),
+            WaitsOn::Unknown | WaitsOn::Timer { .. } | WaitsOn::Files(_) => false,
         })
 }
 
@@ -94,6 +99,20 @@ fn lock_looks_like(shape: Shape, kind: LockKind) -> bool {
         LockKind::WaitGroup => shape == Shape::WaitGroup,
         LockKind::Cond => shape == Shape::Cond,
         LockKind::Semaphore => false,
+    }
+}
+
+fn futex_looks_like(shape: Shape, kind: FutexKind) -> bool {
+    match kind {
+        FutexKind::Mutex => shape == Shape::Mutex,
+        FutexKind::RwRead | FutexKind::RwWrite => shape == Shape::RwLock,
+        FutexKind::Cond => shape == Shape::Cond,
+        FutexKind::Unknown
+        | FutexKind::Join
+        | FutexKind::Semaphore
+        | FutexKind::Barrier
+        | FutexKind::Once
+        | FutexKind::Park => false,
     }
 }
 

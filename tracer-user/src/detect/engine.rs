@@ -11,7 +11,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::base::{FrameId, KTime, Nanos, ProcId};
+use hashbrown::HashSet;
+
+use crate::base::{FrameId, KTime, Nanos, ProcId, TaskId};
 use crate::model::{GroupKey, Model, Process};
 use crate::stream::{Command, Input, SnapshotWhy};
 
@@ -19,8 +21,8 @@ use super::advice::advice;
 use super::idle::{IdleCount, IdleMatcher};
 use super::left::{AtEnd, LeftBehind, left_behind};
 use super::{
-    Blocked, Check, Confidence, Crowd, Detector, Finding, FindingKind, Growth, Hog, Leak, Locks,
-    Settings, Starved, Stuck, Verdicts,
+    Blocked, Check, Confidence, Crowd, Deadlock, Detector, Finding, FindingKind, Growth, Hog, Leak,
+    Locks, LostWakeup, Pool, Settings, Standstill, Starved, Stuck, Verdicts,
 };
 
 /// A process is checked at least this often, by ticks.
@@ -93,7 +95,12 @@ impl Engine {
         Self {
             model: Model::new(),
             settings,
+            // Who says all there is of a task comes first.
             detectors: vec![
+                Box::new(Deadlock::default()),
+                Box::new(LostWakeup::default()),
+                Box::new(Standstill),
+                Box::new(Pool),
                 Box::new(Blocked),
                 Box::new(Leak),
                 Box::new(Growth::default()),
@@ -145,7 +152,9 @@ impl Engine {
         let Self { model, settings, idle, .. } = self;
         let Some(process) = model.process(process) else { return LeftBehind::default() };
         let now = model.now();
-        let mut left = left_behind(&mut Check { model, process, settings, idle, now }, end);
+        let none = HashSet::new();
+        let mut left =
+            left_behind(&mut Check { model, process, settings, idle, now, spoken_for: &none }, end);
         left.findings.retain(|f| f.confidence >= settings.least_confidence);
         for finding in &mut left.findings {
             finding.advice = advice(model.names(), process, &settings.patterns, finding);
@@ -205,13 +214,16 @@ impl Engine {
         let Some(process) = model.process(id).filter(|p| p.ended().is_none()) else { return };
         let now = model.now();
         let mut all = Verdicts::default();
+        let mut all_spoken_for: HashSet<TaskId> = HashSet::new();
         idle.count(model.names(), process, settings);
         let stands_still = stands_still(process, settings, now);
         for detector in
             detectors.iter_mut().filter(|d| !stands_still || d.sees_through_standstill())
         {
-            let mut check = Check { model, process, settings, idle, now };
+            let spoken_for = &all_spoken_for;
+            let mut check = Check { model, process, settings, idle, now, spoken_for };
             let said = detector.check(&mut check);
+            all_spoken_for.extend(said.spoken_for);
             all.findings.extend(said.findings);
             said.recheck_at.into_iter().for_each(|at| all.recheck(at));
             said.look_at.into_iter().for_each(|at| all.look(at));
@@ -277,7 +289,11 @@ fn order(f: &Finding) -> (Reverse<(Confidence, u64)>, &str, FrameId, FrameId) {
 /// many, what is long.
 const fn rank(kind: FindingKind) -> u8 {
     match kind {
-        FindingKind::BlockedForEver => 6,
+        FindingKind::Deadlock => 10,
+        FindingKind::LostWakeup => 9,
+        FindingKind::BlockedForEver => 8,
+        FindingKind::PoolBlocked => 7,
+        FindingKind::LockHeld => 6,
         FindingKind::Leak => 5,
         FindingKind::Growth => 4,
         FindingKind::Crowd => 3,

@@ -1,6 +1,6 @@
 //! What makes a finding more or less sure, in plain words.
 
-use crate::base::{KTime, Nanos, WaitClass};
+use crate::base::{FrameId, KTime, Nanos, WaitClass};
 use crate::model::{GroupKey, Process, Task, Used};
 use crate::stream::{LockKind, WaitsOn};
 
@@ -77,7 +77,9 @@ pub(super) fn too_much_lost(process: &Process) -> bool {
 
 /// Whether enough siblings were seen from birth to death.
 pub(super) fn knows_siblings(check: &Check<'_>, key: GroupKey) -> bool {
-    let site = check.process.spawn_site(key.spawn_site);
+    // Those of whom nobody knows where they were created are no siblings.
+    let known = Some(key.spawn_site).filter(|&site| site != FrameId::UNKNOWN);
+    let site = known.and_then(|site| check.process.spawn_site(site));
     site.is_some_and(|s| s.lifetimes.count() >= check.settings.leak_siblings)
 }
 
@@ -121,8 +123,17 @@ pub(super) fn how_known(finding: &mut Finding, marks: u32) {
 /// of tasks that did not go on: what they wait for may just not have been let.
 fn hardly_ran(check: &Check<'_>, kind: FindingKind) -> Option<Used> {
     let by_time = match kind {
-        FindingKind::Crowd | FindingKind::Stuck | FindingKind::Leak | FindingKind::Growth => true,
-        FindingKind::BlockedForEver | FindingKind::Starved | FindingKind::Hog => false,
+        FindingKind::Crowd
+        | FindingKind::Stuck
+        | FindingKind::Leak
+        | FindingKind::Growth
+        | FindingKind::LockHeld
+        | FindingKind::PoolBlocked
+        | FindingKind::LostWakeup => true,
+        FindingKind::BlockedForEver
+        | FindingKind::Starved
+        | FindingKind::Hog
+        | FindingKind::Deadlock => false,
     };
     let since = KTime(check.now.0.saturating_sub(HARDLY_OVER.0));
     let used = check.process.history().used_since(since)?;

@@ -53,6 +53,9 @@ pub(super) fn gather(
         site: site_fate(check, key),
         ancestors: ancestors(check, &picked),
         climb: None,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         unchanged_looks: picked.iter().map(|p| p.0.still_looks()).min().unwrap_or(0),
         stack_bytes: picked.iter().map(|p| p.0.stack_bytes()).fold(0, u64::saturating_add),
         stack: most_frequent_stack(&picked),
@@ -80,12 +83,19 @@ enum ObjectKey {
     Channel(u64),
     Channels(Box<[u64]>),
     Lock(u64),
+    /// An epoll, or the first of the files.
+    Files(u32, u32),
 }
 
 fn object_key(on: &WaitsOn) -> Option<ObjectKey> {
     match on {
         WaitsOn::Unknown | WaitsOn::Timer { .. } => None,
         WaitsOn::Lock { address, .. } => Some(ObjectKey::Lock(*address)),
+        WaitsOn::Futex(futex) => Some(ObjectKey::Lock(futex.object)),
+        WaitsOn::Files(set) => Some(ObjectKey::Files(
+            set.epoll.unwrap_or(u32::MAX),
+            set.files.first().map_or(u32::MAX, |f| f.fd),
+        )),
         WaitsOn::Channels(list) => match **list {
             [] => None,
             [ChannelState { address, .. }] => Some(ObjectKey::Channel(address)),
@@ -191,6 +201,8 @@ pub(super) fn objects_in_words(finding: &Finding) -> Option<String> {
             [c] => channel_in_words(&c),
             _ => format!("the same {} channels", list.len()),
         },
+        WaitsOn::Futex(futex) => futex.words(),
+        WaitsOn::Files(files) => files.words(),
         WaitsOn::Unknown | WaitsOn::Timer { .. } => return None,
     };
     let count = finding.count;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{FrameId, Nanos, ReasonId, StackId, TaskId, TaskState};
+use crate::base::{FrameId, Nanos, ReasonId, StackId, TaskId, TaskKind, TaskState};
 use crate::model::{Exactness, GroupKey, Process, Task, Wait};
 
 use super::evidence::lower;
@@ -68,6 +68,8 @@ fn candidates(process: &Process) -> impl Iterator<Item = (&Task, Wait)> {
     let tasks = if any { process.tasks() } else { &[] };
     tasks
         .iter()
+        // That a thread computes is what threads are for; how long is for nobody to say.
+        .filter(|t| t.id().kind != TaskKind::Thread)
         .filter(|t| !t.is_system() && t.busy_looks() >= CANDIDATE)
         .filter_map(|t| Some((t, process.busy(t)?)))
 }

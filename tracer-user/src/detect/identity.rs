@@ -21,7 +21,11 @@ const fn family(kind: FindingKind) -> &'static str {
         | FindingKind::Crowd
         | FindingKind::Leak
         | FindingKind::Growth
-        | FindingKind::BlockedForEver => "waits",
+        | FindingKind::BlockedForEver
+        | FindingKind::LockHeld
+        | FindingKind::PoolBlocked
+        | FindingKind::LostWakeup => "waits",
+        FindingKind::Deadlock => "deadlock",
         FindingKind::Hog => "runs",
         FindingKind::Starved => "starves",
     }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{FrameId, Nanos, TaskState, WaitClass};
+use crate::base::{FrameId, Nanos, TaskId, TaskState, WaitClass};
 use crate::model::Group;
-use crate::stream::{LockKind, WaitsOn};
+use crate::stream::{FutexKind, Holder, LockKind, WaitsOn};
 
 use super::evidence::{class_of, how_known, lower, siblings_ended};
 use super::family::{self, Hope};
@@ -118,6 +118,10 @@ fn judge(
     finding.confidence = confidence;
     finding.reasons.push(why);
     finding.reasons.extend(objects_in_words(&finding));
+    if let (WaitClass::Lock, Some(holder)) = (class, holder_in_words(check, &finding)) {
+        finding.kind = FindingKind::LockHeld;
+        finding.reasons.push(holder);
+    }
     finding.reasons.extend(elsewhere(check, &finding));
     finding.reasons.extend(siblings);
     let marks = finding.unchanged_looks;
@@ -128,7 +132,11 @@ fn judge(
 
 /// What a wait for a lock is worth: less if the lock's own words say that nobody holds it.
 fn of_lock(finding: &Finding, oldest: Nanos) -> (Confidence, String) {
-    let free = |on: &WaitsOn| matches!(on, WaitsOn::Lock { held: Some(0), .. });
+    let free = |on: &WaitsOn| match on {
+        WaitsOn::Lock { held, .. } => *held == Some(0),
+        WaitsOn::Futex(futex) => futex.kind == FutexKind::Mutex && futex.word == Some(0),
+        _ => false,
+    };
     if !finding.objects.is_empty() && finding.objects.iter().all(|(on, _)| free(on)) {
         return (
             Confidence::Suspect,
@@ -141,6 +149,26 @@ fn of_lock(finding: &Finding, oldest: Nanos) -> (Confidence, String) {
         Confidence::Likely,
         format!("nobody plans to wait {oldest} for a lock: its holder does not let go"),
     )
+}
+
+/// Who holds what is waited for, and what it does itself; None if nobody can be named.
+pub(super) fn holder_in_words(check: &Check<'_>, finding: &Finding) -> Option<String> {
+    let (WaitsOn::Futex(futex), _) = finding.objects.first()? else { return None };
+    let tid = futex.holder.thread().filter(|_| futex.kind != FutexKind::Join)?;
+    let known = match futex.holder {
+        Holder::Written(_) => "holds it",
+        _ => "holds it, to judge by its stack",
+    };
+    let Some(holder) = check.process.task(TaskId::thread(tid.0)) else {
+        return Some(format!("thread {tid} {known}"));
+    };
+    let names = check.model.names();
+    let site = names.function(holder.wait_site());
+    let doing = match (holder.state(), names.reason(holder.reason())) {
+        (TaskState::Waiting, Some(reason)) => format!("itself waits in {} at {site}", reason.word),
+        (state, _) => format!("itself is {}", state.word()),
+    };
+    Some(format!("thread {tid} {known}, and {doing}"))
 }
 
 /// Who waits for the same object at other places, in words; None if nobody does.

@@ -9,6 +9,7 @@ mod advice;
 mod ages;
 mod blocked;
 mod crowd;
+mod deadlock;
 mod engine;
 mod evidence;
 mod family;
@@ -20,9 +21,15 @@ mod idle;
 mod leak;
 mod left;
 mod lock;
+mod lost_wakeup;
+mod pool;
+mod standstill;
 mod starved;
 mod stuck;
+mod waitfor;
 mod waits;
+
+use hashbrown::HashSet;
 
 use crate::base::{
     FrameId, IdlePattern, KTime, Nanos, Pattern, ProcId, StackId, TaskId, WaitClass,
@@ -33,6 +40,7 @@ use crate::stream::{Command, WaitsOn};
 pub use advice::Advice;
 pub use blocked::Blocked;
 pub use crowd::Crowd;
+pub use deadlock::Deadlock;
 pub use engine::{Change, Engine};
 pub use growth::Growth;
 pub use hog::Hog;
@@ -40,6 +48,9 @@ pub use idle::{IdleCount, IdleMatcher};
 pub use leak::Leak;
 pub use left::{AtEnd, LeftBehind};
 pub use lock::Locks;
+pub use lost_wakeup::LostWakeup;
+pub use pool::Pool;
+pub use standstill::Standstill;
 pub use starved::Starved;
 pub use stuck::Stuck;
 
@@ -60,6 +71,14 @@ pub enum FindingKind {
     Hog,
     /// May run and is not let.
     Starved,
+    /// Each waits for what the next one has, in a circle.
+    Deadlock,
+    /// Waits for a lock whose holder is known and does not let go.
+    LockHeld,
+    /// All workers of a pool wait for one lock.
+    PoolBlocked,
+    /// Sleeps for a word that has changed: who changed it did not wake it.
+    LostWakeup,
 }
 
 impl FindingKind {
@@ -73,6 +92,10 @@ impl FindingKind {
             FindingKind::BlockedForEver => "blocked-for-ever",
             FindingKind::Hog => "hog",
             FindingKind::Starved => "starved",
+            FindingKind::Deadlock => "deadlock",
+            FindingKind::LockHeld => "lock-held",
+            FindingKind::PoolBlocked => "pool-blocked",
+            FindingKind::LostWakeup => "lost-wakeup",
         }
     }
 }
@@ -237,12 +260,29 @@ pub struct Finding {
     pub stack: StackId,
     /// Labels the program gave them, most tasks first, at most [`MAX_FINDING_LABELS`].
     pub labels: Vec<LabelCount>,
+    /// Of a deadlock: who waits for what the next one has; the last waits for the first.
+    pub cycle: Vec<CycleStep>,
+    /// Tasks that wait for those of the circle; bounded.
+    pub bystanders: Vec<TaskId>,
+    /// How many there are.
+    pub bystander_count: u64,
     /// What usually mends it; the engine adds it.
     pub advice: Option<Advice>,
     /// When it was first found.
     pub first_seen: KTime,
     /// As of when this is told.
     pub at: KTime,
+}
+
+/// One of a circle of tasks that wait for one another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CycleStep {
+    /// Who.
+    pub task: TaskId,
+    /// What it waits for; the next of the circle has it.
+    pub waits_on: WaitsOn,
+    /// Where it waits.
+    pub wait_site: FrameId,
 }
 
 /// A label, and how many tasks of a finding have it.
@@ -330,6 +370,8 @@ pub struct Check<'a> {
     pub idle: &'a mut IdleMatcher,
     /// The moment of the stream.
     pub now: KTime,
+    /// Tasks of which a detector before has said all there is.
+    pub spoken_for: &'a HashSet<TaskId>,
 }
 
 impl Check<'_> {
@@ -359,6 +401,8 @@ pub struct Verdicts {
     pub look_at: Option<KTime>,
     /// What else it wants.
     pub commands: Vec<Command>,
+    /// Tasks of which nobody else need speak.
+    pub spoken_for: Vec<TaskId>,
 }
 
 impl Verdicts {

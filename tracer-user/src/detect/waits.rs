@@ -52,7 +52,7 @@ pub(super) fn pick<'a>(
     let process = check.process;
     let mut pick = Pick { tasks: Vec::new(), unmatched: 0 };
     for task in process.members(group) {
-        if process.is_doubtful(task) {
+        if process.is_doubtful(task) || check.spoken_for.contains(&task.id()) {
             continue;
         }
         let Some(wait) = process.wait(task, check.now) else { continue };

@@ -14,10 +14,11 @@ use aya::programs::uprobe::{
     UProbe, UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope,
 };
 use tracer_common::config::{SlotCounters, TargetConfig};
-use tracer_common::ids::{Cookie, name};
+use tracer_common::ids::{Cookie, follow, name};
 
 use crate::base::Pid;
 use crate::runtime::plan::{ProbePlan, SiteKind};
+use crate::stream::Mode;
 
 use super::binary::Binary;
 use super::counters::{PlainCounters, PlainTarget};
@@ -129,11 +130,27 @@ struct Sites {
 /// What is kept for a slot in use.
 #[derive(Debug)]
 pub struct Target {
-    pid: Pid,
-    binary: Binary,
+    pub(super) pid: Pid,
+    /// None where only threads are followed.
+    binary: Option<Binary>,
+    /// Which events of its threads are followed.
+    pub(super) threads: Mode,
     sites: BTreeMap<SiteKind, Sites>,
     attachments: BTreeMap<SiteKind, Attachment>,
     config: TargetConfig,
+}
+
+impl Target {
+    pub(super) fn new(pid: Pid, binary: Option<Binary>, config: TargetConfig) -> Self {
+        Self {
+            pid,
+            binary,
+            threads: Mode::None,
+            sites: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            config,
+        }
+    }
 }
 
 impl Kernel {
@@ -162,14 +179,35 @@ impl Kernel {
         }
         let binary = Binary::open(pid, &target.binary)?;
         binary.check(plan)?;
+        let new = Target::new(pid, Some(binary), config);
+        let slot =
+            self.take_slot(target, new, plan, |kernel, slot| kernel.set_kinds(slot, kinds))?;
+        Ok(Attached {
+            slot,
+            method: self.method(),
+            sites: kinds.iter().map(|kind| self.site_count(slot, kind)).sum(),
+            took: began.elapsed(),
+        })
+    }
+
+    /// Gives a process a slot and does with it what makes it followed.
+    ///
+    /// # Errors
+    /// As [`Kernel::attach`]. Nothing is left attached.
+    pub(super) fn take_slot(
+        &mut self,
+        target: &AttachTarget,
+        new: Target,
+        plan: &ProbePlan,
+        follow: impl FnOnce(&mut Self, u16) -> Result<(), KernelError>,
+    ) -> Result<u16, KernelError> {
+        let pid = target.pid;
         let read = self.ring().read_position();
-        let new =
-            Target { pid, binary, sites: BTreeMap::new(), attachments: BTreeMap::new(), config };
         let slot = self.slots.take(read, new).ok_or_else(|| KernelError::NoSlot {
             in_use: self.slots.in_use().count(),
             waiting: self.slots.waiting(),
         })?;
-        let done = self.prepare(slot, plan).and_then(|()| self.set_kinds(slot, kinds));
+        let done = self.prepare(slot, plan).and_then(|()| follow(self, slot));
         let done = done.and_then(|()| match target.start_ticks {
             Some(start) if process::start_ticks(pid) != Some(start) => {
                 Err(KernelError::Gone { pid })
@@ -177,12 +215,7 @@ impl Kernel {
             _ => Ok(()),
         });
         match done {
-            Ok(()) => Ok(Attached {
-                slot,
-                method: self.method(),
-                sites: kinds.iter().map(|kind| self.site_count(slot, kind)).sum(),
-                took: began.elapsed(),
-            }),
+            Ok(()) => Ok(slot),
             Err(why) => {
                 let _undone = self.detach(slot);
                 Err(why)
@@ -198,7 +231,8 @@ impl Kernel {
             .map_err(|source| KernelError::System { what: "counting the CPUs", source })?;
         self.counters.set(index, zero, 0).map_err(map_error(name::COUNTERS))?;
         self.lost.set(index, 0u64, 0).map_err(map_error(name::LOST))?;
-        let follows_process = self.has_process_programs();
+        let follows_process = self.process_programs().is_ok();
+        self.forget_totals(slot)?;
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         for (index, site) in (0u16..).zip(&plan.sites) {
             let sites = target.sites.entry(site.kind).or_default();
@@ -251,6 +285,7 @@ impl Kernel {
     /// If the slot is not in use or the map cannot be written.
     pub fn set_min_wait(&mut self, slot: u16, min_wait_ns: u64) -> Result<(), KernelError> {
         self.forget_parked(slot)?;
+        self.forget_sleepers(slot)?;
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         target.config.min_wait_ns = min_wait_ns;
         let config = PlainTarget(target.config);
@@ -269,12 +304,12 @@ impl Kernel {
         let pid = target.pid;
         take_off(std::mem::take(&mut target.attachments).into_values().collect());
         if let Ok(owner) = self.tgids.get(&pid.0, 0)
-            && owner == u32::from(slot)
+            && owner & follow::SLOT == u32::from(slot)
         {
             // Removed by the kernel part itself if the process has just exited.
             let _gone = self.tgids.remove(&pid.0);
         }
-        let forgotten = self.forget_parked(slot);
+        let forgotten = self.forget_parked(slot).and(self.unfollow_threads(slot));
         let end = self.ring().end_position();
         self.slots.retire(slot, end);
         forgotten?;
@@ -290,9 +325,10 @@ impl Kernel {
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         let pid = target.pid;
         let sites = target.sites.get(&kind).ok_or(KernelError::NoSites { kind })?;
+        let binary = target.binary.as_ref().ok_or(KernelError::NoSites { kind })?;
         let attachment = match &self.multi {
             Some(programs) => programs
-                .link(kind, &target.binary.c_path(), &sites.offsets, &sites.cookies, pid.0)
+                .link(kind, &binary.c_path(), &sites.offsets, &sites.cookies, pid.0)
                 .map(Attachment::Multi)
                 .map_err(|source| KernelError::Attach { pid, kind, source })?,
             None => {
@@ -302,7 +338,7 @@ impl Kernel {
                 let program = program.ok_or_else(|| KernelError::Object {
                     why: format!("no program for {kind:?}"),
                 })?;
-                by_perf_events(program, kind, &target.binary, sites, pid)?
+                by_perf_events(program, kind, binary, sites, pid)?
             }
         };
         target.attachments.insert(kind, attachment);

@@ -3,7 +3,7 @@
 //!
 //! Source of the format: Documentation/bpf/btf.rst.
 
-use tracer_common::config::KernelLayout;
+use tracer_common::config::{KernelLayout, NO_VARIABLE};
 
 /// Where the kernel shows its types.
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -17,22 +17,63 @@ const MAGIC: u16 = 0xeb9f;
 pub struct KernelTypes {
     /// BTF ids of the `btf_trace_*` typedefs, in the order asked for.
     pub tracepoints: Vec<Option<u32>>,
+    /// The per-CPU variable with the preempt count: its BTF id, and where in it the count lies.
+    pub preempt_count: Option<(u32, u32)>,
     task_tgid: Option<u32>,
     task_exit_code: Option<u32>,
     task_signal: Option<u32>,
     signal_live: Option<u32>,
+    threads: Threads,
 }
 
-impl KernelTypes {
-    /// The offsets, if all are known; the PID namespace is left zero.
-    pub fn layout(&self) -> Option<KernelLayout> {
+/// What is needed to follow threads.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Threads {
+    task_pid: Option<u32>,
+    task_nvcsw: Option<u32>,
+    task_thread_pid: Option<u32>,
+    task_flags: Option<u32>,
+    pid_level: Option<u32>,
+    pid_numbers: Option<u32>,
+}
+
+impl Threads {
+    /// Adds the offsets, if all are known.
+    fn fill(self, layout: KernelLayout) -> Option<KernelLayout> {
         Some(KernelLayout {
+            task_pid: self.task_pid?,
+            task_nvcsw: self.task_nvcsw?,
+            task_thread_pid: self.task_thread_pid?,
+            task_flags: self.task_flags?,
+            pid_level: self.pid_level?,
+            pid_numbers: self.pid_numbers?,
+            ..layout
+        })
+    }
+}
+
+/// Where Linux 6.2 to 6.14 have the count on x86-64, behind the pointer to the current task.
+/// Source: arch/x86/include/asm/current.h, `struct pcpu_hot`.
+const PCPU_HOT_PREEMPT_COUNT: u32 = 8;
+
+impl KernelTypes {
+    /// The offsets, if those for processes are known; the PID namespace is left zero, and so is
+    /// what is for threads if some of it is not known.
+    pub fn layout(&self) -> Option<KernelLayout> {
+        let layout = KernelLayout {
             task_tgid: self.task_tgid?,
             task_exit_code: self.task_exit_code?,
             task_signal: self.task_signal?,
             signal_live: self.signal_live?,
+            preempt_count: self.preempt_count.map_or(NO_VARIABLE, |(_, offset)| offset),
             ..KernelLayout::default()
-        })
+        };
+        Some(self.threads.fill(layout).unwrap_or(layout))
+    }
+
+    /// Whether threads can be followed by them.
+    pub fn has_threads(&self) -> bool {
+        self.threads.fill(KernelLayout::default()).is_some()
     }
 }
 
@@ -60,16 +101,12 @@ pub fn scan(btf: &[u8], tracepoints: &[&str]) -> Option<KernelTypes> {
                     }
                 }
             }
-            Type::STRUCT => match strings.at(one.name)? {
-                b"task_struct" => {
-                    found.task_tgid = one.member(types, strings, b"tgid")?;
-                    found.task_exit_code = one.member(types, strings, b"exit_code")?;
-                    found.task_signal = one.member(types, strings, b"signal")?;
-                }
-                // An atomic_t, whose counter is its first member.
-                b"signal_struct" => found.signal_live = one.member(types, strings, b"live")?,
+            Type::VARIABLE => match strings.at(one.name)? {
+                b"__preempt_count" => found.preempt_count = Some((id, 0)),
+                b"pcpu_hot" => found.preempt_count = Some((id, PCPU_HOT_PREEMPT_COUNT)),
                 _ => {}
             },
+            Type::STRUCT => found.take_members(&one, types, strings)?,
             _ => {}
         }
         at = one.end;
@@ -78,8 +115,54 @@ pub fn scan(btf: &[u8], tracepoints: &[&str]) -> Option<KernelTypes> {
     Some(found)
 }
 
+impl KernelTypes {
+    fn take_members(&mut self, one: &Type, types: &[u8], strings: Strings<'_>) -> Option<()> {
+        let member = |name: &[u8]| one.member(types, strings, name);
+        match strings.at(one.name)? {
+            b"task_struct" => {
+                self.task_tgid = member(b"tgid")?;
+                self.task_exit_code = member(b"exit_code")?;
+                self.task_signal = member(b"signal")?;
+                self.threads.task_pid = member(b"pid")?;
+                self.threads.task_nvcsw = member(b"nvcsw")?;
+                self.threads.task_thread_pid = member(b"thread_pid")?;
+                self.threads.task_flags = member(b"flags")?;
+            }
+            // An atomic_t, whose counter is its first member.
+            b"signal_struct" => self.signal_live = member(b"live")?,
+            b"pid" => {
+                self.threads.pid_level = member(b"level")?;
+                self.threads.pid_numbers = member(b"numbers")?;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// The id of a function. None if there is none of that name, or it is not BTF of a known form.
+pub fn function_id(btf: &[u8], name: &[u8]) -> Option<u32> {
+    if u16_at(btf, 0)? != MAGIC {
+        return None;
+    }
+    let header = u32_at(btf, 4)? as usize;
+    let types = section(btf, header, 8)?;
+    let strings = Strings(section(btf, header, 16)?);
+    let (mut at, mut id) = (0usize, 1u32);
+    while at < types.len() {
+        let one = Type::read(types, at)?;
+        if one.kind == Type::FUNC && strings.at(one.name)? == name {
+            return Some(id);
+        }
+        at = one.end;
+        id = id.checked_add(1)?;
+    }
+    None
+}
+
 /// Entry for fuzzing.
 pub fn fuzz_btf(bytes: &[u8]) {
+    let _whatever = function_id(bytes, b"bpf_iter_task");
     let _whatever = scan(bytes, &["sched_process_exec"]);
 }
 
@@ -102,6 +185,8 @@ struct Type {
 impl Type {
     const STRUCT: u8 = 4;
     const TYPEDEF: u8 = 8;
+    const FUNC: u8 = 12;
+    const VARIABLE: u8 = 14;
     /// A member of a structure: name, type, offset in bits.
     const MEMBER_BYTES: usize = 12;
 
@@ -226,7 +311,9 @@ mod tests {
         let Ok(btf) = std::fs::read(PATH) else { return };
         let found = scan(&btf, &["sched_process_exec", "sched_process_exit"]).unwrap();
         assert!(
-            found.layout().is_some() && found.tracepoints.iter().all(Option::is_some),
+            found.layout().is_some()
+                && found.has_threads()
+                && found.tracepoints.iter().all(Option::is_some),
             "{found:?}"
         );
     }

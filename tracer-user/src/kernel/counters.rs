@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use tracer_common::config::{Parked, SlotCounters, TargetConfig, parked_key, parked_tag};
+use tracer_common::thread::{Sleeper, WaitKey, WaitTotals};
 
 use crate::base::{KTime, Tid};
 
@@ -24,7 +25,14 @@ macro_rules! plain {
         unsafe impl aya::Pod for $name {}
     )+};
 }
-plain!(PlainTarget(TargetConfig), PlainCounters(SlotCounters), PlainParked(Parked));
+plain!(
+    PlainTarget(TargetConfig),
+    PlainCounters(SlotCounters),
+    PlainParked(Parked),
+    PlainSleeper(Sleeper),
+    PlainWaitKey(WaitKey),
+    PlainTotals(WaitTotals)
+);
 
 /// How often the programs were not run because another BPF program was running on the CPU. The
 /// kernel does not tell for which process.
@@ -34,6 +42,8 @@ pub struct Missed {
     pub sites: u64,
     /// Of those for exec, exit and fork.
     pub process: u64,
+    /// Of those for waits of threads.
+    pub threads: u64,
 }
 
 /// A park that the kernel part remembers and that was going on when the entry was read.
@@ -72,6 +82,8 @@ pub fn sum(cpus: &[PlainCounters]) -> SlotCounters {
             (&mut total.lost_map_full, one.lost_map_full),
             (&mut total.lost_user_read, one.lost_user_read),
             (&mut total.waker_unread, one.waker_unread),
+            (&mut total.thread_hits, one.thread_hits),
+            (&mut total.waits_untotalled, one.waits_untotalled),
         ];
         for (sum, value) in pairs {
             *sum = sum.wrapping_add(value);
@@ -80,20 +92,21 @@ pub fn sum(cpus: &[PlainCounters]) -> SlotCounters {
     total
 }
 
-/// Walks the remembered parks of a slot, ended ones too; `capacity` bounds the walk.
+/// Walks all entries of a hash map; `capacity` bounds the walk, `none` fills the room.
 ///
 /// # Errors
-/// If the map cannot be read.
-pub fn walk(
+/// If the map, which is one of `what`, cannot be read.
+pub fn walk<K: aya::Pod, V: aya::Pod>(
     map: BorrowedFd<'_>,
-    slot: u16,
+    what: &'static str,
     capacity: u32,
-    mut each: impl FnMut(u64, &Parked),
+    none: (K, V),
+    mut each: impl FnMut(&K, &V),
 ) -> Result<(), KernelError> {
-    let failed = |source| KernelError::System { what: "reading the map of parked tasks", source };
+    let failed = |source| KernelError::ReadMap { of: what, source };
     let mut room = BATCH.min(capacity as usize).max(1);
-    let mut keys = vec![0u64; room];
-    let mut values = vec![PlainParked(Parked::default()); room];
+    let mut keys = vec![none.0; room];
+    let mut values = vec![none.1; room];
     let mut cursor = BatchCursor::default();
     // Entries added while walking may come on top; the bound is what a full map takes twice.
     let mut left = u64::from(capacity) * 2 + BATCH as u64;
@@ -105,24 +118,27 @@ pub fn walk(
             Batch::Last(count) => (count, true),
             Batch::TooSmall if room < MOST_BATCH => {
                 room *= 4;
-                keys.resize(room, 0);
-                values.resize(room, PlainParked(Parked::default()));
+                keys.resize(room, none.0);
+                values.resize(room, none.1);
                 continue;
             }
             Batch::TooSmall => {
                 return Err(failed(std::io::Error::from_raw_os_error(libc::ENOSPC)));
             }
         };
-        for (key, PlainParked(value)) in keys.iter().zip(&values).take(count) {
-            if key >> 48 == u64::from(slot) {
-                each(*key, value);
-            }
+        for (key, value) in keys.iter().zip(&values).take(count) {
+            each(key, value);
         }
         left = left.saturating_sub(count as u64);
         if last || left == 0 || count == 0 {
             return Ok(());
         }
     }
+}
+
+/// Whose a remembered park is.
+pub const fn slot_of(key: u64) -> u16 {
+    (key >> 48) as u16
 }
 
 /// An entry as a task that is parked now; None if it is not, or was being written.

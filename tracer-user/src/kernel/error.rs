@@ -142,6 +142,20 @@ pub enum KernelError {
         /// Its number.
         slot: u16,
     },
+    /// Threads cannot be followed here.
+    #[error("threads cannot be followed: {why}; `loiter doctor` tells what this kernel allows")]
+    Threads {
+        /// Why.
+        why: String,
+    },
+    /// A map could not be read.
+    #[error("reading the map of {of} failed: {source}")]
+    ReadMap {
+        /// What is in it.
+        of: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// Another system call failed.
     #[error("{what} failed: {source}")]
     System {

@@ -6,20 +6,21 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::config::{KernelLayout, MAX_SLOTS, SlotCounters, TargetConfig};
+use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
 use tracer_common::ids::name;
 
 use crate::stream::decode::RawRecord;
 
 use super::attach::Target;
 use super::btf::KernelTypes;
-use super::counters::{self, Missed, ParkedTask, PlainCounters, PlainTarget};
+use super::counters::{self, Missed, ParkedTask, PlainCounters, PlainParked, PlainTarget};
 use super::features::{Features, MultiSupport, Obstacle};
 use super::log::Diagnostics;
 use super::multi::{Instructions, MultiPrograms};
 use super::process::{self, ProcessPrograms};
 use super::ring::{Drained, Fill, Ring};
 use super::slots::Slots;
+use super::threads::Threads;
 use super::{KernelError, object, page_size, selftest, sys};
 
 /// Largest ring: beyond this a reader that lags so far cannot catch up anyway.
@@ -71,6 +72,12 @@ pub struct LoadSettings {
     /// Tasks whose park can be remembered at a time over all targets, for `min_wait`. Costs about
     /// 96 bytes of kernel memory each from the start; 1 where no target has a `min_wait`.
     pub parked_capacity: u32,
+    /// Threads whose sleep can be remembered at a time over all targets, where their waits are
+    /// followed. Costs about 100 bytes of kernel memory each from the start; 1 where nobody's are.
+    pub thread_capacity: u32,
+    /// Totals of waits over all targets: one a process and thing waited on. About 320 bytes each; 1
+    /// where no thread's waits are followed.
+    pub totals_capacity: u32,
     /// How probes are to be attached.
     pub attach_method: AttachMethod,
 }
@@ -80,6 +87,10 @@ impl LoadSettings {
     pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
     /// 25 MB of kernel memory.
     pub const DEFAULT_PARKED_CAPACITY: u32 = 262_144;
+    /// 6 MB of kernel memory; as many threads as a host commonly allows by half.
+    pub const DEFAULT_THREAD_CAPACITY: u32 = 65_536;
+    /// 5 MB of kernel memory.
+    pub const DEFAULT_TOTALS_CAPACITY: u32 = 16_384;
 }
 
 impl Default for LoadSettings {
@@ -87,6 +98,8 @@ impl Default for LoadSettings {
         Self {
             ring_bytes: Self::DEFAULT_RING_BYTES,
             parked_capacity: Self::DEFAULT_PARKED_CAPACITY,
+            thread_capacity: Self::DEFAULT_THREAD_CAPACITY,
+            totals_capacity: Self::DEFAULT_TOTALS_CAPACITY,
             attach_method: AttachMethod::default(),
         }
     }
@@ -101,11 +114,12 @@ pub struct Kernel {
     pub(super) targets: Array<MapData, PlainTarget>,
     pub(super) counters: PerCpuArray<MapData, PlainCounters>,
     pub(super) lost: Array<MapData, u64>,
-    pub(super) parked: HashMap<MapData, u64, counters::PlainParked>,
+    pub(super) parked: HashMap<MapData, u64, PlainParked>,
     pub(super) tgids: HashMap<MapData, u32, u32>,
     parked_fd: OwnedFd,
     parked_capacity: u32,
     process: Result<ProcessPrograms, String>,
+    pub(super) threads: Threads,
     ring: Ring,
     logger: EbpfLogger<Diagnostics>,
     diagnostics: Diagnostics,
@@ -131,13 +145,17 @@ impl Kernel {
             .map_err(|source| KernelError::System { what: "reading /proc/self/ns/pid", source })?;
 
         let mut ebpf = load_maps(bytes, settings, layout)?;
-        let instructions = Instructions::relocate(bytes, |name| map_fd(ebpf.map(name)?))
-            .map_err(|why| KernelError::Object { why })?;
+        let preempt_count = types.as_ref().ok().and_then(|types| types.preempt_count);
+        let preempt_count = preempt_count.map(|(id, _)| id);
+        let instructions =
+            Instructions::relocate(bytes, preempt_count, |name| map_fd(ebpf.map(name)?))
+                .map_err(|why| KernelError::Object { why })?;
         let process = match &types {
             Ok(types) if types.layout().is_some() => ProcessPrograms::attach(&instructions, types),
             Ok(_) => Err("this kernel's types lack a field that is needed".to_owned()),
             Err(why) => Err(why.clone()),
         };
+        let threads = Threads::load(&mut ebpf, settings, &instructions, types.as_ref())?;
         let diagnostics = Diagnostics::default();
         let logger = EbpfLogger::init_with_logger(&mut ebpf, diagnostics.clone())
             .map_err(|e| KernelError::Object { why: e.to_string() })?;
@@ -145,12 +163,7 @@ impl Kernel {
             RingBuf::try_from(take(&mut ebpf, name::RING)?).map_err(map_error(name::RING))?;
         let ring = Ring::new(ring, u64::from(settings.ring_bytes))
             .map_err(|e| KernelError::Map { map: name::RING, why: e.to_string() })?;
-        let parked = take(&mut ebpf, name::PARKED)?;
-        let parked_fd = match &parked {
-            Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned(),
-            _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
-        }
-        .map_err(|e| KernelError::Map { map: name::PARKED, why: e.to_string() })?;
+        let (parked, parked_fd) = take_hash(&mut ebpf, name::PARKED)?;
         let mut kernel = Self {
             slots: Slots::new(SELF_TEST_SLOT),
             targets: take(&mut ebpf, name::TARGETS)?
@@ -167,6 +180,7 @@ impl Kernel {
             parked_fd,
             parked_capacity: settings.parked_capacity,
             process,
+            threads,
             ring,
             logger,
             diagnostics,
@@ -292,6 +306,9 @@ impl Kernel {
                 missed.sites += sys::recursion_misses(fd.as_fd()).map_err(failed)?;
             }
         }
+        for program in self.threads.programs() {
+            missed.threads += sys::recursion_misses(program.as_fd()).map_err(failed)?;
+        }
         for program in self.process.iter().flat_map(ProcessPrograms::iter) {
             missed.process += sys::recursion_misses(program.as_fd()).map_err(failed)?;
         }
@@ -305,8 +322,10 @@ impl Kernel {
     /// If the map cannot be read.
     pub fn parked(&self, slot: u16) -> Result<Vec<ParkedTask>, KernelError> {
         let mut tasks = Vec::new();
-        counters::walk(self.parked_fd.as_fd(), slot, self.parked_capacity, |key, entry| {
-            tasks.extend(counters::parked(key, entry));
+        self.walk_parked(|key, entry| {
+            if counters::slot_of(key) == slot {
+                tasks.extend(counters::parked(key, entry));
+            }
         })?;
         Ok(tasks)
     }
@@ -314,8 +333,10 @@ impl Kernel {
     /// Forgets all parks of a slot.
     pub(super) fn forget_parked(&mut self, slot: u16) -> Result<(), KernelError> {
         let mut keys = Vec::new();
-        counters::walk(self.parked_fd.as_fd(), slot, self.parked_capacity, |key, _| {
-            keys.push(key)
+        self.walk_parked(|key, _| {
+            if counters::slot_of(key) == slot {
+                keys.push(key);
+            }
         })?;
         for key in keys {
             // The kernel part may have removed it meanwhile.
@@ -324,12 +345,25 @@ impl Kernel {
         Ok(())
     }
 
+    fn walk_parked(&self, mut each: impl FnMut(u64, &Parked)) -> Result<(), KernelError> {
+        let none = (0u64, PlainParked(Parked::default()));
+        counters::walk(
+            self.parked_fd.as_fd(),
+            "parked tasks",
+            self.parked_capacity,
+            none,
+            |key, entry| {
+                each(*key, &entry.0);
+            },
+        )
+    }
+
     pub(super) fn ring(&self) -> &Ring {
         &self.ring
     }
 
-    pub(super) fn has_process_programs(&self) -> bool {
-        self.process.is_ok()
+    pub(super) fn process_programs(&self) -> Result<(), &str> {
+        self.process.as_ref().map(|_| ()).map_err(String::as_str)
     }
 }
 
@@ -355,14 +389,16 @@ fn check(settings: &LoadSettings) -> Result<(), KernelError> {
         let why = "a power of two from one page (4096) to 1 GiB is needed";
         return Err(KernelError::Setting { setting: "ring size", value: u64::from(ring), why });
     }
-    let parked = settings.parked_capacity;
-    if !(1..=MOST_PARKED).contains(&parked) {
-        let why = "1 to 16 777 216 is allowed";
-        return Err(KernelError::Setting {
-            setting: "parked tasks",
-            value: u64::from(parked),
-            why,
-        });
+    let capacities = [
+        ("parked tasks", settings.parked_capacity),
+        ("sleeping threads", settings.thread_capacity),
+        ("totals of waits", settings.totals_capacity),
+    ];
+    for (setting, capacity) in capacities {
+        if !(1..=MOST_PARKED).contains(&capacity) {
+            let why = "1 to 16 777 216 is allowed";
+            return Err(KernelError::Setting { setting, value: u64::from(capacity), why });
+        }
     }
     Ok(())
 }
@@ -380,6 +416,9 @@ fn load_maps(
         .override_global(name::KERNEL_LAYOUT, &layout, true)
         .map_max_entries(name::RING, settings.ring_bytes)
         .map_max_entries(name::PARKED, settings.parked_capacity)
+        .map_max_entries(name::SLEEPERS, settings.thread_capacity)
+        .map_max_entries(name::CALLS, settings.thread_capacity)
+        .map_max_entries(name::WAITS, settings.totals_capacity)
         .load(bytes)
         .map_err(|error| match error {
             aya::EbpfError::MapError(why) => map_error("of the kernel part")(why),
@@ -407,6 +446,19 @@ fn load_for_perf_event(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Kernel
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
     ebpf.take_map(name).ok_or_else(|| KernelError::Object { why: format!("it has no map {name}") })
+}
+
+/// A hash map and a descriptor of its own, for reading it in batches.
+pub(super) fn take_hash(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<(Map, OwnedFd), KernelError> {
+    let map = take(ebpf, name)?;
+    let fd = match &map {
+        Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned(),
+        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    };
+    Ok((map, fd.map_err(|e| KernelError::Map { map: name, why: e.to_string() })?))
 }
 
 fn map_fd(map: &Map) -> Option<RawFd> {

@@ -16,10 +16,12 @@ mod log;
 mod multi;
 mod object;
 mod process;
+mod registers;
 mod ring;
 mod selftest;
 mod slots;
 mod sys;
+mod threads;
 
 pub use attach::{AttachTarget, Attached, Detached, Kinds};
 pub use btf::fuzz_btf;
@@ -30,7 +32,9 @@ pub use features::{
 };
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};
+pub use registers::ThreadRegisters;
 pub use ring::{Drained, Fill};
+pub use threads::{SleepingThread, WaitTotal};
 
 /// Bytes of a page.
 fn page_size() -> usize {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use tracer_common::config::KernelLayout;
-use tracer_common::ids::name::PROCESS_PROGRAMS;
+use tracer_common::ids::name::{PROCESS_PROGRAMS, SCHED_PROGRAMS};
 
 use crate::base::Pid;
 
@@ -51,7 +51,8 @@ impl ProcessPrograms {
     }
 }
 
-/// What BTF says that is needed.
+/// What BTF says that is needed; its tracepoints are those of the programs for processes, then those
+/// of the programs for threads.
 ///
 /// # Errors
 /// In words.
@@ -60,8 +61,8 @@ pub fn kernel_types() -> Result<KernelTypes, String> {
     File::open(btf::PATH)
         .and_then(|file| file.take(btf::MOST_BYTES).read_to_end(&mut bytes))
         .map_err(|why| format!("cannot read {}: {why}", btf::PATH))?;
-    let tracepoints: Vec<&str> =
-        PROCESS_PROGRAMS.iter().map(|(_, tracepoint)| *tracepoint).collect();
+    let tracepoints = PROCESS_PROGRAMS.iter().chain(&SCHED_PROGRAMS);
+    let tracepoints: Vec<&str> = tracepoints.map(|(_, tracepoint)| *tracepoint).collect();
     btf::scan(&bytes, &tracepoints)
         .ok_or_else(|| format!("{} is not of a form this loiter knows", btf::PATH))
 }

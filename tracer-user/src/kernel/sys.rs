@@ -15,11 +15,13 @@ const OBJ_GET_INFO_BY_FD: u32 = 15;
 const RAW_TRACEPOINT_OPEN: u32 = 17;
 const MAP_LOOKUP_BATCH: u32 = 24;
 const LINK_CREATE: u32 = 28;
+const ITER_CREATE: u32 = 33;
 
 const MAP_TYPE_RINGBUF: u32 = 27;
 const PROG_TYPE_KPROBE: u32 = 2;
 const PROG_TYPE_TRACING: u32 = 26;
 const TRACE_RAW_TP: u32 = 23;
+const TRACE_ITER: u32 = 28;
 const TRACE_UPROBE_MULTI: u32 = 48;
 
 /// Room for the verifier's log, asked for only after a refusal. Enough for the end of it.
@@ -32,6 +34,11 @@ pub enum ProgramKind {
     UprobeMulti,
     /// For a typed tracepoint: BTF id of its `btf_trace_...` typedef.
     Tracepoint {
+        /// The id.
+        btf_id: u32,
+    },
+    /// For an iterator: BTF id of its `bpf_iter_...` function.
+    Iterator {
         /// The id.
         btf_id: u32,
     },
@@ -88,6 +95,36 @@ struct LinkCreate {
     uprobe_flags: u32,
     pid: u32,
     pad: u32,
+}
+
+/// `link_create` with its `iter_info`.
+#[repr(C)]
+#[derive(Default)]
+struct LinkIterator {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    info: u64,
+    info_len: u32,
+    pad: u32,
+}
+
+/// `bpf_iter_link_info` with its `task`, as long as the union is.
+#[repr(C)]
+#[derive(Default)]
+struct TaskIterator {
+    tid: u32,
+    pid: u32,
+    pid_fd: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
 }
 
 #[repr(C)]
@@ -184,6 +221,11 @@ pub fn load_program(
                 attribute.expected_attach_type = TRACE_RAW_TP;
                 attribute.attach_btf_id = btf_id;
             }
+            ProgramKind::Iterator { btf_id } => {
+                attribute.prog_type = PROG_TYPE_TRACING;
+                attribute.expected_attach_type = TRACE_ITER;
+                attribute.attach_btf_id = btf_id;
+            }
         }
         // The last byte stays zero.
         for (to, from) in attribute.prog_name.iter_mut().take(15).zip(name.bytes()) {
@@ -246,6 +288,35 @@ pub fn link_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attribute =
         RawTracepointOpen { prog_fd: program.as_raw_fd() as u32, ..RawTracepointOpen::default() };
     bpf(RAW_TRACEPOINT_OPEN, &mut attribute).map(owned)
+}
+
+/// Ties a program of [`ProgramKind::Iterator`] to the threads of one process.
+///
+/// # Errors
+/// The system call's.
+pub fn link_task_iterator(program: BorrowedFd<'_>, pid: u32) -> io::Result<OwnedFd> {
+    // Zero would mean all threads of the host.
+    if pid == 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut of = TaskIterator { pid, ..TaskIterator::default() };
+    let mut attribute = LinkIterator {
+        prog_fd: program.as_raw_fd() as u32,
+        attach_type: TRACE_ITER,
+        info: &raw mut of as u64,
+        info_len: size_of::<TaskIterator>() as u32,
+        ..LinkIterator::default()
+    };
+    bpf(LINK_CREATE, &mut attribute).map(owned)
+}
+
+/// Begins a walk of an iterator; what its program writes is read from the file.
+///
+/// # Errors
+/// The system call's.
+pub fn open_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attribute = IterCreate { link_fd: link.as_raw_fd() as u32, flags: 0 };
+    bpf(ITER_CREATE, &mut attribute).map(owned)
 }
 
 /// Where Linux 5.12 and later tell it.

@@ -5,7 +5,7 @@
 //! or ended while the look went on are no contradiction: the born ones have an event in it and
 //! stay, the ended ones are in [`super::tombs`] and stay out.
 
-use crate::base::{FrameId, KTime, TaskId};
+use crate::base::{FrameId, KTime, TaskId, TaskKind};
 use crate::stream::{Command, LookOutcome, LookSeq, TaskLook};
 
 use super::flow::NEVER;
@@ -74,7 +74,10 @@ impl Process {
         self.counts.not_followed = self.counts.not_followed.max(left_out);
         self.last_look = Some(LastLook { look, t0, t1, outcome });
         self.first_look.get_or_insert(t1);
-        if let Some(highest) = self.tasks.all().iter().map(|t| t.id().number).max() {
+        // Numbers of threads are given out again.
+        let numbered =
+            self.tasks.all().iter().map(|t| t.id()).filter(|id| id.kind == TaskKind::Goroutine);
+        if let Some(highest) = numbered.map(|id| id.number).max() {
             self.highest.add(t1, highest);
         }
         self.history.add(outcome.vitals, t1);

@@ -179,6 +179,8 @@ impl Model {
                     None => self.strays += 1,
                 }
             }
+            // For timelines; no judgement goes by it.
+            Input::GcCycle { at, .. } => self.now = self.now.max(at),
             Input::ClockAnchor { mono, wall_ns } => {
                 self.now = self.now.max(mono);
                 self.anchor = Some(Anchor { mono, wall_ns });

@@ -2,7 +2,7 @@
 //! memory of their own.
 
 use crate::base::KTime;
-use crate::stream::{Carries, ChannelState, LockKind, WaitsOn};
+use crate::stream::{Carries, ChannelState, FileSet, FutexState, LockKind, WaitsOn};
 
 /// [`WaitsOn`] in 24 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -18,6 +18,10 @@ pub(super) enum Object {
     Lock { kind: LockKind, held: Option<u32>, address: u64 },
     /// A timer.
     Timer { until: KTime },
+    /// A futex.
+    Futex(Box<FutexState>),
+    /// Open files.
+    Files(Box<FileSet>),
 }
 
 const _: () = assert!(size_of::<Object>() == 24);
@@ -29,6 +33,8 @@ impl Object {
             WaitsOn::Unknown => Object::Unknown,
             WaitsOn::Lock { kind, address, held } => Object::Lock { kind, held, address },
             WaitsOn::Timer { until } => Object::Timer { until },
+            WaitsOn::Futex(futex) => Object::Futex(futex),
+            WaitsOn::Files(files) => Object::Files(files),
             WaitsOn::Channels(list) => match *list {
                 [c] => match (u32::try_from(c.capacity), u32::try_from(c.length)) {
                     (Ok(capacity), Ok(length)) => Object::Channel {
@@ -63,6 +69,8 @@ impl Object {
                 WaitsOn::Lock { kind: *kind, address: *address, held: *held }
             }
             Object::Timer { until } => WaitsOn::Timer { until: *until },
+            Object::Futex(futex) => WaitsOn::Futex(futex.clone()),
+            Object::Files(files) => WaitsOn::Files(files.clone()),
         }
     }
 }

@@ -339,6 +339,10 @@ impl Task {
             (true, false) => self.park_reason,
         }
     }
+    /// When the read of the last look at it ended, if no event is newer.
+    pub fn looked_at(&self) -> Option<KTime> {
+        self.look_rules().then_some(self.look.t1)
+    }
     /// How many looks in a row found it as it is.
     pub fn still_looks(&self) -> u32 {
         if self.look_rules() { self.still_looks } else { 0 }

@@ -32,6 +32,7 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
 const SHT_NOBITS: u32 = 8;
+const SHF_COMPRESSED: u64 = 1 << 11;
 const PAGE: u64 = 4096;
 
 /// Why a file cannot be used.
@@ -100,6 +101,17 @@ impl Segment {
         (within < self.file_size).then(|| self.file_offset.checked_add(within))?
     }
 
+    fn bias(&self, mapped_at: u64, map_offset: u64) -> Option<u64> {
+        // The kernel maps whole pages: a mapping begins at the page of the segment's start.
+        let first = self.file_offset & !(PAGE - 1);
+        let end = self.file_offset.checked_add(self.file_size)?;
+        if map_offset < first || map_offset >= end {
+            return None;
+        }
+        let linked = self.vaddr.wrapping_sub(self.file_offset).wrapping_add(map_offset);
+        Some(mapped_at.wrapping_sub(linked))
+    }
+
     fn vaddr_of(&self, offset: u64) -> Option<u64> {
         let within = offset.checked_sub(self.file_offset)?;
         (within < self.file_size).then(|| self.vaddr.checked_add(within))?
@@ -119,6 +131,8 @@ pub struct Section {
     pub size: u64,
     /// Whether the file holds contents for it.
     pub has_contents: bool,
+    /// Whether its contents are packed, behind a header that says how (`Elf64_Chdr`).
+    pub compressed: bool,
 }
 
 /// The headers of an ELF file.
@@ -254,16 +268,14 @@ impl Image {
     /// mappings of this file: where the mapping starts and from which offset of the file.
     /// None if no segment is loaded from there.
     pub fn bias(&self, mapped_at: u64, map_offset: u64) -> Option<u64> {
-        self.segments.iter().find_map(|s| {
-            // The kernel maps whole pages: a mapping begins at the page of the segment's start.
-            let first = s.file_offset & !(PAGE - 1);
-            let end = s.file_offset.checked_add(s.file_size)?;
-            if map_offset < first || map_offset >= end {
-                return None;
-            }
-            let linked = s.vaddr.wrapping_sub(s.file_offset).wrapping_add(map_offset);
-            Some(mapped_at.wrapping_sub(linked))
-        })
+        self.segments.iter().find_map(|s| s.bias(mapped_at, map_offset))
+    }
+
+    /// As [`Image::bias`], of a mapping that is executable: where a page of the file holds the end of
+    /// one segment and the start of the next, it is mapped twice, at addresses that are linked apart.
+    pub fn code_bias(&self, mapped_at: u64, map_offset: u64) -> Option<u64> {
+        let code = self.segments.iter().filter(|s| s.executable);
+        code.filter_map(|s| s.bias(mapped_at, map_offset)).next()
     }
 
     /// Fills `buf` with what the file loads at `vaddr`.
@@ -463,6 +475,7 @@ fn read_sections(source: &(impl ByteSource + ?Sized), header: &Header) -> Option
                 file_offset: u64_at(raw, 24)?,
                 size: u64_at(raw, 32)?,
                 has_contents: u32_at(raw, 4)? != SHT_NOBITS,
+                compressed: u64_at(raw, 8)? & SHF_COMPRESSED != 0,
             })
         })
         .collect()

@@ -68,6 +68,8 @@ fn address(on: &WaitsOn) -> u64 {
         WaitsOn::Channels(channels) => channels.first().map_or(0, |c| c.address),
         WaitsOn::Lock { address, .. } => *address,
         WaitsOn::Timer { until } => until.0,
+        WaitsOn::Futex(futex) => futex.object,
+        WaitsOn::Files(set) => set.epoll.map_or(0, u64::from),
     }
 }
 

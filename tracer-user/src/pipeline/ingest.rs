@@ -3,17 +3,29 @@
 
 use std::collections::HashMap;
 
+use tracer_common::thread::Asleep;
+
 use crate::base::{KTime, ProcId, ReasonId, RunSeq, TaskId, Tid};
-use crate::runtime::link::RecordNames;
+use crate::runtime::link::{RecordNames, ThreadNames};
 use crate::stream::decode::RawRecord;
 use crate::stream::{Event, EventKind, Input, Loss, LossKind, Waker};
 
 use super::losses::SlotLosses;
 
+mod threads;
+
+/// Names for the records of one process.
+pub struct Names {
+    /// Of its runtime's tasks, if its runtime is followed.
+    pub tasks: Option<Box<dyn RecordNames>>,
+    /// Of its threads.
+    pub threads: Box<dyn ThreadNames>,
+}
+
 /// One slot's owner.
 struct Slot {
     process: ProcId,
-    names: Box<dyn RecordNames>,
+    names: Names,
     losses: SlotLosses,
 }
 
@@ -31,7 +43,7 @@ pub struct Ingest {
 
 impl Ingest {
     /// Gives a slot to a process.
-    pub fn own(&mut self, slot: u16, process: ProcId, names: Box<dyn RecordNames>, at: KTime) {
+    pub fn own(&mut self, slot: u16, process: ProcId, names: Names, at: KTime) {
         self.slots.insert(slot, Slot { process, names, losses: SlotLosses::new(process, at) });
     }
 
@@ -53,8 +65,17 @@ impl Ingest {
         if let RawRecord::Exec(_) = record {
             self.exec.push(process);
         }
-        let kind = event_kind(record, slot.names.as_mut());
-        self.batch.push(Input::Event(Event { process, at, tid: Tid(header.tid), kind }));
+        let kind = match record {
+            RawRecord::Thread(record) => threads::event_kind(record, slot.names.threads.as_mut()),
+            record => event_kind(record, slot.names.tasks.as_mut()),
+        };
+        match kind {
+            Some(kind) => {
+                let tid = Tid(header.tid);
+                self.batch.push(Input::Event(Event { process, at, tid, kind }));
+            }
+            None => self.stray = self.stray.saturating_add(1),
+        }
     }
 
     /// The inputs since the last call.
@@ -94,7 +115,13 @@ impl Ingest {
     /// The owner of a slot, and its name for a wait reason.
     pub fn reason(&mut self, slot: u16, number: u8) -> Option<(ProcId, ReasonId)> {
         let slot = self.slots.get_mut(&slot)?;
-        Some((slot.process, slot.names.reason(number)))
+        Some((slot.process, slot.names.tasks.as_mut()?.reason(number)))
+    }
+
+    /// The owner of a slot, and its name for what a thread sleeps in.
+    pub fn thread_reason(&mut self, slot: u16, asleep: &Asleep) -> Option<(ProcId, ReasonId)> {
+        let slot = self.slots.get_mut(&slot)?;
+        Some((slot.process, slot.names.threads.reason(asleep)))
     }
 }
 
@@ -112,8 +139,21 @@ const fn parked_seq(read: u8) -> RunSeq {
     RunSeq(read.wrapping_add(1))
 }
 
-fn event_kind(record: &RawRecord, names: &mut dyn RecordNames) -> EventKind {
+/// None for a record of a task whose runtime nobody knows.
+fn event_kind(record: &RawRecord, names: Option<&mut Box<dyn RecordNames>>) -> Option<EventKind> {
     match record {
+        RawRecord::Exec(_) => Some(EventKind::Exec),
+        RawRecord::Fork(_) => Some(EventKind::Fork),
+        RawRecord::Exit(r) => {
+            let code = u32::try_from(r.value & 0xffff_ffff).unwrap_or(u32::MAX);
+            Some(EventKind::Exit { code })
+        }
+        task => task_event(task, names?.as_mut()),
+    }
+}
+
+fn task_event(record: &RawRecord, names: &mut dyn RecordNames) -> Option<EventKind> {
+    Some(match record {
         RawRecord::Birth(r) => EventKind::Birth {
             task: TaskId::goroutine(r.goid),
             parent: goroutine(r.parent),
@@ -138,10 +178,8 @@ fn event_kind(record: &RawRecord, names: &mut dyn RecordNames) -> EventKind {
             reason: names.reason(r.reason),
             run_seq: parked_seq(r.run_seq),
         },
-        RawRecord::Exec(_) => EventKind::Exec,
-        RawRecord::Exit(r) => {
-            EventKind::Exit { code: u32::try_from(r.value & 0xffff_ffff).unwrap_or(u32::MAX) }
+        RawRecord::Exec(_) | RawRecord::Exit(_) | RawRecord::Fork(_) | RawRecord::Thread(_) => {
+            return None;
         }
-        RawRecord::Fork(_) => EventKind::Fork,
-    }
+    })
 }

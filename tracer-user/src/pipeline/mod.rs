@@ -20,6 +20,7 @@ mod pace;
 mod ps;
 mod ready;
 mod replay;
+mod scrape;
 pub mod settings;
 mod signals;
 mod teller;
@@ -31,6 +32,7 @@ pub use doctor::doctor;
 pub use dump::dump;
 pub use flight::freeze;
 pub use ps::ps;
+pub use scrape::MetricsSettings;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };

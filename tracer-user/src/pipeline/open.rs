@@ -1,5 +1,7 @@
 //! Opens a process: which runtime it has, where its tasks are, how to probe it. The only place of
-//! the pipeline that names a runtime; the next one is tried here beside Go.
+//! the pipeline that names a runtime. What has none that is known has threads.
+
+pub mod native;
 
 use std::path::PathBuf;
 
@@ -10,17 +12,21 @@ use crate::base::{FrameId, KTime, Nanos, Pid, ProcId, ReasonId};
 use crate::kernel::AttachTarget;
 use crate::runtime::go::layout::Layout;
 use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
-use crate::runtime::go::{Detector, GoProgram, HostedAs, locate, plan, reasons};
+use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
+use crate::runtime::native::names::NativeNames;
+use crate::runtime::native::snapshot::ThreadSnapshotter;
 use crate::runtime::plan::{ProbePlan, Site};
 use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::go::GoSymbolizer;
+use crate::symbolize::native::NativeSymbolizer;
 use crate::symbolize::{SharedInterner, Symbolizer as _};
 use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError, container_of};
 
 use super::clock;
 use super::identity::{Fate, Identity};
-use super::settings::TargetSettings;
+use super::ingest::Names;
+use super::settings::{TargetSettings, Threads};
 
 /// An opened process.
 pub struct Opened {
@@ -36,10 +42,18 @@ pub struct Opened {
     pub probing: Probing,
 }
 
-/// What is needed to probe an opened process.
+/// What is needed to follow an opened process, and to name what it does.
 pub struct Probing {
-    program: GoProgram,
     target: AttachTarget,
+    runtime: Box<str>,
+    threads: Threads,
+    names: SharedInterner,
+    sites: Option<SiteProbing>,
+}
+
+/// What is needed to probe the code of an opened process.
+pub struct SiteProbing {
+    program: GoProgram,
     symbolizer: GoSymbolizer,
     names: SharedInterner,
 }
@@ -47,17 +61,29 @@ pub struct Probing {
 /// Opens a process.
 ///
 /// # Errors
-/// If there is none, it may not be read, or has no runtime that is known.
+/// If there is none, or it may not be read.
 pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened> {
     let at = clock::now();
-    let pid = settings.pid;
     // Before anything else is read, so that what is read is that incarnation's or nothing.
-    let exit = PidFd::open(pid)?;
+    let exit = PidFd::open(settings.pid)?;
     let mut detector = Detector::new();
     if let Some(minor) = settings.assume_go {
         detector = detector.assuming(minor.0);
     }
-    let program = detector.detect(pid)?;
+    match detector.detect(settings.pid) {
+        Ok(program) => open_go(settings, program, (process, at), exit),
+        Err(DetectError::NotGo { .. }) => native::open(settings.pid, (process, at), exit),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_go(
+    settings: &TargetSettings,
+    program: GoProgram,
+    (process, at): (ProcId, KTime),
+    exit: PidFd,
+) -> anyhow::Result<Opened> {
+    let pid = settings.pid;
     let identity = Identity::of(pid, program.stat.start_ticks);
     let mem = LiveMem::open(pid)?;
     let located = locate(&mem, &program)
@@ -65,9 +91,17 @@ pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened
     let names = SharedInterner::default();
     let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
     let probing_symbolizer = symbolizer();
+    let threads = match settings.threads {
+        Threads::Left => None,
+        Threads::Read => {
+            let symbols = NativeSymbolizer::with_go(symbolizer());
+            Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
+        }
+    };
     let def = define(&program, process, at);
     let looks = GoLooks {
         snapshotter: Snapshotter::new(process, pid, located),
+        threads,
         mem,
         identity,
         names: names.clone(),
@@ -77,7 +111,10 @@ pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened
         start_ticks: Some(program.stat.start_ticks),
         binary: binary_path(&program),
     };
-    let probing = Probing { program, target, symbolizer: probing_symbolizer, names };
+    let runtime = program.version.clone();
+    let sites = SiteProbing { program, symbolizer: probing_symbolizer, names: names.clone() };
+    let threads = settings.threads;
+    let probing = Probing { target, runtime, threads, names, sites: Some(sites) };
     let memory = MemoryGauge::of(pid);
     Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
 }
@@ -110,13 +147,8 @@ fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
 
 impl Probing {
     /// The process.
-    pub fn pid(&self) -> Pid {
-        self.program.stat.pid
-    }
-
-    /// The version the binary states.
-    pub fn runtime_version(&self) -> &str {
-        &self.program.version
+    pub const fn pid(&self) -> Pid {
+        self.target.pid
     }
 
     /// Process and file to attach to.
@@ -124,13 +156,47 @@ impl Probing {
         &self.target
     }
 
+    /// Whether its threads are followed.
+    pub const fn threads(&self) -> Threads {
+        self.threads
+    }
+
+    /// Names for records of this process.
+    pub fn record_names(&self) -> Names {
+        match &self.sites {
+            Some(sites) => sites.record_names(),
+            // Without frame pointers in the C library the kernel's own walk of a stack ends there, so
+            // that the place that made a thread cannot be told from it.
+            None => {
+                Names { tasks: None, threads: Box::new(NativeNames::new(self.names.clone(), None)) }
+            }
+        }
+    }
+
+    /// The version of the runtime as the binary states it, or what it is where it has none.
+    pub fn runtime_version(&self) -> &str {
+        &self.runtime
+    }
+
+    /// How to probe its code; None if it has no runtime whose code is known.
+    pub const fn sites(&self) -> Option<&SiteProbing> {
+        self.sites.as_ref()
+    }
+
+    /// Definitions of ids given out since the last call: to be fed before their first use.
+    pub fn take_defs(&self) -> Vec<Input> {
+        self.names.take_definitions().into_iter().map(Input::from).collect()
+    }
+}
+
+impl SiteProbing {
     /// The probes for this binary.
     ///
     /// # Errors
     /// If its code is not what the runtime's should be.
     pub fn plan(&self) -> anyhow::Result<ProbePlan> {
         let GoProgram { image, file, layout, .. } = &self.program;
-        let failed = || format!("no probes can be planned for process {}", self.pid());
+        let failed = || format!("no probes can be planned for process {}", self.program.stat.pid);
         let table = plan::linked_table(image, file, layout).with_context(failed)?;
         let program = plan::GoProgram { image, source: file, table: &table, layout };
         plan::plan(&program).with_context(failed)
@@ -148,8 +214,16 @@ impl Probing {
         config(self.program.layout, min_wait)
     }
 
-    /// Names for records of this process.
-    pub fn names(&self) -> Box<dyn RecordNames> {
+    fn record_names(&self) -> Names {
+        let code =
+            GoSymbolizer::new(self.symbolizer.tables().to_vec(), self.program.layout.rules());
+        Names {
+            tasks: Some(self.task_names()),
+            threads: Box::new(NativeNames::new(self.names.clone(), Some(Box::new(code)))),
+        }
+    }
+
+    fn task_names(&self) -> Box<dyn RecordNames> {
         Box::new(GoNames {
             symbolizer: GoSymbolizer::new(
                 self.symbolizer.tables().to_vec(),
@@ -161,11 +235,6 @@ impl Probing {
             starts: hashbrown::HashMap::default(),
             reasons: [None; 256],
         })
-    }
-
-    /// Definitions of ids given out since the last call: to be fed before their first use.
-    pub fn take_defs(&self) -> Vec<Input> {
-        self.names.take_definitions().into_iter().map(Input::from).collect()
     }
 }
 
@@ -190,6 +259,7 @@ const fn config(layout: &Layout, min_wait: Nanos) -> TargetConfig {
 /// Looks at a Go process.
 struct GoLooks {
     snapshotter: Snapshotter,
+    threads: Option<ThreadSnapshotter>,
     mem: LiveMem,
     identity: Identity,
     names: SharedInterner,
@@ -202,16 +272,45 @@ impl Looks for GoLooks {
         clock: &dyn Fn() -> KTime,
         sink: &mut dyn FnMut(Input),
     ) -> Result<LookOutcome, LookError> {
-        let mut context = LookContext { look, clock, interner: &self.names, sink };
-        let found = self.snapshotter.look(&self.mem, &mut context);
+        let found = self.both(look, clock, sink);
         // Also after a look that went well: what was read may have been another image's.
         match (self.identity.fate(), found) {
             (Fate::Gone, _) => Err(LookError::Gone),
             (Fate::Replaced, _) => Err(LookError::OtherImage),
-            (Fate::Same, Ok(outcome)) => Ok(outcome),
-            (Fate::Same, Err(SnapshotError::Read(ReadError::Gone))) => Err(LookError::Gone),
-            (Fate::Same, Err(why)) => Err(LookError::Failed(why.to_string())),
+            (Fate::Same, found) => found,
         }
+    }
+}
+
+impl GoLooks {
+    /// Goroutines and, where they are asked for, threads, as one look.
+    fn both(
+        &mut self,
+        look: LookSeq,
+        clock: &dyn Fn() -> KTime,
+        sink: &mut dyn FnMut(Input),
+    ) -> Result<LookOutcome, LookError> {
+        let mut end = None;
+        let mut held = |input: Input| match input {
+            Input::SnapshotEnd { .. } => end = Some(input),
+            other => sink(other),
+        };
+        let mut context = LookContext { look, clock, interner: &self.names, sink: &mut held };
+        let mut outcome =
+            self.snapshotter.look(&self.mem, &mut context).map_err(|why| match why {
+                SnapshotError::Read(ReadError::Gone) => LookError::Gone,
+                why => LookError::Failed(why.to_string()),
+            })?;
+        if let Some(threads) = &mut self.threads {
+            let found = threads.read(&self.mem, &self.names, clock).map_err(native::look_error)?;
+            outcome = native::added(outcome, found.tell(sink));
+        }
+        if let Some(Input::SnapshotEnd { process, look, t1, .. }) = end {
+            let now = if self.threads.is_some() { clock() } else { t1 };
+            outcome.took = Nanos(outcome.took.0.saturating_add(now.since(t1).0));
+            sink(Input::SnapshotEnd { process, look, t1: now, outcome });
+        }
+        Ok(outcome)
     }
 }
 

@@ -24,6 +24,18 @@ pub struct TargetSettings {
     pub pid: Pid,
     /// Layouts to use for a version that is not in the tables; what is told is then marked degraded.
     pub assume_go: Option<GoMinor>,
+    /// Whether threads are read beside the tasks of a runtime.
+    pub threads: Threads,
+}
+
+/// Whether the threads under a runtime's tasks are read, too. Of a process without a runtime that
+/// is known they always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Threads {
+    /// Left out.
+    Left,
+    /// Read.
+    Read,
 }
 
 /// When waiting tasks become a finding.
@@ -241,8 +253,8 @@ pub struct WatchSettings {
 pub struct BudgetSettings {
     /// What it may cost.
     pub budget: Budget,
-    /// No richer mode than this.
-    pub ceiling: Mode,
+    /// No richer mode than this; None = the richest whose cost is the target's alone.
+    pub ceiling: Option<Mode>,
 }
 
 /// What makes a flight recorder keep what it has, beside SIGUSR1 and `loiter freeze`.

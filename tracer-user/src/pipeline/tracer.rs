@@ -5,16 +5,17 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use anyhow::Context as _;
 use tokio::io::unix::AsyncFd;
 
-use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId};
-use crate::kernel::{AttachTarget, Attached, Kernel, Kinds, LoadSettings, ParkedTask};
-use crate::runtime::link::RecordNames;
+use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
+use crate::kernel::{
+    AttachTarget, Attached, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread, WaitTotal,
+};
 use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};
 use tracer_common::config::{SlotCounters, TargetConfig};
 
 use super::budget::Hits;
 use super::clock;
-use super::ingest::Ingest;
+use super::ingest::{Ingest, Names};
 use super::ready::readiness;
 use super::settings::RingSize;
 
@@ -45,7 +46,17 @@ pub struct Tracee<'a> {
     pub process: ProcId,
     /// Process and file.
     pub target: &'a AttachTarget,
-    /// The probes.
+    /// The probes of its runtime, if it has one that is followed.
+    pub probes: Option<Probes<'a>>,
+    /// Which events of its threads to follow.
+    pub threads: Mode,
+    /// Waits shorter than this leave no record.
+    pub min_wait: Nanos,
+}
+
+/// The probes of a runtime.
+pub struct Probes<'a> {
+    /// Where they go.
     pub plan: &'a ProbePlan,
     /// Layout and `min_wait`.
     pub config: TargetConfig,
@@ -56,11 +67,14 @@ impl Tracer {
     ///
     /// # Errors
     /// If it cannot be loaded here.
-    pub fn load(ring: RingSize, min_wait: Nanos) -> anyhow::Result<Self> {
-        let parked = if min_wait.0 == 0 { 1 } else { LoadSettings::DEFAULT_PARKED_CAPACITY };
+    pub fn load(ring: RingSize, min_wait: Nanos, threads: Mode) -> anyhow::Result<Self> {
+        let room = |needed: bool, room: u32| if needed { room } else { 1 };
+        let waits = threads == Mode::All;
         let kernel = Kernel::load(&LoadSettings {
             ring_bytes: ring.bytes(),
-            parked_capacity: parked,
+            parked_capacity: room(min_wait.0 != 0, LoadSettings::DEFAULT_PARKED_CAPACITY),
+            thread_capacity: room(waits, LoadSettings::DEFAULT_THREAD_CAPACITY),
+            totals_capacity: room(waits, LoadSettings::DEFAULT_TOTALS_CAPACITY),
             ..LoadSettings::default()
         })?;
         // Reading the kernel's types takes some 20 MB for a moment; without this the allocator
@@ -80,11 +94,22 @@ impl Tracer {
         &mut self,
         tracee: &Tracee<'_>,
         mode: Mode,
-        names: Box<dyn RecordNames>,
+        names: Names,
     ) -> anyhow::Result<Attached> {
         let at = clock::now();
-        let attached =
-            self.kernel.attach(tracee.target, tracee.plan, kinds(mode), tracee.config)?;
+        let attached = match &tracee.probes {
+            Some(Probes { plan, config }) => {
+                let attached = self.kernel.attach(tracee.target, plan, kinds(mode), *config)?;
+                if tracee.threads != Mode::None
+                    && let Err(why) = self.kernel.set_threads(attached.slot, tracee.threads)
+                {
+                    let _undone = self.kernel.detach(attached.slot);
+                    return Err(why.into());
+                }
+                attached
+            }
+            None => self.kernel.attach_threads(tracee.target, tracee.threads, tracee.min_wait)?,
+        };
         self.ingest.own(attached.slot, tracee.process, names, at);
         Ok(attached)
     }
@@ -103,12 +128,13 @@ impl Tracer {
         Ok(())
     }
 
-    /// Makes the probes of a slot those of a mode.
+    /// Makes the probes of a slot at sites those of one mode, those of its threads those of another.
     ///
     /// # Errors
     /// If the kernel refuses: then those that were on before and are not of this mode are off.
-    pub fn set_mode(&mut self, slot: u16, mode: Mode) -> anyhow::Result<()> {
-        Ok(self.kernel.set_kinds(slot, kinds(mode))?)
+    pub fn set_mode(&mut self, slot: u16, sites: Mode, threads: Mode) -> anyhow::Result<()> {
+        self.kernel.set_kinds(slot, kinds(sites))?;
+        Ok(self.kernel.set_threads(slot, threads)?)
     }
 
     /// How often the probes of a slot have been hit since it was attached.
@@ -116,13 +142,16 @@ impl Tracer {
     /// # Errors
     /// If the map cannot be read.
     pub fn hits(&self, slot: u16) -> anyhow::Result<Hits> {
-        let hits = self.kernel.counters(slot)?.hits;
+        let SlotCounters { hits, thread_hits, .. } = self.kernel.counters(slot)?;
         let of = |kinds: Kinds| {
             let counted = kinds.iter().filter_map(|kind| hits.get(usize::from(kind.number())));
             counted.fold(0u64, |sum, n| sum.saturating_add(*n))
         };
         let lifecycle = of(Kinds::LIFECYCLE);
-        Ok(Hits { lifecycle, waits: of(Kinds::ALL).saturating_sub(lifecycle) })
+        Ok(Hits {
+            lifecycle,
+            waits: of(Kinds::ALL).saturating_sub(lifecycle).saturating_add(thread_hits),
+        })
     }
 
     /// Waits until the ring's fill level asks for a drain.
@@ -157,7 +186,8 @@ impl Tracer {
             self.ingest.settle(slot, &losses(&counters), now);
         }
         // The kernel counts these by program, not by target: nobody in particular.
-        let missed = self.kernel.missed()?.sites;
+        let missed = self.kernel.missed()?;
+        let missed = missed.sites.saturating_add(missed.threads);
         let new = missed.saturating_sub(self.missed);
         self.missed = missed;
         self.ingest.lost(LossKind::Recursion, new, self.last_settled, now);
@@ -196,7 +226,27 @@ impl Tracer {
         let parked = self.kernel.parked(slot)?;
         let long =
             parked.into_iter().filter(|p| p.ready.is_none() && now.since(p.since) >= min_wait);
-        Ok(long.filter_map(|p| self.park_event(slot, &p)).collect())
+        let mut inputs: Vec<Input> = long.filter_map(|p| self.park_event(slot, &p)).collect();
+        let sleeping = self.kernel.sleeping(slot)?;
+        let long = sleeping.into_iter().filter(|thread| now.since(thread.since) >= min_wait);
+        inputs.extend(long.filter_map(|thread| self.sleep_event(slot, &thread)));
+        Ok(inputs)
+    }
+
+    /// The waits of a slot's threads that ended, added up by what they were for.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn wait_totals(&self, slot: u16) -> anyhow::Result<Vec<WaitTotal>> {
+        Ok(self.kernel.wait_totals(slot)?)
+    }
+
+    fn sleep_event(&mut self, slot: u16, thread: &SleepingThread) -> Option<Input> {
+        let (process, reason) = self.ingest.thread_reason(slot, &thread.asleep)?;
+        let run_seq = RunSeq(thread.asleep.run_seq);
+        let kind = EventKind::Park { task: TaskId::thread(thread.tid), reason, run_seq };
+        let tid = Tid(thread.tid);
+        Some(Input::Event(Event { process, at: thread.since, tid, kind }))
     }
 
     fn park_event(&mut self, slot: u16, parked: &ParkedTask) -> Option<Input> {

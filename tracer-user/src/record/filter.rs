@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::base::{KTime, ProcId};
-use crate::stream::{ChannelState, Input, Mode, TaskLook, WaitsOn};
+use crate::stream::{
+    ChannelState, FileState, FutexState, Input, MAX_HOLDERS, Mode, TaskLook, WaitsOn,
+};
 
 /// Leaves out what would tell the model something wrong when other inputs are missing.
 #[derive(Default)]
@@ -140,6 +142,10 @@ impl Allowance {
         let objects = match &task.waits_on {
             WaitsOn::Channels(channels) => channels.len() * size_of::<ChannelState>(),
             WaitsOn::Unknown | WaitsOn::Lock { .. } | WaitsOn::Timer { .. } => 0,
+            WaitsOn::Futex(_) => size_of::<FutexState>() + MAX_HOLDERS * size_of::<u32>(),
+            WaitsOn::Files(set) => {
+                set.files.iter().map(|f| size_of::<FileState>() + f.name.len()).sum()
+            }
         };
         self.look = self.look.saturating_add((labels + objects) as u64);
         if self.look > Self::LOOK {

@@ -98,6 +98,7 @@ impl Live {
             | Input::SnapshotEnd { .. }
             | Input::Loss(_)
             | Input::Memory { .. }
+            | Input::GcCycle { .. }
             | Input::Tick(_) => {}
         }
     }

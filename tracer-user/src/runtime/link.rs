@@ -1,13 +1,15 @@
 //! What the pipeline needs of any runtime, so that it wires Go and the next one alike.
-//! May use: stream, base.
+//! May use: stream, base, tracer-common.
+
+use tracer_common::thread::Asleep;
 
 use crate::base::{FrameId, KTime, ReasonId};
 use crate::stream::{Input, LookOutcome, LookSeq};
 
 /// Takes looks at all tasks of one process.
 pub trait Looks: Send {
-    /// Takes one look. `clock` tells CLOCK_MONOTONIC; `sink` takes the look's inputs, from
-    /// `SnapshotBegin` to `SnapshotEnd`.
+    /// Takes one look. `clock` tells CLOCK_MONOTONIC; `sink` takes the look's inputs: what
+    /// the runtime notes of itself, then from `SnapshotBegin` to `SnapshotEnd`.
     ///
     /// # Errors
     /// If the process is gone or not the same any more, or its structures make no sense.
@@ -27,6 +29,14 @@ pub trait RecordNames: Send {
     fn start(&mut self, pc: u64) -> FrameId;
     /// The runtime's number of a wait reason.
     fn reason(&mut self, number: u8) -> ReasonId;
+}
+
+/// Turns the numbers in a process's records about OS threads into ids of names.
+pub trait ThreadNames: Send {
+    /// The place that created a thread, from its creator's return addresses, innermost first.
+    fn spawn_site(&mut self, stack: &[u64]) -> FrameId;
+    /// In what a thread sleeps.
+    fn reason(&mut self, asleep: &Asleep) -> ReasonId;
 }
 
 /// Why a look failed.

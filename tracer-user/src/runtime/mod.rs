@@ -4,4 +4,6 @@
 
 pub mod go;
 pub mod link;
+pub mod native;
 pub mod plan;
+mod vitals;

@@ -6,9 +6,13 @@ use tracer_common::config::MAX_SLOTS;
 use tracer_common::event::{Birth, Header, MAX_RECORD, Park, Process, Ready, Task, Wait};
 use tracer_common::ids::kind;
 
+mod threads;
+
+pub use threads::ThreadRecord;
+
 /// A record whose kind, length and plain invariants were checked. Addresses and ids in it are the
 /// target's and still not to be believed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RawRecord {
     /// A goroutine was created.
     Birth(Birth),
@@ -28,6 +32,8 @@ pub enum RawRecord {
     Exit(Process),
     /// The process made a child process.
     Fork(Process),
+    /// About an OS thread.
+    Thread(ThreadRecord),
 }
 
 impl RawRecord {
@@ -40,6 +46,7 @@ impl RawRecord {
             RawRecord::Ready(r) => &r.header,
             RawRecord::Wait(r) => &r.header,
             RawRecord::Exec(r) | RawRecord::Exit(r) | RawRecord::Fork(r) => &r.header,
+            RawRecord::Thread(r) => r.header(),
         }
     }
 }
@@ -75,8 +82,8 @@ pub enum DecodeError {
         /// The slot.
         slot: u16,
     },
-    /// A task that cannot be: goroutine ids begin at 1, a g is never at address 0, a wait ends
-    /// after it began.
+    /// A task that cannot be: goroutine ids and tids begin at 1, a g is never at address 0, a wait
+    /// ends after it began.
     #[error("a record of kind {kind} that names an impossible task")]
     Task {
         /// The kind byte.
@@ -117,11 +124,11 @@ const fn length_of(kind: u8) -> Option<usize> {
         kind::READY => size_of::<Ready>(),
         kind::WAIT => size_of::<Wait>(),
         kind::EXEC | kind::EXIT | kind::FORK => size_of::<Process>(),
-        _ => return None,
+        _ => return threads::length_of(kind),
     })
 }
 
-const fn is_possible(record: &RawRecord) -> bool {
+fn is_possible(record: &RawRecord) -> bool {
     match record {
         RawRecord::Birth(r) => r.g != 0 && r.goid != 0,
         RawRecord::Death(r) | RawRecord::Run(r) => r.g != 0 && r.goid != 0,
@@ -129,6 +136,7 @@ const fn is_possible(record: &RawRecord) -> bool {
         RawRecord::Ready(r) => r.g != 0 && r.goid != 0,
         RawRecord::Wait(r) => r.g != 0 && r.goid != 0 && r.parked_ns <= r.header.time_ns,
         RawRecord::Exec(_) | RawRecord::Exit(_) | RawRecord::Fork(_) => true,
+        RawRecord::Thread(r) => r.is_possible(),
     }
 }
 
@@ -156,6 +164,14 @@ impl Fields<'_> {
 
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_ne_bytes)
+    }
+
+    fn words<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut words = [0; N];
+        for word in &mut words {
+            *word = self.u64()?;
+        }
+        Some(words)
     }
 
     fn header(&mut self) -> Option<Header> {
@@ -220,7 +236,7 @@ impl Fields<'_> {
             kind::EXEC => RawRecord::Exec(self.process(header)?),
             kind::EXIT => RawRecord::Exit(self.process(header)?),
             kind::FORK => RawRecord::Fork(self.process(header)?),
-            _ => return None,
+            _ => RawRecord::Thread(threads::body(self, header)?),
         })
     }
 }
@@ -229,7 +245,7 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    const KINDS: [u8; 9] = [
+    const KINDS: [u8; 16] = [
         kind::BIRTH,
         kind::DEATH,
         kind::PARK,
@@ -239,6 +255,13 @@ mod tests {
         kind::EXEC,
         kind::EXIT,
         kind::FORK,
+        kind::THREAD_BIRTH,
+        kind::THREAD_DEATH,
+        kind::THREAD_PARK,
+        kind::THREAD_RUN,
+        kind::THREAD_READY,
+        kind::THREAD_WAIT,
+        kind::THREAD_CALL,
     ];
 
     /// Bytes as the kernel part writes them: header, then words 1, 2, 3 ... with the last one
@@ -279,6 +302,23 @@ mod tests {
         let fields = [wait.g, wait.goid, wait.parked_ns, wait.ready_ns, wait.waker];
         assert_eq!(fields, [1, 2, 3, 4, 5]);
         assert_eq!((wait.reason, wait.run_seq), (14, 200));
+    }
+
+    #[test]
+    fn what_a_thread_waited_for_comes_from_its_place() {
+        let record = decode(&written(kind::THREAD_WAIT)).unwrap();
+        let RawRecord::Thread(ThreadRecord::Wait(wait)) = record else { panic!() };
+        assert_eq!(wait.asleep.arguments, [1, 2, 3]);
+        assert_eq!((wait.asleep.number, wait.asleep.sleep, wait.asleep.run_seq), (4, 0, 0));
+        assert_eq!((wait.parked_ns, wait.ready_ns, wait.tid, wait.waker), (5, 6, 7, 0));
+    }
+
+    #[test]
+    fn a_spawn_stack_deeper_than_there_is_room_for_is_refused() {
+        let mut birth = written(kind::THREAD_BIRTH);
+        assert!(decode(&birth).is_ok());
+        birth[32..36].copy_from_slice(&25u32.to_ne_bytes());
+        assert_eq!(decode(&birth), Err(DecodeError::Task { kind: kind::THREAD_BIRTH }));
     }
 
     #[test]

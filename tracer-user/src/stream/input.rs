@@ -2,7 +2,7 @@
 
 use crate::base::{Definition, Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
 
-use super::{Event, LookOutcome, LookSeq, TaskLook};
+use super::{Event, GcCycle, LookOutcome, LookSeq, TaskLook};
 
 /// Everything the model eats.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +89,16 @@ pub enum Input {
         /// The tightest limit that its cgroups set, bytes; None = none, or not known.
         limit_bytes: Option<u64>,
     },
+    /// A look found more of a garbage collection in the runtime's notes than was told before. Of
+    /// those between two looks only the newest is found.
+    GcCycle {
+        /// Whose.
+        process: ProcId,
+        /// When the notes were read.
+        at: KTime,
+        /// The collection.
+        cycle: GcCycle,
+    },
     /// Ties the two clocks together.
     ClockAnchor {
         /// CLOCK_MONOTONIC.
@@ -111,6 +121,7 @@ impl Input {
             Input::Loss(loss) => loss.until,
             Input::ModeChange { at, .. }
             | Input::Memory { at, .. }
+            | Input::GcCycle { at, .. }
             | Input::ProcessEnd { at, .. }
             | Input::Tick(at) => *at,
             Input::ClockAnchor { mono, .. } => *mono,
@@ -185,6 +196,17 @@ pub enum EndHow {
     Exec,
     /// Tracing stopped; it lives on.
     Detached,
+}
+
+impl EndHow {
+    /// The word used in exports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            EndHow::Exit => "exit",
+            EndHow::Exec => "exec",
+            EndHow::Detached => "detached",
+        }
+    }
 }
 
 /// Which probes are attached.

@@ -2,6 +2,8 @@
 
 use crate::base::{FrameId, KTime, Nanos, ReasonId, RunSeq, StackId, TaskId, TaskState};
 
+use super::waits::{FileSet, FutexState};
+
 /// Numbers the snapshots of one process, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LookSeq(pub u32);
@@ -112,6 +114,10 @@ pub enum WaitsOn {
         /// When, CLOCK_MONOTONIC.
         until: KTime,
     },
+    /// A futex.
+    Futex(Box<FutexState>),
+    /// Open files.
+    Files(Box<FileSet>),
 }
 
 /// One task as a snapshot found it.

@@ -4,6 +4,7 @@
 
 pub mod go;
 mod intern;
+pub mod native;
 
 use crate::base::{FrameId, StackId};
 

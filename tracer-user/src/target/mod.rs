@@ -7,6 +7,7 @@
 mod container;
 mod error;
 mod exit;
+mod fds;
 mod file;
 mod fixture;
 pub mod gate;
@@ -17,6 +18,7 @@ mod oom;
 mod pidfd;
 mod process;
 mod procfs;
+mod tasks;
 mod threads;
 mod usage;
 mod vitals;
@@ -24,6 +26,7 @@ mod vitals;
 pub use container::{ContainerId, container_of, fuzz_cgroup};
 pub use error::TargetError;
 pub use exit::exit_status;
+pub use fds::{FdLink, SocketInfo, Sockets, epoll_fds, fd_link, fuzz_fds};
 pub use file::{FileAt, FileId};
 pub use fixture::{FixtureMem, RecordingMem};
 pub use live::LiveMem;
@@ -34,6 +37,7 @@ pub use pidfd::PidFd;
 pub use process::{
     ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,
 };
+pub use tasks::{Doing, MAX_THREADS, ThreadNow, Threads, fuzz_syscall};
 pub use threads::{ThreadIds, is_thread_of};
 pub use usage::{MemoryGauge, MemoryUse, fuzz_limits};
 pub use vitals::{ProcessVitals, VitalsReader};

@@ -6,16 +6,16 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::base::{
-    Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskState, Visibility, WaitClass,
+    Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskKind, TaskState, Visibility, WaitClass,
 };
 use crate::detect::{Engine, Finding};
 use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
 
 use super::{
-    AcknowledgedView, Acknowledgement, Acknowledgements, AdviceView, AncestorView, DumpView,
-    FindingCounts, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView, TaskView,
-    TaskWait, WakerView, WallTime,
+    AcknowledgedView, Acknowledgement, Acknowledgements, AdviceView, AncestorView, CycleStepView,
+    DumpView, FindingCounts, FindingView, IdleView, ProcessView, SpawnSiteView, SummaryView,
+    TaskView, TaskWait, WakerView, WallTime,
 };
 
 /// Most spawn sites a summary shows.
@@ -85,6 +85,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
         wait_site: names.frame(finding.key.wait_site).cloned(),
         wait_reason: reason.map_or_else(|| Arc::from(""), |r| r.word.clone()),
         wait_class: reason.map(|r| r.class),
+        task_kind: finding.tasks.first().map_or(TaskKind::Goroutine, |t| t.kind),
         tasks: finding.tasks.iter().map(|t| t.number).collect(),
         waits: waits(model, whose, finding),
         count: finding.count,
@@ -107,6 +108,17 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
             })
             .collect(),
         climb: finding.climb,
+        cycle: finding
+            .cycle
+            .iter()
+            .map(|step| CycleStepView {
+                id: step.task.number,
+                waits_on: step.waits_on.clone(),
+                wait_site: names.frame(step.wait_site).cloned(),
+            })
+            .collect(),
+        bystanders: finding.bystanders.iter().map(|t| t.number).collect(),
+        bystander_count: finding.bystander_count,
         unchanged_looks: finding.unchanged_looks,
         stack_bytes: finding.stack_bytes,
         stack: named_stack(names, finding.stack, &unknown_frame()),

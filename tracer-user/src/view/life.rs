@@ -70,6 +70,11 @@ pub enum LifeEvent {
         /// In which change of it.
         change: NamedBy,
     },
+    /// The program stood still for its garbage collector.
+    Stopped {
+        /// How long.
+        lasted: Nanos,
+    },
     /// Records were lost; the life may have gone on unseen.
     Lost {
         /// Where.

@@ -7,6 +7,7 @@ pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod life;
+pub mod metrics;
 pub mod ps;
 pub mod recording;
 pub mod timeline;
@@ -119,6 +120,8 @@ pub struct FindingView {
     pub wait_reason: Arc<str>,
     /// Its class.
     pub wait_class: Option<WaitClass>,
+    /// Which sort of task they are.
+    pub task_kind: TaskKind,
     /// Ids, at most [`FindingView::MAX_TASKS`] of `count`, oldest wait first.
     pub tasks: Vec<u64>,
     /// The waits of these tasks, as far as they still wait.
@@ -141,6 +144,12 @@ pub struct FindingView {
     pub ancestors: Vec<AncestorView>,
     /// How fast there are more of them, where they are known to get more.
     pub climb: Option<Climb>,
+    /// Of a deadlock: who waits for what the next one has; the last waits for the first.
+    pub cycle: Vec<CycleStepView>,
+    /// Tasks that wait for those of the circle; bounded.
+    pub bystanders: Vec<u64>,
+    /// How many there are.
+    pub bystander_count: u64,
     /// Equal looks that show that none of the tasks ran.
     pub unchanged_looks: u32,
     /// Stack memory held by all of them, bytes.
@@ -162,6 +171,17 @@ pub struct FindingView {
 impl FindingView {
     /// Most task ids a finding lists.
     pub const MAX_TASKS: usize = crate::detect::MAX_FINDING_TASKS;
+}
+
+/// One of a circle of tasks that wait for one another.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CycleStepView {
+    /// Who.
+    pub id: u64,
+    /// What it waits for; the next of the circle has it.
+    pub waits_on: WaitsOn,
+    /// Where it waits.
+    pub wait_site: Option<Arc<Frame>>,
 }
 
 /// What usually mends a finding.

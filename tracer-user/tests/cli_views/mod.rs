@@ -310,6 +310,10 @@ pub fn stuck() -> FindingView {
             p99_life: Some(Nanos::from_millis(131)),
             outlived: Some(Nanos::from_secs(90)),
         }),
+        task_kind: loiter::base::TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         ancestors: vec![
             AncestorView {
                 id: 811,
@@ -391,6 +395,10 @@ pub fn crowd() -> FindingView {
         object_count: 4,
         last_waker: None,
         site: None,
+        task_kind: loiter::base::TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         ancestors: vec![],
         climb: None,
         unchanged_looks: 4,

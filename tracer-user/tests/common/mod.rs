@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod go;
 pub mod loiter;
 pub mod process;
+pub mod readers;
 pub mod skip;
 
 pub use cgroup::{Cgroup, Controller};

@@ -62,7 +62,7 @@ impl Tally {
             RawRecord::Run(_) => self.runs += 1,
             RawRecord::Ready(ready) => self.wakers.push((ready.goid, ready.waker)),
             RawRecord::Wait(wait) => self.waits.push(wait),
-            RawRecord::Exec(_) | RawRecord::Exit(_) | RawRecord::Fork(_) => {
+            RawRecord::Exec(_) | RawRecord::Exit(_) | RawRecord::Fork(_) | RawRecord::Thread(_) => {
                 self.process.push(record);
             }
         }

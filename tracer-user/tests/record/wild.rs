@@ -104,6 +104,19 @@ impl Dice {
         Event { process: self.process(), at: self.time(), tid, kind }
     }
 
+    fn cycle(&mut self) -> GcCycle {
+        let stop = self.below(1 << 62);
+        let mut at = stop;
+        let mut next = |dice: &mut Self| {
+            dice.maybe(|dice| {
+                at += dice.number() >> 8;
+                KTime(at)
+            })
+        };
+        let (mark, mark_end, end) = (next(self), next(self), next(self));
+        GcCycle { stop: KTime(stop), mark, mark_end, end }
+    }
+
     fn waits_on(&mut self) -> WaitsOn {
         match self.below(4) {
             0 => WaitsOn::Unknown,
@@ -298,6 +311,7 @@ pub fn inputs(seed: u64, n: usize) -> Vec<Input> {
                 rss_bytes: dice.number(),
                 limit_bytes: dice.maybe(Dice::number),
             },
+            9 => Input::GcCycle { process: dice.process(), at: dice.time(), cycle: dice.cycle() },
             _ => Input::Event(dice.event()),
         };
         out.push(input);

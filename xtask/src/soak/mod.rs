@@ -10,6 +10,7 @@ use crate::progress::{AlreadyTold, seconds, step};
 use crate::setup::{self, Need, versions};
 use crate::{fuzz, go, loiter, run, test};
 
+mod recording;
 mod services;
 mod watch;
 
@@ -25,7 +26,7 @@ pub struct Args {
     /// Minutes for which each service is watched
     #[arg(long, env = "LOITER_SOAK_MINUTES", default_value_t = 10)]
     minutes: u64,
-    /// Only test programs, fuzz targets and watches (`watch`) whose name contains this
+    /// Only test programs, fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
     filter: Option<String>,
 }
 
@@ -42,7 +43,13 @@ struct Row {
 /// # Errors
 /// If something is missing or anything fails; everything is run all the same.
 pub fn run(args: &Args) -> Result<()> {
-    setup::ensure(&[Need::Bpf, Need::Cgo, Need::Go(versions::GO_ALL), Need::RealPrograms])?;
+    setup::ensure(&[
+        Need::Bpf,
+        Need::Cgo,
+        Need::Go(versions::GO_ALL),
+        Need::RealPrograms,
+        Need::Readers,
+    ])?;
     let chosen = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
     let mut rows = Vec::new();
     for program in test_programs()?.into_iter().filter(|name| chosen(name)) {
@@ -58,6 +65,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if chosen("watch") {
         rows.extend(watches(args.minutes));
+    }
+    if chosen("recording httpd") {
+        rows.push(recording(args.minutes));
     }
     println!("\n{}", table(&rows));
     if rows.iter().all(|row| row.well) { Ok(()) } else { Err(AlreadyTold.into()) }
@@ -104,6 +114,19 @@ fn watches(minutes: u64) -> Vec<Row> {
     done.unwrap_or_else(|error| {
         let what = "watch services".to_owned();
         vec![Row { what, result: format!("{error:#}"), took: start.elapsed(), well: false }]
+    })
+}
+
+/// A long recording.
+fn recording(minutes: u64) -> Row {
+    let start = Instant::now();
+    let done = loiter::build().and_then(|loiter| {
+        let what = format!("Recording a server for {minutes} min");
+        step(&what, || recording::row(&loiter, minutes.max(1)))
+    });
+    done.unwrap_or_else(|error| {
+        let what = "recording httpd, all".to_owned();
+        Row { what, result: format!("{error:#}"), took: start.elapsed(), well: false }
     })
 }
 

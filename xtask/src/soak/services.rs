@@ -239,7 +239,11 @@ fn orders() -> Result<Service> {
     ours("orders -fixed", service, &[&load[..], &[&order]].concat())
 }
 
-fn httpd() -> Result<Service> {
+/// A server of ours, at 1 000 requests a second.
+///
+/// # Errors
+/// If it does not start.
+pub fn httpd() -> Result<Service> {
     let (service, address) = Workload::start(&workload("httpd")?, &[])?;
     let page = format!("GET http://{address}/");
     ours("httpd", service, &["-rate", "1000", "-request", &page])

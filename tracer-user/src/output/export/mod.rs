@@ -4,8 +4,13 @@
 
 mod flame;
 mod folded;
+pub mod html;
+mod jsonl;
+mod perfetto;
 mod pprof;
 
 pub use flame::write_flame_graph;
 pub use folded::{Weight, write_folded};
+pub use jsonl::InputLines;
+pub use perfetto::PerfettoSink;
 pub use pprof::write_pprof;

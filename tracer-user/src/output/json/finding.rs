@@ -33,6 +33,7 @@ struct Finding<'a> {
     spawn_site: Option<Site<'a>>,
     wait_site: Option<Site<'a>>,
     wait_reason: Option<&'a str>,
+    task_kind: &'static str,
     tasks: &'a [u64],
     count: u64,
     oldest_wait_ns: Option<u64>,
@@ -77,6 +78,10 @@ struct Evidence<'a> {
     site: Option<Fate>,
     ancestors: Vec<Ancestor<'a>>,
     growth: Option<Growth>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cycle: Vec<Step<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bystanders: Option<Bystanders<'a>>,
     stack_bytes: u64,
     stack: Stack<'a>,
     labels: Vec<Label<'a>>,
@@ -148,6 +153,19 @@ struct Ancestor<'a> {
 }
 
 #[derive(serde::Serialize)]
+struct Step<'a> {
+    id: u64,
+    waits_on: Object<'a>,
+    wait_site: Option<Site<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Bystanders<'a> {
+    count: u64,
+    tasks: &'a [u64],
+}
+
+#[derive(serde::Serialize)]
 struct Growth {
     tasks_per_minute: f64,
     over_ns: u64,
@@ -196,6 +214,17 @@ impl<'a> Evidence<'a> {
                 .map(|a| Ancestor { id: a.id, alive: a.alive, spawn_site: Site::of(&a.spawn_site) })
                 .collect(),
             growth: f.climb.map(Growth::new),
+            cycle: f
+                .cycle
+                .iter()
+                .map(|step| Step {
+                    id: step.id,
+                    waits_on: Object(&step.waits_on),
+                    wait_site: Site::of(&step.wait_site),
+                })
+                .collect(),
+            bystanders: (!f.cycle.is_empty())
+                .then_some(Bystanders { count: f.bystander_count, tasks: &f.bystanders }),
             stack_bytes: f.stack_bytes,
             stack: Stack(&f.stack),
             labels: f
@@ -225,6 +254,7 @@ pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io
         spawn_site: Site::of(&f.spawn_site),
         wait_site: Site::of(&f.wait_site),
         wait_reason: word(&f.wait_reason),
+        task_kind: f.task_kind.word(),
         tasks: &f.tasks,
         count: f.count,
         oldest_wait_ns: at_least(f.oldest_wait),

@@ -71,6 +71,10 @@ impl Serialize for Event<'_> {
                 };
                 map.serialize_entry("change", change)?;
             }
+            LifeEvent::Stopped { lasted } => {
+                map.serialize_entry("event", "stopped")?;
+                map.serialize_entry("lasted_ns", &lasted.0)?;
+            }
             LifeEvent::Lost { kind, count } => {
                 map.serialize_entry("event", "lost")?;
                 map.serialize_entry("kind", kind.word())?;

@@ -8,10 +8,10 @@ mod doctor;
 mod dump;
 mod finding;
 mod life;
-mod parts;
+pub(super) mod parts;
 mod ps;
 mod recording;
-mod safe;
+pub(super) mod safe;
 mod summary;
 
 pub use diff::write_diff;

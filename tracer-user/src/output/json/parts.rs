@@ -6,7 +6,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::base::{Frame, FrameKind, WaitClass};
 use crate::output::frames;
-use crate::stream::{BuildInfo, Carries, ChannelState, LockKind, WaitsOn};
+use crate::stream::{
+    BuildInfo, Carries, ChannelState, FileSet, FutexState, Holder, LockKind, WaitsOn,
+};
 use crate::view::{ProcessView, Waited, WallTime};
 
 /// An address: `"0xc000123450"`. A string, since JSON numbers are exact only up to 2^53.
@@ -185,9 +187,54 @@ impl Serialize for Object<'_> {
                 map.serialize_entry("kind", "timer")?;
                 map.serialize_entry("until_monotonic_ns", &until.0)?;
             }
+            WaitsOn::Futex(futex) => write_futex(&mut map, futex)?,
+            WaitsOn::Files(set) => write_files(&mut map, set)?,
         }
         map.end()
     }
+}
+
+fn write_futex<M: SerializeMap>(map: &mut M, futex: &FutexState) -> Result<(), M::Error> {
+    map.serialize_entry("kind", "futex")?;
+    map.serialize_entry("futex", futex.kind.word())?;
+    map.serialize_entry("of", futex.of.word())?;
+    map.serialize_entry("address", &Address(futex.object))?;
+    map.serialize_entry("word_address", &Address(futex.word_address))?;
+    map.serialize_entry("expected", &futex.expected)?;
+    map.serialize_entry("word", &futex.word)?;
+    map.serialize_entry("timed", &futex.timed)?;
+    map.serialize_entry("shared", &futex.shared)?;
+    map.serialize_entry("holder", &futex.holder.thread().map(|tid| tid.0))?;
+    let known = match futex.holder {
+        Holder::Written(_) => Some("written"),
+        Holder::Inferred(_) => Some("inferred"),
+        Holder::Unknown | Holder::Candidates(_) => None,
+    };
+    map.serialize_entry("holder_known", &known)?;
+    let candidates: Vec<u32> = match &futex.holder {
+        Holder::Candidates(tids) => tids.iter().map(|tid| tid.0).collect(),
+        _ => Vec::new(),
+    };
+    map.serialize_entry("candidates", &candidates)
+}
+
+#[derive(serde::Serialize)]
+struct File<'a> {
+    fd: u32,
+    kind: &'static str,
+    name: Option<&'a str>,
+}
+
+fn write_files<M: SerializeMap>(map: &mut M, set: &FileSet) -> Result<(), M::Error> {
+    map.serialize_entry("kind", "files")?;
+    map.serialize_entry("epoll", &set.epoll)?;
+    let files = set.files.iter().map(|f| File {
+        fd: f.fd,
+        kind: f.kind.word(),
+        name: (!f.name.is_empty()).then_some(&*f.name),
+    });
+    map.serialize_entry("files", &files.collect::<Vec<_>>())?;
+    map.serialize_entry("more", &set.more)
 }
 
 const fn carries(carries: Carries) -> Option<&'static str> {

@@ -5,9 +5,10 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint};
-use super::process::{build, container, noun, short};
+use super::process::{build, container, short};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, doing, moment, object, place, size, wait_range};
+use crate::base::{TaskKind, WaitClass};
 use crate::output::{Change, frames};
 use crate::view::{
     Climb, Confidence, FindingKind, FindingView, LabelCount, SiteFate, Waited, WallTime,
@@ -65,6 +66,7 @@ pub fn write_finding(
         Some(site) => frame_field(&mut page, "born at", site)?,
         None => page.field_words("born at", Tint::Faint, "not known")?,
     }
+    write_cycle(&mut page, finding)?;
     write_objects(&mut page, finding)?;
     if change == Change::Updated {
         write_reasons(&mut page, finding)?;
@@ -92,9 +94,12 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
         FindingKind::BlockedForEver => "BLOCKED FOR EVER",
         FindingKind::Hog => "HOG",
         FindingKind::Starved => "STARVED",
+        FindingKind::Deadlock => "DEADLOCK",
+        FindingKind::LockHeld => "LOCK HELD",
+        FindingKind::PoolBlocked => "POOL BLOCKED",
+        FindingKind::LostWakeup => "LOST WAKE-UP",
     };
-    let noun = noun(&finding.process);
-    let tasks = counted(finding.count, noun);
+    let tasks = counted(finding.count, finding.task_kind.word());
     let sure = finding.confidence.word();
     let (lead, text) = match change {
         Change::Opened => (format!("{kind}, {sure}: "), format!("{tasks} {}", is_doing(finding))),
@@ -106,9 +111,17 @@ fn write_title(page: &mut Page, finding: &FindingView, change: Change) -> io::Re
     page.line(&Line::new().add(tint, &lead).add(Tint::Strong, &text))
 }
 
-fn is_doing(finding: &FindingView) -> String {
+/// What the tasks of a finding do, to follow their number.
+pub fn is_doing(finding: &FindingView) -> String {
     let one = finding.count == 1;
     let words = match (finding.kind, finding.wait_class) {
+        (FindingKind::Deadlock, _) if one => "waits for what it holds itself",
+        (FindingKind::Deadlock, _) => "wait for one another",
+        (FindingKind::LostWakeup, _) if one => "was not woken",
+        (FindingKind::LostWakeup, _) => "were not woken",
+        (_, Some(WaitClass::Group)) if finding.task_kind == TaskKind::Thread => {
+            return format!("{} for other threads", if one { "waits" } else { "wait" });
+        }
         (FindingKind::Hog, _) if one => "runs without a stop",
         (FindingKind::Hog, _) => "run without a stop",
         (FindingKind::Starved, _) if one => "may run and is not let",
@@ -146,7 +159,30 @@ fn write_waits(page: &mut Page, options: &TextOptions, finding: &FindingView) ->
     page.field_words(label, Tint::Plain, &text)
 }
 
+fn write_cycle(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    for (i, step) in finding.cycle.iter().enumerate() {
+        let on = object(&step.waits_on).unwrap_or_default();
+        let at = step.wait_site.as_deref();
+        let at = at.map(|f| format!(", at {} {}", f.function, place(f))).unwrap_or_default();
+        let text = format!("{} {} waits for {on}{at}", finding.task_kind.word(), step.id);
+        page.field_words(if i == 0 { "circle" } else { "" }, Tint::Plain, text.trim_end())?;
+    }
+    if finding.bystander_count > 0 {
+        let mut ids: Vec<String> =
+            finding.bystanders.iter().take(IDS).map(u64::to_string).collect();
+        let told = ids.len() as u64;
+        if finding.bystander_count > told {
+            ids.push(format!("and {} more", count(finding.bystander_count - told)));
+        }
+        page.field_words("behind it", Tint::Plain, &ids.join(" "))?;
+    }
+    Ok(())
+}
+
 fn write_objects(page: &mut Page, finding: &FindingView) -> io::Result<()> {
+    if !finding.cycle.is_empty() {
+        return Ok(());
+    }
     let known: Vec<(String, u64)> =
         finding.objects.iter().filter_map(|(on, n)| Some((object(on)?, *n))).collect();
     for (i, (object, waiters)) in known.iter().take(OBJECTS).enumerate() {
@@ -162,7 +198,7 @@ fn write_objects(page: &mut Page, finding: &FindingView) -> io::Result<()> {
 }
 
 fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
-    let noun = noun(&finding.process);
+    let noun = finding.task_kind.word();
     if let Some(waker) = finding.last_waker {
         let fate = if waker.alive { "it still lives" } else { "it has ended since" };
         page.field_words("last woken", Tint::Plain, &format!("by {noun} {}; {fate}", waker.id))?;
@@ -184,7 +220,8 @@ fn write_past(page: &mut Page, finding: &FindingView) -> io::Result<()> {
     Ok(())
 }
 
-fn fate(site: &SiteFate) -> String {
+/// What became of the tasks of a spawn site.
+pub fn fate(site: &SiteFate) -> String {
     let born = count(site.births);
     let mut text = format!("{born} born there while watched, {} of them ended", count(site.deaths));
     if let (Some(median), Some(p99)) = (site.median_life, site.p99_life) {
@@ -193,7 +230,8 @@ fn fate(site: &SiteFate) -> String {
     text
 }
 
-fn growth(climb: &Climb, noun: &str) -> String {
+/// How fast there are more of them.
+pub fn growth(climb: &Climb, noun: &str) -> String {
     let rate = climb.tasks_per_minute;
     let mut text = format!("{rate:.1} more {noun}s a minute, over {}", climb.over);
     if let Some(memory) = climb.memory {
@@ -207,7 +245,7 @@ fn growth(climb: &Climb, noun: &str) -> String {
 }
 
 fn write_ancestors(page: &mut Page, finding: &FindingView) -> io::Result<()> {
-    let noun = noun(&finding.process);
+    let noun = finding.task_kind.word();
     for (i, ancestor) in finding.ancestors.iter().enumerate() {
         let fate = if ancestor.alive { "" } else { ", which has ended" };
         let born = match &ancestor.spawn_site {

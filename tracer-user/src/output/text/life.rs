@@ -68,6 +68,9 @@ fn told(event: &LifeEvent) -> (Tint, String) {
             };
             (Tint::Bad, format!("{change}: {}, finding {finding}", kind.word()))
         }
+        LifeEvent::Stopped { lasted } => {
+            (Tint::Faint, format!("all stand still for the garbage collector, {lasted}"))
+        }
         LifeEvent::Lost { kind, count } => {
             (Tint::Warn, format!("{} lost: {}", counted(*count, "record"), loss(*kind)))
         }

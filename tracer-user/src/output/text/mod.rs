@@ -4,17 +4,17 @@
 mod diff;
 mod doctor;
 mod dump;
-mod finding;
+pub(super) mod finding;
 mod full;
 mod life;
 mod page;
-mod process;
+pub(super) mod process;
 mod ps;
 mod recording;
 mod stack;
 mod summary;
 mod watch;
-mod words;
+pub(super) mod words;
 
 pub use diff::write_diff;
 pub use doctor::write_doctor;

@@ -8,7 +8,11 @@ use crate::view::ProcessView;
 
 /// What to call the tasks of a runtime.
 pub fn noun(process: &ProcessView) -> &'static str {
-    if process.runtime == "go" { "goroutine" } else { "task" }
+    match process.runtime.as_str() {
+        "go" => "goroutine",
+        "native" => "thread",
+        _ => "task",
+    }
 }
 
 /// The last part of the executable's path.

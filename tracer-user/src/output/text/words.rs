@@ -146,6 +146,8 @@ pub fn object(on: &WaitsOn) -> Option<String> {
             Some(format!("{} {address:#x}{held}", lock(*kind)))
         }
         WaitsOn::Timer { .. } => Some("a timer".to_owned()),
+        WaitsOn::Futex(futex) => Some(futex.words()),
+        WaitsOn::Files(files) => Some(files.words()),
         WaitsOn::Channels(channels) => match &**channels {
             [] => None,
             [one] => Some(channel(one)),

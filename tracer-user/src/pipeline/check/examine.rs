@@ -8,7 +8,7 @@ use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::detect::{self, AtEnd, Engine, LeftBehind};
 use crate::pipeline::clock;
 use crate::pipeline::open::{Opened, Probing, open};
-use crate::pipeline::settings::{CheckSettings, TargetSettings, Thresholds};
+use crate::pipeline::settings::{CheckSettings, TargetSettings, Threads, Thresholds};
 use crate::pipeline::watch::detectors;
 use crate::runtime::go::{DetectError, MAIN_TASK};
 use crate::runtime::link::{LookError, Looks};
@@ -50,7 +50,7 @@ impl Examination {
         in_haste: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            target: TargetSettings { pid, assume_go: None },
+            target: TargetSettings { pid, assume_go: None, threads: Threads::Left },
             ending,
             settle: settings.settle,
             // A lone worker is idle in a service; in a program that ends it was forgotten.
@@ -68,12 +68,13 @@ impl Examination {
         let began = clock::now();
         let opened = match open(&self.target, PROCESS) {
             Ok(opened) => opened,
-            Err(error) if error.downcast_ref().is_some_and(is_no_runtime) => {
-                return Verdict::NoRuntime(format!("{error:#}"));
-            }
             Err(error) => return Verdict::Unreadable(format!("{error:#}")),
         };
         let Opened { def, looks, probing, .. } = opened;
+        if probing.sites().is_none() {
+            let (pid, exe) = (def.pid, def.exe);
+            return Verdict::NoRuntime(DetectError::NotGo { pid, exe }.to_string());
+        }
         let mut engine = Engine::new(self.detectors.clone());
         let at = def.at;
         for input in [
@@ -150,10 +151,6 @@ impl Examination {
         summary.process.degraded.extend(left.stalled);
         Ok(Checked { findings, summary })
     }
-}
-
-fn is_no_runtime(error: &DetectError) -> bool {
-    matches!(error, DetectError::NotGo { .. })
 }
 
 /// Model, detectors and the hand that looks.

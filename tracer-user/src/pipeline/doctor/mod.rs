@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::base::{Nanos, ProcId};
-use crate::kernel::{Features, Kernel, Kinds, LoadSettings};
+use crate::kernel::{AttachTarget, Features, Kernel, Kinds, LoadSettings};
 use crate::runtime::plan::{ProbePlan, Site, SiteKind};
 use crate::stream::{LookSeq, Mode};
 use crate::view::build;
 use crate::view::doctor::{DoctorView, PlanGapView, SiteView, TargetPlanView};
 
 use super::clock;
-use super::open::{Opened, Probing, open};
+use super::open::{Opened, SiteProbing, open};
 use super::settings::{DoctorSettings, TargetSettings};
 
 /// What one hit costs a loaded system in all: trap, program, record and its way through loiter.
@@ -60,10 +60,11 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
             tasks = tasks.saturating_add(u64::from(!task.system));
         }
     });
-    let plan = probing.plan()?;
-    let hits = match measure {
-        Some(over) => Some(count_hits(&probing, &plan, over)?),
-        None => None,
+    let sites = probing.sites();
+    let plan = sites.map(SiteProbing::plan).transpose()?.unwrap_or_default();
+    let hits = match (measure, sites) {
+        (Some(over), Some(sites)) => Some(count_hits((sites, probing.target()), &plan, over)?),
+        _ => None,
     };
     let site = |(index, site): (usize, &Site)| SiteView {
         kind: site.kind.word().to_owned(),
@@ -71,7 +72,7 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
         function: site.function.to_string(),
         address: site.address,
         file_offset: site.file_offset,
-        function_offset: probing.function_offset(site),
+        function_offset: sites.and_then(|sites| sites.function_offset(site)),
         instruction: site.text.to_string(),
         location: site.location.to_string(),
         why: site.why.to_string(),
@@ -106,7 +107,7 @@ const fn mode_of(kind: SiteKind) -> Mode {
 /// Hits of each site, and over which time. Each site has a slot of its own, so that sites of one
 /// kind are told apart.
 fn count_hits(
-    probing: &Probing,
+    (probing, target): (&SiteProbing, &AttachTarget),
     plan: &ProbePlan,
     over: Nanos,
 ) -> anyhow::Result<(Vec<u64>, Nanos)> {
@@ -116,7 +117,7 @@ fn count_hits(
         let alone = ProbePlan { sites: vec![site.clone()], degraded: Vec::new() };
         let kinds = Kinds::NONE.with(site.kind);
         let config = probing.config(NO_WAITS);
-        slots.push(kernel.attach(probing.target(), &alone, kinds, config)?.slot);
+        slots.push(kernel.attach(target, &alone, kinds, config)?.slot);
     }
     let read = |kernel: &Kernel| -> anyhow::Result<Vec<u64>> {
         let hits = slots.iter().map(|&slot| Ok(kernel.counters(slot)?.hits.iter().sum()));

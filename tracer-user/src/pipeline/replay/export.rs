@@ -62,7 +62,7 @@ struct Telling<'a> {
     /// From when on it is told; None = not yet.
     from: Option<KTime>,
     last: Option<ProcId>,
-    /// Processes that were not introduced, since nothing was told yet.
+    /// Processes of which nothing was told yet.
     waiting: Vec<ProcId>,
     moments: Vec<Moment<'static>>,
 }
@@ -98,7 +98,6 @@ impl<'a> Telling<'a> {
         let also = Also::of(&input);
         let (mut told, mut commands) = (Vec::new(), Vec::new());
         self.teller.feed(input, &mut told, &mut commands);
-        self.introduce()?;
         let mut moments = std::mem::take(&mut self.moments);
         self.timeline.after(self.teller.engine().model(), &mut moments);
         for moment in moments.drain(..) {
@@ -111,19 +110,14 @@ impl<'a> Telling<'a> {
         self.findings(&told)
     }
 
-    /// The clocks are tied by the first inputs, those that define the process among them.
+    /// Introduces processes before anything is told of them. The clocks are tied by one of the first inputs.
     fn introduce(&mut self) -> anyhow::Result<()> {
-        if self.waiting.is_empty()
-            || self.from.is_none()
-            || self.model().wall_ns(KTime(0)).is_none()
-        {
-            return Ok(());
-        }
+        let Some(from) = self.from else { return Ok(()) };
         for process in std::mem::take(&mut self.waiting) {
             let model = self.teller.engine().model();
             let Some(whose) = model.process(process) else { continue };
-            let at = whose.def().at.max(self.from.unwrap_or_default());
-            let (wall, view) = (build::wall(model, at), build::process(whose));
+            let at = whose.def().at.max(from);
+            let (wall, view) = (model.wall_ns(at).map(WallTime), build::process(whose));
             let moment = Moment::Process { process, at, wall, view: &view };
             self.sink.moment(&moment, model.names()).context("cannot write the export")?;
         }
@@ -147,6 +141,7 @@ impl<'a> Telling<'a> {
     /// Tells what lies in the time asked for.
     fn tell(&mut self, moment: &Moment<'_>) -> anyhow::Result<()> {
         let Some(from) = self.from else { return Ok(()) };
+        self.introduce()?;
         let names = self.teller.engine().model().names();
         let told = match moment {
             Moment::Slice(slice) if slice.until < from => return Ok(()),

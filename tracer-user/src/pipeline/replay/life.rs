@@ -11,7 +11,7 @@ use crate::detect::{Change, Engine};
 use crate::pipeline::settings::{Expectations, Moment, Thresholds};
 use crate::pipeline::watch::detectors;
 use crate::record::Recording;
-use crate::stream::{Event, EventKind, Input, TaskLook, Waker};
+use crate::stream::{Event, EventKind, GcCycle, Input, TaskLook, Waker};
 use crate::view::build;
 use crate::view::life::{LifeEvent, LifeView, NamedBy};
 
@@ -38,11 +38,14 @@ pub fn life(
         Ok(())
     })?;
     let Told { events, left_out, known, .. } = told;
+    let mut events: Vec<_> = events.into();
+    // Some things are found out later than they happen.
+    events.sort_by_key(|(at, _)| *at);
     let kind = task.kind.word();
     known.then_some(()).with_context(|| {
         format!("no {kind} {} is in {} up to this moment", task.number, path.display())
     })?;
-    Ok(LifeView { id: task.number, events: events.into(), left_out })
+    Ok(LifeView { id: task.number, events, left_out })
 }
 
 struct Told {
@@ -57,6 +60,8 @@ struct Told {
     seen: Option<(TaskState, ReasonId, FrameId)>,
     /// Whether the look under way has found it.
     in_look: bool,
+    /// Up to when stops for the collector were told.
+    stops_told: KTime,
 }
 
 /// Whether the task is known to live.
@@ -79,6 +84,7 @@ impl Told {
             lives: Lives::NotYet,
             seen: None,
             in_look: false,
+            stops_told: KTime(0),
         }
     }
 
@@ -103,6 +109,7 @@ impl Told {
                     self.tell(*t1, LifeEvent::Gone);
                 }
             }
+            Input::GcCycle { cycle, .. } if self.lives == Lives::Yes => self.collection(cycle),
             Input::Loss(loss) if self.lives == Lives::Yes => {
                 self.tell(loss.until, LifeEvent::Lost { kind: loss.kind, count: loss.count });
             }
@@ -112,6 +119,19 @@ impl Told {
         self.engine.feed(input, &mut changes, &mut commands);
         for change in changes {
             self.named(&change);
+        }
+    }
+
+    /// Each stop once, though a cycle may be told of more than once.
+    fn collection(&mut self, cycle: &GcCycle) {
+        let stops = [(Some(cycle.stop), cycle.mark), (cycle.mark_end, cycle.end)];
+        for (from, to) in stops {
+            if let (Some(from), Some(to)) = (from, to)
+                && to > self.stops_told
+            {
+                self.stops_told = to;
+                self.tell(from, LifeEvent::Stopped { lasted: to.since(from) });
+            }
         }
     }
 

@@ -25,16 +25,17 @@ use super::clock;
 use super::flight::{Cause, Flight, Gauge, Happened};
 use super::judge::{Judge, Said};
 use super::looker::Looker;
-use super::open::{Opened, Probing, open};
+use super::open::{Opened, Probing, SiteProbing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
+use super::scrape::{MetricsSettings, Question, Scrape};
 use super::settings::{
-    BudgetSettings, DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings, Thresholds,
-    WatchSettings,
+    BudgetSettings, DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings,
+    Threads, Thresholds, WatchSettings,
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
-use super::tracer::{Tracee, Tracer};
+use super::tracer::{Probes, Tracee, Tracer};
 use costs::Spending;
 use flow::Losses;
 use peril::Peril;
@@ -62,6 +63,7 @@ struct Job {
     acknowledged: Acknowledgements,
     record: Option<RecorderSettings>,
     flight: Option<FlightSettings>,
+    metrics: Option<MetricsSettings>,
     /// What a flight recorder notes of the settings.
     recorded: Vec<(String, String)>,
 }
@@ -74,10 +76,11 @@ struct Job {
 pub fn watch(
     settings: &WatchSettings,
     flight: Option<FlightSettings>,
+    metrics: Option<MetricsSettings>,
     sink: &mut dyn WatchSink,
 ) -> anyhow::Result<SummaryView> {
     let recorded = settings.thresholds.recorded();
-    run(Job { flight, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
+    run(Job { flight, metrics, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
 }
 
 /// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
@@ -109,6 +112,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         acknowledged: settings.expectations.acknowledged.clone(),
         record,
         flight: None,
+        metrics: None,
         recorded: Vec::new(),
     }
 }
@@ -137,6 +141,7 @@ pub fn diagnose(
             acknowledged: settings.expectations.acknowledged.clone(),
             record: None,
             flight: None,
+            metrics: None,
             recorded: Vec::new(),
         },
         sink,
@@ -148,6 +153,8 @@ pub fn diagnose(
 pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
     // What the user says of the program goes before what is known of all programs.
     let mut idle = expectations.idle.clone();
+    // The native table names functions of libraries, the Go table ends with whole wait classes.
+    idle.extend(crate::runtime::native::idle::patterns());
     idle.extend(crate::runtime::go::idle::patterns());
     detect::Settings {
         stuck_after: thresholds.stuck_after,
@@ -224,6 +231,7 @@ struct Watch<'a> {
     next_process: u32,
     losses: Losses,
     flight: Option<Flight>,
+    scrape: Option<Scrape>,
     /// How the target would be killed for its memory; only with a flight recorder.
     peril: Option<Peril>,
 }
@@ -233,10 +241,14 @@ impl<'a> Watch<'a> {
         let began = clock::now();
         let signals = EndSignals::new()?;
         let opened = open(&job.target, ProcId(1))?;
-        let richest = job.budget.map_or(job.mode, |budget| budget.ceiling);
-        let tracer = match richest {
+        let scrape = job.metrics.map(Scrape::start).transpose()?;
+        let ceiling = ceiling(&job, opened.probing.threads());
+        let tracer = match ceiling {
             Mode::None => None,
-            _ => Some(Tracer::load(job.ring, job.min_wait)?),
+            _ => {
+                let threads = threads_mode(opened.probing.threads(), ceiling);
+                Some(Tracer::load(job.ring, job.min_wait, threads)?)
+            }
         };
         let (flight, left) = job.flight.clone().map(Flight::start).transpose()?.unzip();
         let peril = flight.as_ref().map(|_| Peril::of(job.target.pid));
@@ -251,7 +263,9 @@ impl<'a> Watch<'a> {
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mode = job.mode;
-        let spending = job.budget.map(|budget| Spending::new(budget, mode, job.target.pid));
+        let spending = job
+            .budget
+            .map(|budget| Spending::new(budget.budget, ceiling, mode, job.target.pid));
         let mut watch = Self {
             job,
             sink,
@@ -268,11 +282,16 @@ impl<'a> Watch<'a> {
             next_process: 2,
             losses: Losses::none(),
             flight,
+            scrape,
             peril,
         };
         let anchor = watch.anchor();
         if let Some(path) = left.flatten() {
             watch.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
+        }
+        if let Some(scrape) = &watch.scrape {
+            let address = scrape.address().to_string();
+            watch.sink.notice(&Notice::Metrics { address });
         }
         watch.judge.eat(vec![anchor, def]).await?;
         watch.attach().await?;
@@ -284,18 +303,21 @@ impl<'a> Watch<'a> {
         let mode = self.mode;
         if let Some(tracer) = &mut self.tracer {
             let probing = &self.session.probing;
-            let plan = probing.plan()?;
-            for gap in &plan.degraded {
+            let plan = probing.sites().map(SiteProbing::plan).transpose()?;
+            for gap in plan.iter().flat_map(|plan| &plan.degraded) {
                 let reason = format!("{}: {}", gap.kind.word(), gap.reason);
                 self.sink.notice(&Notice::Degraded { reason });
             }
+            let min_wait = self.job.min_wait;
+            let probes = plan.as_ref().zip(probing.sites());
             let tracee = Tracee {
                 process: self.session.process,
                 target: probing.target(),
-                plan: &plan,
-                config: probing.config(self.job.min_wait),
+                probes: probes.map(|(plan, sites)| Probes { plan, config: sites.config(min_wait) }),
+                threads: threads_mode(probing.threads(), mode),
+                min_wait,
             };
-            let attached = tracer.attach(&tracee, mode, probing.names())?;
+            let attached = tracer.attach(&tracee, mode, probing.record_names())?;
             self.session.slot = Some(attached.slot);
             self.session.probes = u32::try_from(attached.sites).unwrap_or(u32::MAX);
             if let Some(why) = tracer.process_events_missing() {
@@ -361,6 +383,9 @@ impl<'a> Watch<'a> {
                 _ = tick.tick() => self.tick().await?,
                 happened = flying(self.flight.as_mut()), if self.flight.is_some() => {
                     self.flown(happened).await?;
+                }
+                question = asked(self.scrape.as_mut()), if self.scrape.is_some() => {
+                    self.answer(question).await?;
                 }
                 () = tokio::time::sleep_until(due), if wake_for_look => {}
             }
@@ -464,6 +489,24 @@ impl Session {
     }
 }
 
+/// The richest mode that may come. The probes for waits of threads are at the scheduler, where every
+/// program of the machine passes: only who asks for them gets them.
+fn ceiling(job: &Job, threads: Threads) -> Mode {
+    let free = match threads {
+        Threads::Left => Mode::All,
+        Threads::Read => Mode::Lifecycle,
+    };
+    job.budget.map_or(job.mode, |budget| budget.ceiling.unwrap_or(free))
+}
+
+/// Which events of threads are followed.
+const fn threads_mode(threads: Threads, mode: Mode) -> Mode {
+    match threads {
+        Threads::Left => Mode::None,
+        Threads::Read => mode,
+    }
+}
+
 async fn at(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
@@ -473,6 +516,13 @@ async fn at(deadline: Option<Instant>) {
 async fn ring(tracer: Option<&Tracer>) -> anyhow::Result<()> {
     match tracer {
         Some(tracer) => tracer.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn asked(scrape: Option<&mut Scrape>) -> Question {
+    match scrape {
+        Some(scrape) => scrape.next().await,
         None => std::future::pending().await,
     }
 }

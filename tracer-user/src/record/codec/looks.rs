@@ -9,6 +9,7 @@ use crate::stream::{
 use super::super::bytes::{Put as _, Take};
 use super::super::error::Malformed;
 use super::events::{kind_number, task_kind};
+use super::threads;
 
 /// Columns, in their order in the section.
 const FLAGS: usize = 0;
@@ -166,6 +167,8 @@ const ON_NOTHING: u8 = 0;
 const ON_CHANNELS: u8 = 1;
 const ON_LOCK: u8 = 2;
 const ON_TIMER: u8 = 3;
+const ON_FUTEX: u8 = 4;
+const ON_FILES: u8 = 5;
 
 /// With its length, so that a way to wait that a later version added is passed over.
 fn waits_on(on: &WaitsOn, at: KTime, out: &mut Vec<u8>) {
@@ -194,6 +197,14 @@ fn waits_on(on: &WaitsOn, at: KTime, out: &mut Vec<u8>) {
         WaitsOn::Timer { until } => {
             out.push(ON_TIMER);
             what.step(at.0, until.0);
+        }
+        WaitsOn::Futex(futex) => {
+            out.push(ON_FUTEX);
+            threads::put_futex(futex, &mut what);
+        }
+        WaitsOn::Files(set) => {
+            out.push(ON_FILES);
+            threads::put_files(set, &mut what);
         }
     }
     out.number(what.len() as u64);
@@ -286,6 +297,8 @@ fn read_waits_on(take: &mut Take<'_>, at: KTime) -> Result<WaitsOn, Malformed> {
             None => WaitsOn::Unknown,
         },
         ON_TIMER => WaitsOn::Timer { until: KTime(of.step(at.0)?) },
+        ON_FUTEX => WaitsOn::Futex(Box::new(threads::take_futex(&mut of)?)),
+        ON_FILES => WaitsOn::Files(Box::new(threads::take_files(&mut of)?)),
         _ => WaitsOn::Unknown,
     })
 }

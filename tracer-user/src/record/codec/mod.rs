@@ -7,6 +7,7 @@
 mod events;
 mod looks;
 mod rows;
+mod threads;
 
 use crate::base::KTime;
 use crate::stream::Input;
@@ -49,6 +50,8 @@ pub enum Sort {
     Tick = 13,
     /// [`Input::Memory`]
     Memory = 14,
+    /// [`Input::GcCycle`]
+    GcCycle = 15,
 }
 
 impl Sort {
@@ -68,6 +71,7 @@ impl Sort {
         Sort::ClockAnchor,
         Sort::Tick,
         Sort::Memory,
+        Sort::GcCycle,
     ];
 
     /// Of an input: the one place that a new sort of input is added to, beside [`rows`].
@@ -87,6 +91,7 @@ impl Sort {
             Input::ClockAnchor { .. } => Sort::ClockAnchor,
             Input::Tick(_) => Sort::Tick,
             Input::Memory { .. } => Sort::Memory,
+            Input::GcCycle { .. } => Sort::GcCycle,
         }
     }
 
@@ -107,6 +112,7 @@ impl Sort {
             Sort::ClockAnchor => "clock",
             Sort::Tick => "tick",
             Sort::Memory => "memory",
+            Sort::GcCycle => "gc",
         }
     }
 
@@ -121,7 +127,7 @@ impl Sort {
 }
 
 /// How many sorts there are.
-pub const SORTS: usize = 14;
+pub const SORTS: usize = 15;
 
 /// How many inputs there were of each sort, and what they took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -5,7 +5,8 @@ use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef, Stop, Vitals,
+    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
+    Stop, Vitals,
 };
 
 use super::super::bytes::{Put as _, Take};
@@ -91,6 +92,11 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             row.number(*rss_bytes);
             row.maybe_number(*limit_bytes);
         }
+        Input::GcCycle { process, at, cycle } => {
+            row.number(u64::from(process.0));
+            row.number(at.0);
+            put_cycle(cycle, row);
+        }
         Input::ClockAnchor { mono, wall_ns } => {
             row.number(mono.0);
             row.signed(*wall_ns);
@@ -163,10 +169,36 @@ pub fn read(sort: Sort, rows: &mut Take<'_>) -> Result<Input, Malformed> {
             rss_bytes: row.number()?,
             limit_bytes: row.maybe_number()?,
         },
+        Sort::GcCycle => {
+            Input::GcCycle { process: proc(row)?, at: time(row)?, cycle: read_cycle(row)? }
+        }
         Sort::ClockAnchor => Input::ClockAnchor { mono: time(row)?, wall_ns: row.signed()? },
         Sort::Tick => Input::Tick(time(row)?),
         Sort::Event | Sort::SnapshotTask => return Err(Malformed("a row of what has columns")),
     })
+}
+
+/// The stop, then how long after the one before each of the others came, while they had come.
+fn put_cycle(cycle: &GcCycle, row: &mut Vec<u8>) {
+    let GcCycle { stop, mark, mark_end, end } = *cycle;
+    row.number(stop.0);
+    let mut last = stop;
+    for at in [mark, mark_end, end] {
+        row.maybe_number(at.map(|at| at.since(last).0));
+        last = at.unwrap_or(last);
+    }
+}
+
+fn read_cycle(row: &mut Take<'_>) -> Result<GcCycle, Malformed> {
+    const LATE: Malformed = Malformed("a collection that ends beyond all time");
+    let stop = time(row)?;
+    let mut last = stop;
+    let mut next = || -> Result<Option<KTime>, Malformed> {
+        let Some(after) = row.maybe_number()? else { return Ok(None) };
+        last = KTime(last.0.checked_add(after).ok_or(LATE)?);
+        Ok(Some(last))
+    };
+    Ok(GcCycle { stop, mark: next()?, mark_end: next()?, end: next()? })
 }
 
 fn proc(row: &mut Take<'_>) -> Result<ProcId, Malformed> {

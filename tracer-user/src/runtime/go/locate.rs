@@ -12,7 +12,7 @@ use crate::target::{FileAt, ReadError, ReadMem};
 use super::bytes::{u32_at, u64_at};
 use super::detect::GoProgram;
 use super::layout::Layout;
-use super::operands;
+use super::{gc, operands};
 
 /// Bytes of writable memory searched for `moduledata` at most.
 const MAX_SEARCH: u64 = 1 << 30;
@@ -89,6 +89,8 @@ pub struct Located {
     pub allgs: Allgs,
     /// Addresses of which one is that of `runtime.semtable`.
     pub semtable: Vec<u64>,
+    /// Address of the times that the collector notes; None where they were not found.
+    pub gc_times: Option<u64>,
 }
 
 /// Locates the runtime of a program in the memory of its process.
@@ -107,7 +109,8 @@ pub fn locate(mem: &dyn ReadMem, program: &GoProgram) -> Result<Located, LocateE
     let functions = Functions::of(&table);
     let allgs = search.allgs(&functions)?;
     let semtable = search.semtable(&functions);
-    Ok(Located { layout, table, module, allgs, semtable })
+    let gc_times = search.gc_times(&functions);
+    Ok(Located { layout, table, module, allgs, semtable, gc_times })
 }
 
 fn with_inline_trees(
@@ -123,12 +126,15 @@ fn with_inline_trees(
 }
 
 /// Functions whose code is read, by name.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 8] = [
     "runtime.forEachGRace",
     "runtime.atomicAllG",
     "runtime.allgadd",
     "runtime.semacquire1",
     "runtime.semrelease1",
+    "runtime.gcStart",
+    "runtime.gcMarkDone",
+    "runtime.gcMarkTermination",
 ];
 
 /// Where those functions are: entry and end.
@@ -313,6 +319,18 @@ impl Search<'_> {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Where the collector notes the times of its phases.
+    fn gc_times(&self, functions: &Functions) -> Option<u64> {
+        let of = |name, which| self.operands(functions, name, which).unwrap_or_default();
+        let operands = gc::Operands {
+            start: of("runtime.gcStart", operands::stores),
+            done: of("runtime.gcMarkDone", operands::stores),
+            end: of("runtime.gcMarkTermination", operands::stores),
+            reads: of("runtime.gcMarkTermination", operands::loads),
+        };
+        operands.times().filter(|&address| self.is_data(address))
     }
 
     fn is_data(&self, address: u64) -> bool {

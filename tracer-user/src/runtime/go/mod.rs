@@ -11,6 +11,7 @@ pub mod testing;
 
 mod bytes;
 mod detect;
+mod gc;
 mod layouts;
 mod locate;
 mod operands;

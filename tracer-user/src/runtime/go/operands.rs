@@ -12,6 +12,11 @@ pub(super) fn loads(code: &[u8], address: u64) -> Vec<u64> {
     relative(code, address, |code| matches!(code, Code::Mov_r64_rm64))
 }
 
+/// Addresses to which `code` stores a 64-bit word relative to the instruction pointer.
+pub(super) fn stores(code: &[u8], address: u64) -> Vec<u64> {
+    relative(code, address, |code| matches!(code, Code::Mov_rm64_r64))
+}
+
 /// Addresses that `code` takes relative to the instruction pointer (`lea`).
 pub(super) fn taken(code: &[u8], address: u64) -> Vec<u64> {
     relative(code, address, |code| matches!(code, Code::Lea_r64_m))
@@ -48,6 +53,9 @@ mod tests {
         ];
         assert_eq!(loads(&code, 0x1000), [0x1017, 0x111f]);
         assert_eq!(taken(&code, 0x1000), [0x1011]);
+        let store = [0x48, 0x89, 0x05, 0x10, 0x00, 0x00, 0x00]; // mov [rip+0x10],rax
+        assert_eq!(stores(&store, 0x1000), [0x1017]);
+        assert!(stores(&code, 0x1000).is_empty());
     }
 
     #[test]

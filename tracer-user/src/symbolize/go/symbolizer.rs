@@ -69,6 +69,14 @@ impl GoSymbolizer {
         &self.tables
     }
 
+    /// The frames at a program counter of Go code, innermost first; empty if it is none. For
+    /// threads, whose stacks mix Go code with other code and are not shown by Go's rules.
+    pub fn frames(&mut self, at: StackPc) -> Vec<Frame> {
+        let levels = self.levels(at);
+        let known = levels.iter().filter(|known| known.id.is_some());
+        known.map(|known| known.frame(Visibility::Shown)).collect()
+    }
+
     /// Ids of another interner mean something else.
     fn belong_to(&mut self, names: &Interner) {
         if self.token != names.token() {

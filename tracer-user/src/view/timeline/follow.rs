@@ -6,9 +6,10 @@ use hashbrown::HashMap;
 
 use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskState};
 use crate::model::{Exactness, Model, Process, Task};
-use crate::stream::{Event, EventKind, Input, Waker};
+use crate::stream::{EndHow, Event, EventKind, Input, Waker};
 
-use super::{Counts, Ended, Moment, Slice, Wake};
+use super::phases::Phases;
+use super::{Counts, Ended, Moment, Origin, Slice, Wake};
 
 /// Counts are told at most this often.
 const COUNTS_EVERY: Nanos = Nanos::from_millis(10);
@@ -31,13 +32,11 @@ impl Doing {
 struct Open {
     doing: Doing,
     wait_site: FrameId,
-    spawn_site: FrameId,
-    start: FrameId,
+    origin: Origin,
     since: KTime,
     began: Exactness,
     /// Until when it is known to last.
     until: KTime,
-    system: bool,
 }
 
 /// The input that the model is about to eat, as far as it matters here.
@@ -56,8 +55,11 @@ enum Pending {
 #[derive(Debug, Default)]
 pub struct Timeline {
     open: HashMap<(ProcId, TaskId), Open, RandomState>,
+    /// Where the last slice of a task ended: the next begins no earlier.
+    floors: HashMap<(ProcId, TaskId), KTime, RandomState>,
     pending: Pending,
     counts: HashMap<ProcId, Counts, RandomState>,
+    phases: Phases,
 }
 
 impl Timeline {
@@ -94,6 +96,11 @@ impl Timeline {
 
     /// It has eaten it: tells what is over.
     pub fn after(&mut self, model: &Model, out: &mut Vec<Moment<'static>>) {
+        self.advance(model, out);
+        self.phases.follow(model.names(), out);
+    }
+
+    fn advance(&mut self, model: &Model, out: &mut Vec<Moment<'static>>) {
         match std::mem::take(&mut self.pending) {
             Pending::Nothing => {}
             Pending::Event(event) => {
@@ -128,6 +135,8 @@ impl Timeline {
             let ended = if open.until >= now { Ended::GoesOn } else { Ended::NotKnown };
             out.push(Moment::Slice(open.slice(process, task, open.until, ended)));
         }
+        self.phases.follow(model.names(), out);
+        self.phases.finish(out);
     }
 
     fn touch(&mut self, model: &Model, process: ProcId, task: TaskId, at: KTime) {
@@ -154,9 +163,10 @@ impl Timeline {
             return self.sweep(model, process, at, out);
         };
         match event.kind {
-            EventKind::Ready { task, waker } => wake(process, waker, task, at, out),
+            EventKind::Ready { task, waker } => wake(model, process, waker, task, at, out),
             EventKind::Waited { parked, ready, waker, reason, .. } => {
-                wake(process, waker, id, ready.unwrap_or(at), out);
+                let woken = ready.unwrap_or(at).clamp(parked.min(at), at);
+                wake(model, process, waker, id, woken, out);
                 self.waited((process, id), reason, (parked, ready, at), model, out);
             }
             _ => {}
@@ -210,10 +220,12 @@ impl Timeline {
     ) {
         let id = (whose.id(), task.id());
         let doing = Doing::of(task);
-        let wait = whose.wait(task, at.max(task.known_since()));
-        let (mut since, began) = wait.map_or((at, began), |w| (w.since, w.exactness));
+        let now = at.max(task.known_since());
+        let known = whose.wait(task, now).or_else(|| whose.queued(task, now));
+        let (mut since, began) = known.map_or((at, began), |w| (w.since, w.exactness));
         if let Some(open) = self.open.get_mut(&id) {
-            let anew = wait.is_some_and(|w| w.since > open.until);
+            // It may have done something else in between.
+            let anew = since > open.until;
             if open.doing == doing && !anew {
                 open.place(task);
                 open.hold(whose, task, at);
@@ -236,15 +248,14 @@ impl Timeline {
         doing: Doing,
         (since, began): (KTime, Exactness),
     ) {
+        let since = self.floors.get(&id).map_or(since, |&floor| since.max(floor));
         let mut open = Open {
             doing,
             wait_site: FrameId::UNKNOWN,
-            spawn_site: FrameId::UNKNOWN,
-            start: FrameId::UNKNOWN,
+            origin: origin(task),
             since,
             began,
             until: since,
-            system: false,
         };
         open.place(task);
         self.open.insert(id, open);
@@ -258,9 +269,19 @@ impl Timeline {
         ended: Ended,
         out: &mut Vec<Moment<'static>>,
     ) {
-        let Some(open) = self.open.remove(&id) else { return };
+        let Some(open) = self.open.remove(&id) else {
+            if ended == Ended::Gone {
+                self.floors.remove(&id);
+            }
+            return;
+        };
         let until = open.until.min(at.max(open.since));
         let ended = if until < at { Ended::NotKnown } else { ended };
+        if ended == Ended::Gone {
+            self.floors.remove(&id);
+        } else {
+            self.floors.insert(id, until.max(open.since));
+        }
         if until == open.since && ended == Ended::WentOn {
             return;
         }
@@ -270,8 +291,10 @@ impl Timeline {
     fn look(&mut self, model: &Model, id: ProcId, t1: KTime, out: &mut Vec<Moment<'static>>) {
         self.sweep(model, id, t1, out);
         let Some(whose) = model.process(id) else { return };
+        self.floors.retain(|(process, task), _| *process != id || whose.task(*task).is_some());
         for task in whose.tasks() {
-            self.turn(whose, task, t1, Exactness::AtLeast, out);
+            let at = task.looked_at().unwrap_or(t1);
+            self.turn(whose, task, at, Exactness::AtLeast, out);
         }
     }
 
@@ -285,8 +308,11 @@ impl Timeline {
         let ended_here = self.open.iter().filter(|((p, t), open)| *p == id && is_over(*t, open));
         let mut over: Vec<(ProcId, TaskId)> = ended_here.map(|(id, _)| *id).collect();
         over.sort_unstable();
-        let gone = model.process(id).is_none_or(|p| p.ended().is_some());
-        let ended = if gone { Ended::Gone } else { Ended::NotKnown };
+        let ended = match model.process(id).map(Process::ended) {
+            Some(None) => Ended::NotKnown,
+            Some(Some((_, EndHow::Detached))) => Ended::GoesOn,
+            Some(Some((_, EndHow::Exit | EndHow::Exec))) | None => Ended::Gone,
+        };
         for id in over {
             self.close(id, at, ended, out);
         }
@@ -329,18 +355,14 @@ impl Open {
         {
             self.wait_site = task.wait_site();
         }
-        self.spawn_site = task.spawn_site();
-        self.start = task.start();
-        self.system = task.is_system();
+        self.origin = origin(task);
     }
 
     fn slice(&self, process: ProcId, task: TaskId, until: KTime, ended: Ended) -> Slice {
         Slice {
             process,
             task,
-            system: self.system,
-            spawn_site: self.spawn_site,
-            start: self.start,
+            origin: self.origin,
             state: self.doing.state,
             reason: self.doing.reason,
             wait_site: self.wait_site,
@@ -365,8 +387,19 @@ const fn subject(event: &Event) -> Option<TaskId> {
     }
 }
 
-fn wake(process: ProcId, waker: Waker, woken: TaskId, at: KTime, out: &mut Vec<Moment<'static>>) {
-    if let Waker::Task(by) = waker {
-        out.push(Moment::Wake(Wake { process, by, woken, at }));
-    }
+fn origin(task: &Task) -> Origin {
+    Origin { spawn_site: task.spawn_site(), start: task.start(), system: task.is_system() }
+}
+
+fn wake(
+    model: &Model,
+    process: ProcId,
+    waker: Waker,
+    woken: TaskId,
+    at: KTime,
+    out: &mut Vec<Moment<'static>>,
+) {
+    let Waker::Task(by) = waker else { return };
+    let origin = model.process(process).and_then(|p| p.task(by)).map(origin);
+    out.push(Moment::Wake(Wake { process, by, origin, woken, at }));
 }

@@ -6,6 +6,9 @@
 //! nothing is known.
 
 mod follow;
+mod phases;
+
+use std::sync::Arc;
 
 use crate::base::{FrameId, KTime, ProcId, ReasonId, TaskId, TaskState};
 use crate::model::{Exactness, Names};
@@ -15,6 +18,17 @@ use super::{FindingView, ProcessView, WallTime};
 
 pub use follow::Timeline;
 
+/// Where a task comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Where it was created.
+    pub spawn_site: FrameId,
+    /// The function it runs.
+    pub start: FrameId,
+    /// Whether it belongs to the runtime.
+    pub system: bool,
+}
+
 /// A stretch of a task's life in one state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slice {
@@ -22,12 +36,8 @@ pub struct Slice {
     pub process: ProcId,
     /// Which task.
     pub task: TaskId,
-    /// Whether it belongs to the runtime.
-    pub system: bool,
-    /// Where it was created.
-    pub spawn_site: FrameId,
-    /// The function it runs.
-    pub start: FrameId,
+    /// Where that comes from.
+    pub origin: Origin,
     /// What it did.
     pub state: TaskState,
     /// What it waited for.
@@ -76,10 +86,26 @@ pub struct Wake {
     pub process: ProcId,
     /// By whom.
     pub by: TaskId,
+    /// Where that one comes from; None if it is not known any more.
+    pub origin: Option<Origin>,
     /// Who.
     pub woken: TaskId,
     /// When.
     pub at: KTime,
+}
+
+/// The runtime was at work for itself: its own tasks ran, or tasks of the program waited for it. In Go the
+/// marking of a garbage collection is `runtime.gcBgMarkWorker`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Phase {
+    /// In which process.
+    pub process: ProcId,
+    /// The function that the runtime's tasks run, or the runtime's own word for what others waited for.
+    pub name: Arc<str>,
+    /// From when.
+    pub since: KTime,
+    /// Until when; pauses of less than a millisecond are part of it.
+    pub until: KTime,
 }
 
 /// How many of the program's own tasks are in each state.
@@ -126,8 +152,8 @@ pub enum Moment<'a> {
         process: ProcId,
         /// When.
         at: KTime,
-        /// The same on the wall clock.
-        wall: WallTime,
+        /// The same on the wall clock, where that is known.
+        wall: Option<WallTime>,
         /// It.
         view: &'a ProcessView,
     },
@@ -144,6 +170,8 @@ pub enum Moment<'a> {
     Slice(Slice),
     /// A task woke another.
     Wake(Wake),
+    /// The runtime was at work.
+    Phase(Phase),
     /// Tasks by state.
     Counts(Counts),
     /// Memory.

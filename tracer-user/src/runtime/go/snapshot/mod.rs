@@ -14,7 +14,6 @@ mod naming;
 mod semaphores;
 mod stacks;
 mod task;
-mod vitals;
 
 use crate::base::{KTime, Pid, ProcId, RunSeq, WaitClass};
 use crate::stream::{Input, LastLeave, LookOutcome, LookSeq};
@@ -22,6 +21,7 @@ use crate::symbolize::SharedInterner;
 use crate::target::{FixtureMem, ReadError, ReadMem, ThreadIds, VitalsReader, monotonic_offset};
 
 use super::bytes::u64_at;
+use super::gc::GcNotes;
 use super::layout::Layout;
 use super::locate::Located;
 use super::tables::Shapes;
@@ -83,6 +83,7 @@ pub struct Snapshotter {
     naming: Naming,
     stacks: StackReader,
     batch: Batch,
+    gc: GcNotes,
 }
 
 /// A goroutine with all that was read of it.
@@ -115,6 +116,7 @@ impl Snapshotter {
             naming: Naming::new(&located),
             stacks: StackReader::default(),
             batch: Batch::default(),
+            gc: GcNotes::new(located.gc_times),
             located,
         }
     }
@@ -147,7 +149,8 @@ impl Snapshotter {
         Ok(count)
     }
 
-    /// Reads all goroutines and passes on what is found: [`Input::SnapshotBegin`], an
+    /// Reads all goroutines and passes on what is found: perhaps an [`Input::GcCycle`], then
+    /// [`Input::SnapshotBegin`], an
     /// [`Input::SnapshotTask`] for each, [`Input::SnapshotEnd`]. Definitions of new names are left
     /// in the interner, to be taken before what was passed on is used.
     ///
@@ -160,6 +163,7 @@ impl Snapshotter {
         context: &mut LookContext<'_>,
     ) -> Result<LookOutcome, SnapshotError> {
         context.interner.with(|names| self.naming.belong_to(names));
+        self.collections(mem, context)?;
         let began = (context.clock)();
         let (list, left_out) = self.list(mem)?;
         self.threads.refresh();
@@ -182,7 +186,7 @@ impl Snapshotter {
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
-        let vitals = vitals::of(&self.vitals);
+        let vitals = crate::runtime::vitals::of(&self.vitals);
         let t1 = (look.context.clock)();
         let outcome =
             LookOutcome { took: t1.since(began), bytes: look.spent.bytes, vitals, ..look.outcome };
@@ -193,6 +197,21 @@ impl Snapshotter {
             outcome,
         });
         Ok(outcome)
+    }
+
+    /// Tells what the collector has noted since the last look.
+    fn collections(
+        &mut self,
+        mem: &dyn ReadMem,
+        context: &mut LookContext<'_>,
+    ) -> Result<(), SnapshotError> {
+        let at = (context.clock)();
+        let offset = self.monotonic_offset;
+        let ours = |theirs: u64| theirs.checked_add_signed(offset).map(KTime);
+        if let Some(cycle) = self.gc.news(mem, ours, at)? {
+            (context.sink)(Input::GcCycle { process: self.process, at, cycle });
+        }
+        Ok(())
     }
 
     /// The addresses of all g's, and how many are left out because they are too many.

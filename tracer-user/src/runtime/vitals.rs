@@ -4,7 +4,7 @@ use crate::stream::{Stop, Vitals};
 use crate::target::{ProcessVitals, VitalsReader};
 
 /// The vitals now; unknown where the process is gone, which the next read will say.
-pub(super) fn of(reader: &VitalsReader) -> Vitals {
+pub(in crate::runtime) fn of(reader: &VitalsReader) -> Vitals {
     reader.read().map(told).unwrap_or_default()
 }
 

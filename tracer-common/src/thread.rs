@@ -1,0 +1,214 @@
+//! Records, keys and values about OS threads. Tids are as loiter's PID namespace counts them where
+//! nothing else is said.
+
+use core::mem::{offset_of, size_of};
+
+use crate::event::Header;
+
+/// Most return addresses of a spawn stack.
+pub const STACK_DEPTH: usize = 24;
+
+/// [`crate::ids::kind::THREAD_BIRTH`]. The head is the creator's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadBirth {
+    /// Head.
+    pub header: Header,
+    /// The new thread.
+    pub tid: u32,
+    /// Its creator.
+    pub parent: u32,
+    /// How many of `stack` there are.
+    pub depth: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Where the creator was, by frame pointers, innermost first: user addresses, not checked.
+    pub stack: [u64; STACK_DEPTH],
+}
+
+/// [`crate::ids::kind::THREAD_DEATH`] and [`crate::ids::kind::THREAD_RUN`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Head.
+    pub header: Header,
+    /// Which.
+    pub tid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// In what a thread sleeps.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Asleep {
+    /// The first three arguments of the system call.
+    pub arguments: [u64; 3],
+    /// Its number; -1 where there is none.
+    pub number: i32,
+    /// One of [`crate::ids::sleep`].
+    pub sleep: u8,
+    /// Low byte of the times it went to sleep (`voluntary_ctxt_switches`), this one included.
+    pub run_seq: u8,
+    /// Zero.
+    pub pad: u16,
+}
+
+/// [`crate::ids::kind::THREAD_PARK`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadPark {
+    /// Head.
+    pub header: Header,
+    /// In what.
+    pub asleep: Asleep,
+    /// Which.
+    pub tid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// [`crate::ids::kind::THREAD_READY`]. The head is of the thread in whose time it happened, which is
+/// the waker only if `waker` says so.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadReady {
+    /// Head.
+    pub header: Header,
+    /// Which.
+    pub tid: u32,
+    /// The thread of the same process that did it; 0 = unknown, or none of it.
+    pub waker: u32,
+}
+
+/// [`crate::ids::kind::THREAD_WAIT`]: a wait that lasted at least `min_wait`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadWait {
+    /// Head; `time_ns` is when the thread ran again.
+    pub header: Header,
+    /// In what.
+    pub asleep: Asleep,
+    /// When it went to sleep, CLOCK_MONOTONIC ns.
+    pub parked_ns: u64,
+    /// When it was woken; 0 = not seen.
+    pub ready_ns: u64,
+    /// Which.
+    pub tid: u32,
+    /// The thread of the same process that woke it; 0 = unknown, or none of it.
+    pub waker: u32,
+}
+
+/// [`crate::ids::kind::THREAD_CALL`]: a system call from its beginning to its end, only where they
+/// are traced as such and it lasted at least `min_wait`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadCall {
+    /// Head; `time_ns` is when it returned.
+    pub header: Header,
+    /// When it began.
+    pub began_ns: u64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+    /// What it returned: below 0, an error number.
+    pub result: i64,
+    /// Which thread.
+    pub tid: u32,
+    /// Its number.
+    pub number: i32,
+}
+
+/// A thread that slept once while followed, the value of map `SLEEPERS`. Stays while the thread lives
+/// and is written in place: `since_ns` is set to 0, then the rest, then `since_ns`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Sleeper {
+    /// Since when it sleeps, CLOCK_MONOTONIC ns; 0 = it does not.
+    pub since_ns: u64,
+    /// When it was last woken.
+    pub ready_ns: u64,
+    /// In what it sleeps.
+    pub asleep: Asleep,
+    /// Its tid.
+    pub tid: u32,
+    /// Thread of the same process that last woke it; 0 = unknown.
+    pub waker: u32,
+    /// Whose it is.
+    pub slot: u16,
+    /// [`crate::config::parked_tag`] of `since_ns`: an entry whose tag does not fit was being written.
+    pub tag: u16,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// A system call under way, the value of map `CALLS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Call {
+    /// When it began.
+    pub began_ns: u64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+    /// Its number.
+    pub number: i32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Waits that are totalled together, the key of map `WAITS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct WaitKey {
+    /// Address of the futex word, or number of the epoll descriptor; 0 for other waits.
+    pub subject: u64,
+    /// Number of the system call; -1 where there is none.
+    pub number: i32,
+    /// Whose.
+    pub slot: u16,
+    /// One of [`crate::ids::sleep`].
+    pub sleep: u8,
+    /// Operation of `futex`, without its flags; else 0.
+    pub operation: u8,
+}
+
+/// Number of size classes of [`WaitTotals`].
+pub const BUCKETS: usize = 32;
+/// Waits below 2 to this many ns are in the first size class.
+pub const FIRST_BUCKET_BITS: u32 = 10;
+
+/// What is added up over waits, the value of map `WAITS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct WaitTotals {
+    /// How many ended.
+    pub count: u64,
+    /// How long they took, ns.
+    pub total_ns: u64,
+    /// How many by length: the first below 1024 ns, then each twice as long, the last without end.
+    pub buckets: [u64; BUCKETS],
+}
+
+/// The size class of a wait.
+#[inline(always)]
+pub const fn bucket(ns: u64) -> usize {
+    let bits = u64::BITS - ns.leading_zeros();
+    let class = bits.saturating_sub(FIRST_BUCKET_BITS) as usize;
+    if class < BUCKETS { class } else { BUCKETS - 1 }
+}
+
+const _: () = {
+    assert!(size_of::<ThreadBirth>() == 40 + 8 * STACK_DEPTH);
+    assert!(offset_of!(ThreadBirth, stack) == 40);
+    assert!(size_of::<Thread>() == 32);
+    assert!(size_of::<Asleep>() == 32 && offset_of!(Asleep, sleep) == 28);
+    assert!(size_of::<ThreadPark>() == 64 && offset_of!(ThreadPark, tid) == 56);
+    assert!(size_of::<ThreadReady>() == 32);
+    assert!(size_of::<ThreadWait>() == 80 && offset_of!(ThreadWait, parked_ns) == 56);
+    assert!(size_of::<ThreadCall>() == 96 && offset_of!(ThreadCall, result) == 80);
+    assert!(size_of::<Sleeper>() == 64 && offset_of!(Sleeper, tid) == 48);
+    assert!(size_of::<Call>() == 64);
+    assert!(size_of::<WaitKey>() == 16 && offset_of!(WaitKey, slot) == 12);
+    assert!(size_of::<WaitTotals>() == 16 + 8 * BUCKETS);
+    assert!(bucket(0) == 0 && bucket(1023) == 0 && bucket(1024) == 1 && bucket(2048) == 2);
+    assert!(bucket(u64::MAX) == BUCKETS - 1);
+};

@@ -1,0 +1,46 @@
+//! Records about OS threads -> events.
+
+use crate::base::{FrameId, KTime, RunSeq, TaskId};
+use crate::runtime::link::ThreadNames;
+use crate::stream::decode::ThreadRecord;
+use crate::stream::{EventKind, Waker};
+
+/// What a record says of a thread. None for one that says nothing of a task's state.
+pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> Option<EventKind> {
+    Some(match record {
+        ThreadRecord::Birth(r) => {
+            let depth = usize::try_from(r.depth).unwrap_or(usize::MAX).min(r.stack.len());
+            EventKind::Birth {
+                task: TaskId::thread(r.tid),
+                parent: (r.parent != 0).then(|| TaskId::thread(r.parent)),
+                spawn_site: names.spawn_site(r.stack.get(..depth).unwrap_or_default()),
+                // What it runs stands in no register that means the same in every C library.
+                start: FrameId::UNKNOWN,
+            }
+        }
+        ThreadRecord::Death(r) => EventKind::Death { task: TaskId::thread(r.tid) },
+        ThreadRecord::Park(r) => EventKind::Park {
+            task: TaskId::thread(r.tid),
+            reason: names.reason(&r.asleep),
+            run_seq: RunSeq(r.asleep.run_seq),
+        },
+        ThreadRecord::Run(r) => EventKind::Run { task: TaskId::thread(r.tid) },
+        ThreadRecord::Ready(r) => {
+            EventKind::Ready { task: TaskId::thread(r.tid), waker: waker(r.waker) }
+        }
+        ThreadRecord::Wait(r) => EventKind::Waited {
+            task: TaskId::thread(r.tid),
+            parked: KTime(r.parked_ns),
+            // A thread can be woken while it is still on its way to sleep.
+            ready: (r.ready_ns != 0).then_some(KTime(r.ready_ns.max(r.parked_ns))),
+            waker: waker(r.waker),
+            reason: names.reason(&r.asleep),
+            run_seq: RunSeq(r.asleep.run_seq),
+        },
+        ThreadRecord::Call(_) => return None,
+    })
+}
+
+fn waker(tid: u32) -> Waker {
+    if tid == 0 { Waker::Unknown } else { Waker::Task(TaskId::thread(tid)) }
+}

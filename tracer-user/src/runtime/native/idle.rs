@@ -1,0 +1,132 @@
+//! Threads that wait by nature: event loops, workers without work, those that wait for the end of
+//! others. Names of functions as symbols have them, read in the sources named beside them. What a
+//! stripped program has is known by the library's functions alone, which stay.
+
+use std::borrow::Cow;
+
+use crate::base::{FunctionAt, IdlePattern, Numbers, Place, WaitClass};
+
+use Place::Stack;
+use WaitClass::{Group, Io, Other};
+
+/// Name, why it is normal, wait classes, functions that are all there.
+type Row = (&'static str, &'static str, &'static [WaitClass], &'static [(Place, &'static str)]);
+
+const LOOP: &str = "an event loop waits for the next event";
+const WORKER: &str = "a worker waits for work";
+const SIGNALS: &str = "waits for signals";
+
+/// Special before general: the first that fits names the thread.
+const TABLE: &[Row] = &[
+    // src/ae.c of Redis and Valkey
+    ("Redis event loop", LOOP, &[Io], &[(Stack, "aeProcessEvents")]),
+    ("Redis event loop", LOOP, &[Io], &[(Stack, "aeMain")]),
+    // src/os/unix/ngx_process_cycle.c, src/event/modules/ngx_epoll_module.c
+    ("nginx event loop", LOOP, &[Io], &[(Stack, "ngx_process_events_and_timers")]),
+    ("nginx event loop", LOOP, &[Io], &[(Stack, "ngx_epoll_process_events")]),
+    ("nginx master", SIGNALS, &[Other], &[(Stack, "ngx_master_process_cycle")]),
+    // src/backend/storage/ipc/latch.c (waiteventset.c since 18)
+    ("PostgreSQL wait loop", LOOP, &[Io], &[(Stack, "WaitEventSetWait")]),
+    // deps/uv/src/unix/linux.c, deps/uv/src/threadpool.c
+    ("libuv event loop", LOOP, &[Io], &[(Stack, "uv__io_poll")]),
+    ("libuv worker", WORKER, &[Group], &[(Stack, "uv_cond_wait")]),
+    ("V8 worker", WORKER, &[Group], &[(Stack, "v8::base::ConditionVariable::Wait")]),
+    ("Node worker", WORKER, &[Group], &[(Stack, "node::*")]),
+    // epoll.c of libevent, ev_epoll.c of libev
+    ("libevent loop", LOOP, &[Io], &[(Stack, "event_base_loop")]),
+    ("libev loop", LOOP, &[Io], &[(Stack, "ev_run")]),
+    ("GLib main loop", LOOP, &[Io], &[(Stack, "g_main_loop_run")]),
+    // The C library's functions, which stripped programs still call by name.
+    ("event loop", LOOP, &[Io], &[(Stack, "epoll_wait")]),
+    ("event loop", LOOP, &[Io], &[(Stack, "epoll_pwait*")]),
+    ("event loop", LOOP, &[Io], &[(Stack, "poll")]),
+    ("event loop", LOOP, &[Io], &[(Stack, "ppoll")]),
+    ("event loop", LOOP, &[Io], &[(Stack, "__poll")]),
+    ("event loop", LOOP, &[Io], &[(Stack, "select")]),
+    ("event loop", LOOP, &[Io], &[(Stack, "__select")]),
+    ("accept loop", "a listener waits for connections", &[Io], &[(Stack, "accept*")]),
+    ("accept loop", "a listener waits for connections", &[Io], &[(Stack, "__libc_accept*")]),
+    ("signal loop", SIGNALS, &[Other], &[(Stack, "sigwait*")]),
+    ("signal loop", SIGNALS, &[Other], &[(Stack, "__sigwait*")]),
+    ("signal loop", SIGNALS, &[Other], &[(Stack, "sigsuspend")]),
+    ("signal loop", SIGNALS, &[Other], &[(Stack, "__sigsuspend")]),
+    ("signal loop", SIGNALS, &[Other], &[(Stack, "pause")]),
+];
+
+/// Of these a few are normal.
+const FEW: &[Row] = &[
+    // src/hotspot/os/posix/os_posix.cpp: java.util.concurrent parks what has nothing to do.
+    ("parked Java thread", WORKER, &[Group], &[(Stack, "Unsafe_Park")]),
+    ("parked Java thread", WORKER, &[Group], &[(Stack, "Parker::park")]),
+    ("Java monitor wait", WORKER, &[Group], &[(Stack, "ObjectMonitor::wait")]),
+    ("Java VM worker", WORKER, &[Group], &[(Stack, "Monitor::wait*")]),
+    ("Java VM worker", WORKER, &[Group], &[(Stack, "PlatformMonitor::wait*")]),
+    ("parked Rust thread", WORKER, &[Group], &[(Stack, "std::thread::park*")]),
+    // tokio/src/runtime/scheduler/multi_thread/park.rs, runtime/blocking/pool.rs
+    ("Tokio worker", WORKER, &[Group], &[(Stack, "tokio::runtime::*")]),
+    (
+        "worker queue",
+        "a worker waits for work at a condition variable",
+        &[Group],
+        &[(Stack, "pthread_cond_wait*")],
+    ),
+    (
+        "worker queue",
+        "a worker waits for work at a condition variable",
+        &[Group],
+        &[(Stack, "pthread_cond_timedwait*")],
+    ),
+    (
+        "worker queue",
+        "a worker waits for work at a condition variable",
+        &[Group],
+        &[(Stack, "pthread_cond_clockwait*")],
+    ),
+    (
+        "worker queue",
+        "a worker waits for work at a condition variable",
+        &[Group],
+        &[(Stack, "std::sys::sync::condvar::*")],
+    ),
+    (
+        "waits for threads",
+        "a thread waits for the end of those it started",
+        &[Group],
+        &[(Stack, "pthread_join")],
+    ),
+    (
+        "waits for threads",
+        "a thread waits for the end of those it started",
+        &[Group],
+        &[(Stack, "__pthread_clockjoin_ex")],
+    ),
+];
+
+/// The table, in its order.
+pub fn patterns() -> Vec<IdlePattern> {
+    let few = FEW.iter().map(|row| pattern(row, Numbers::Few));
+    TABLE.iter().map(|row| pattern(row, Numbers::Any)).chain(few).collect()
+}
+
+fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePattern {
+    IdlePattern {
+        name: Cow::Borrowed(name),
+        why: Cow::Borrowed(why),
+        classes: Cow::Borrowed(classes),
+        functions: functions.iter().map(|&(place, name)| FunctionAt::new(place, name)).collect(),
+        numbers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pattern_makes_a_wait_for_a_lock_idle() {
+        for p in patterns() {
+            assert!(!p.name.is_empty() && !p.why.is_empty() && !p.functions.is_empty());
+            assert!(!p.classes.is_empty() && !p.classes.contains(&WaitClass::Lock), "{}", p.name);
+        }
+    }
+}

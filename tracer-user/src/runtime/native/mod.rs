@@ -1,0 +1,8 @@
+//! OS threads, of any program: what they wait for, in the words of the kernel's interface.
+
+pub mod futex;
+pub mod idle;
+pub mod names;
+pub mod snapshot;
+pub mod syscalls;
+pub mod unwind;

@@ -1,0 +1,148 @@
+//! From a thread's stack to the places that are told of it: where it waits and which function it
+//! runs, both in the program's own code where there is any.
+
+use crate::base::{FrameId, StackId};
+use crate::symbolize::native::{GO, NativeSymbolizer, Resolved};
+use crate::symbolize::{Interner, StackPc};
+
+/// Files of code that are the C library or part of it.
+const LIBRARIES: [&str; 6] = ["libc.so", "libpthread.so", "ld-linux", "ld-musl", "libc-", "[vdso]"];
+/// Functions, by how their names begin, that are the way to a wait and not the place of it: those
+/// of the C library where it is linked into the program, and of languages' own libraries.
+const PLUMBING: [&str; 30] = [
+    "pthread_",
+    "sem_",
+    "futex_",
+    "lll_",
+    "epoll_",
+    "syscall",
+    "internal_syscall",
+    "new_sem_",
+    "nanosleep",
+    "clock_nanosleep",
+    "poll",
+    "select",
+    "start_thread",
+    "clone",
+    "thread_start",
+    "libc_start",
+    "start",
+    "std::sys",
+    "std::sync",
+    "std::thread",
+    "std::rt",
+    "std::panic",
+    "std::condition_variable",
+    "std::mutex",
+    "std::unique_lock",
+    "std::lock_guard",
+    "std::this_thread",
+    "core::",
+    "parking_lot",
+    "lock_api::",
+];
+/// As [`PLUMBING`], in Rust and C++ names that begin with a type.
+const PLUMBING_TYPES: [&str; 7] = [
+    "<std::",
+    "<core::",
+    "<alloc::",
+    "<lock_api::",
+    "<parking_lot",
+    "alloc::boxed",
+    "std::_State_impl",
+];
+
+/// What a stack says.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The stack.
+    pub(super) stack: StackId,
+    /// Where it waits.
+    pub(super) wait_site: FrameId,
+    /// The function it runs.
+    pub(super) start: FrameId,
+    /// Whether the thread is at the Go runtime's own business: all code it is in is the runtime's.
+    pub(super) is_runtime: bool,
+    /// All frames, innermost first.
+    pub(super) frames: Vec<Resolved>,
+}
+
+/// Names a stack.
+pub(super) fn told(symbols: &mut NativeSymbolizer, pcs: &[StackPc], names: &mut Interner) -> Told {
+    let mut frames: Vec<Resolved> = Vec::new();
+    for &pc in pcs {
+        frames.extend(symbols.resolve(pc, names).iter().cloned());
+    }
+    let ids: Vec<FrameId> = frames.iter().map(|frame| frame.id).collect();
+    let own = |frame: &&Resolved| !is_plumbing(frame);
+    let site = frames.iter().find(own).or(frames.first());
+    let start = frames.iter().rev().find(own);
+    Told {
+        stack: names.stack(&ids),
+        wait_site: site.map_or(FrameId::UNKNOWN, |frame| frame.id),
+        is_runtime: is_runtime(&frames),
+        start: start.map_or(FrameId::UNKNOWN, |frame| function_of(frame, names)),
+        frames,
+    }
+}
+
+/// The function of a frame as a place of its own: a thread that goes from line to line still runs
+/// the same function.
+fn function_of(frame: &Resolved, names: &mut Interner) -> FrameId {
+    let mut whole = names.frame_of(frame.id).clone();
+    whole.line = 0;
+    // What has no name has its offset, which is not the function's.
+    if !frame.named {
+        return FrameId::UNKNOWN;
+    }
+    names.frame(&whole)
+}
+
+/// Whether a thread of a Go program waits for goroutines to run, or does what the runtime does.
+fn is_runtime(frames: &[Resolved]) -> bool {
+    let go = || frames.iter().filter(|frame| &*frame.module == GO);
+    let own = |frame: &Resolved| {
+        frame.function.starts_with("runtime.") || frame.function.starts_with("internal/runtime/")
+    };
+    // A call into C goes out through the runtime's own code.
+    let calls_out = |frame: &Resolved| frame.function.starts_with("runtime.asmcgocall");
+    go().next().is_some() && go().all(own) && !frames.iter().any(calls_out)
+}
+
+fn is_plumbing(frame: &Resolved) -> bool {
+    if LIBRARIES.iter().any(|library| frame.module.starts_with(library)) {
+        return true;
+    }
+    let name = frame.function.trim_start_matches('_');
+    PLUMBING.iter().any(|start| name.starts_with(start))
+        || PLUMBING_TYPES.iter().any(|start| frame.function.starts_with(start))
+        || (frame.module.is_empty() && frame.function.starts_with("0x"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn frame(module: &str, function: &str) -> Resolved {
+        let id = FrameId::UNKNOWN;
+        Resolved { id, function: Arc::from(function), module: Arc::from(module), named: true }
+    }
+
+    #[test]
+    fn libraries_are_the_way_to_a_wait_and_not_its_place() {
+        for (module, function) in [
+            ("libc.so.6", "anything"),
+            ("a.out", "__lll_lock_wait"),
+            ("a.out", "std::sys::sync::mutex::futex::Mutex::lock_contended"),
+            ("a.out", "<std::sync::Mutex<T>>::lock"),
+            ("", "0x7f0000001000"),
+        ] {
+            assert!(is_plumbing(&frame(module, function)), "{function}");
+        }
+        for function in ["worker", "abba::main::{{closure}}", "Server::accept"] {
+            assert!(!is_plumbing(&frame("a.out", function)), "{function}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The tools that read exports in the tests. Standard library only: `cargo xtask` compiles this file as well.
+
+use std::path::{Path, PathBuf};
+
+use super::go::target_dir;
+
+/// The Python package that has Perfetto's schema.
+pub const PERFETTO: &str = "0.59.1";
+/// The browser.
+pub const BROWSER: &str = "chromium";
+
+/// Where Perfetto's schema lies.
+pub fn perfetto_dir() -> PathBuf {
+    target_dir().join(format!("tools/perfetto-{PERFETTO}"))
+}
+
+/// Perfetto's schema for Python, as a directory for `PYTHONPATH`.
+///
+/// # Errors
+/// If it is not installed; says how to get it.
+pub fn perfetto_schema() -> Result<PathBuf, String> {
+    let dir = perfetto_dir();
+    let there = dir.join("perfetto/protos/perfetto/trace/perfetto_trace_pb2.py").is_file();
+    if there { Ok(dir) } else { Err(missing("Perfetto's schema")) }
+}
+
+/// A browser.
+///
+/// # Errors
+/// If there is none; says how to get it.
+pub fn browser() -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|dir| dir.join(BROWSER)).find(|p| Path::is_file(p));
+    found.ok_or_else(|| missing(BROWSER))
+}
+
+fn missing(what: &str) -> String {
+    format!("{what} is not here: `cargo xtask setup` fetches it")
+}

@@ -1,0 +1,187 @@
+//! What the documentation shows of loiter is what loiter prints. Each block behind a line
+//! `<!-- real: NAME -->` is the output of the run of that name; what differs from run to run
+//! (numbers, times, addresses, ids) may differ, nothing else. `LOITER_BLESS=1 cargo test --test docs`
+//! writes what is printed now.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::loiter::{Loiter, command};
+use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use regex::Regex;
+
+fn newest() -> &'static str {
+    GO_VERSIONS[GO_VERSIONS.len() - 1]
+}
+
+/// A service that leaks, at a place of which nothing depends on this machine.
+struct Shop {
+    dir: tempfile::TempDir,
+    service: GoProc,
+}
+
+impl Shop {
+    fn open() -> Result<Shop, String> {
+        need_bpf()?;
+        let built = go_build(newest(), "leaks", Variant::Deployed)?;
+        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let exe = dir.path().join("shop");
+        fs::copy(built, &exe).map_err(|e| e.to_string())?;
+        let mut service = GoProc::start(&exe, &["send-full-buffer", "leak"]);
+        service.wait_for("ready");
+        Ok(Shop { dir, service })
+    }
+
+    fn pid(&self) -> String {
+        self.service.pid().to_string()
+    }
+
+    /// Runs a command as it stands in the documentation; `PID` is the service's.
+    fn run(&self, line: &str) -> String {
+        let pid = self.pid();
+        let words: Vec<&str> =
+            line.split(' ').skip(1).map(|word| if word == "PID" { &pid } else { word }).collect();
+        let output = command(&words).current_dir(self.dir.path()).output().unwrap();
+        self.neutral(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn neutral(&self, text: &str) -> String {
+        text.replace(&*self.dir.path().to_string_lossy(), "/srv")
+    }
+
+    /// Until at least so many goroutines wait at the leak.
+    fn grow_to(&self, tasks: u64) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while common::loiter::run_json(&["dump", &self.pid(), "--format", "json"])["tasks"]
+            .as_array()
+            .is_none_or(|all| (all.len() as u64) < tasks)
+        {
+            assert!(Instant::now() < end, "it does not leak");
+        }
+    }
+}
+
+/// The first finding: how often it is told again depends on the moment.
+fn first(told: &str) -> &str {
+    told.split_once("\n\n").map_or(told, |(first, _)| first)
+}
+
+/// Numbers, times, addresses and ids, however many stand in a row.
+fn masked(text: &str) -> Vec<String> {
+    let changing = Regex::new(concat!(
+        r"0x[0-9a-f]+|(?-u:\b)[0-9a-f]{12,16}(?-u:\b)(, modified)?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC",
+        r"|\d[\d.]*( \d{3})*( (ns|µs|ms|s|min|h|KiB|MiB)(?-u:\b))?( [\d.]+ (ns|µs|ms|s)(?-u:\b))?"
+    ))
+    .unwrap();
+    let row = Regex::new(r"#( to #|[ ,]+#)+").unwrap();
+    let gaps = Regex::new(" {2,}").unwrap();
+    text.lines()
+        .map(|line| {
+            let line = changing.replace_all(line.trim(), "#");
+            let line = gaps.replace_all(&line, " ");
+            row.replace_all(&line, "#").into_owned()
+        })
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let docs = common::go::workspace().join("docs");
+    let mut all: Vec<PathBuf> = fs::read_dir(docs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "md"))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Compares, or writes, the block of this name in whichever documents have it.
+fn check(name: &str, shown: &str) {
+    let mark = format!("<!-- real: {name} -->\n\n");
+    let mut found = false;
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        let Some(at) = text.find(&mark) else { continue };
+        found = true;
+        let start = at + mark.len();
+        let rest = &text[start..];
+        let end = rest
+            .split_inclusive('\n')
+            .take_while(|line| line.starts_with("    ") || line.trim().is_empty())
+            .map(str::len)
+            .sum::<usize>();
+        if std::env::var_os("LOITER_BLESS").is_some() {
+            write(&path, &text[..start], shown, &rest[end..]);
+            continue;
+        }
+        let kept: String = rest[..end].lines().map(|l| format!("{}\n", l.trim())).collect();
+        assert_eq!(
+            masked(&kept),
+            masked(shown),
+            "{}: `{name}` is not what loiter prints; LOITER_BLESS=1 writes it\n{shown}",
+            path.display()
+        );
+    }
+    assert!(found, "no document shows {name}");
+}
+
+fn write(path: &Path, before: &str, shown: &str, after: &str) {
+    let block: String = shown
+        .trim_end()
+        .lines()
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") })
+        .collect();
+    fs::write(path, format!("{before}{block}\n{after}")).unwrap();
+}
+
+#[test]
+fn what_is_shown_of_a_leak_is_what_is_printed() {
+    let shop = or_skip!(Shop::open());
+    shop.grow_to(40);
+    for (name, line) in
+        [("ps", "loiter ps PID"), ("dump", "loiter dump PID --match main.sendFullBuffer")]
+    {
+        check(name, &format!("$ {line}\n{}", shop.run(line)));
+    }
+    let line = "loiter diagnose PID";
+    check("diagnose", &format!("$ {line}\n{}", first(&shop.run(line))));
+}
+
+#[test]
+fn what_is_shown_of_a_recording_is_what_is_printed() {
+    let shop = or_skip!(Shop::open());
+    let file = shop.dir.path().join("night.loiter");
+    let mut recorder = Loiter::start(&[
+        "record",
+        &shop.pid(),
+        "-o",
+        &file.to_string_lossy(),
+        "--leak-after",
+        "10s",
+        "--format",
+        "jsonl",
+    ]);
+    recorder.wait_line("a finding", |line| line["confidence"] == "likely");
+    recorder.interrupt();
+    let line = "loiter report night.loiter --overview";
+    check("overview", &format!("$ {line}\n{}", shop.run(line)));
+    let line = "loiter report night.loiter --min-confidence likely";
+    check("report", &format!("$ {line}\n{}", first(&shop.run(line))));
+}
+
+#[test]
+fn masks_hide_what_changes_and_nothing_else() {
+    assert_eq!(
+        masked(
+            "ids   45 46 and 2 more\nwaiting  for at least 5.0 s to 1 min 2 s at main.f go.go:12"
+        ),
+        ["ids # and # more", "waiting for at least # at main.f go.go:#"]
+    );
+    assert_eq!(masked("at 2026-11-21 19:44:16 UTC 0x24a8 f3898eded53f4031\n\n"), ["at #"]);
+}

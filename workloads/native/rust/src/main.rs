@@ -1,0 +1,171 @@
+//! Rust threads that get stuck, with the locks of the standard library and of parking_lot, each way
+//! beside a twin that does the same right. `rustlocks NAME` or `rustlocks NAME-fixed`; `ready` on
+//! stdout once all of it stands; of a circle a line for each thread: `waits TID ADDRESS`. Ends when
+//! its stdin does.
+
+use std::io::Read as _;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+const STEP: Duration = Duration::from_micros(500);
+
+static STD: [std::sync::Mutex<u64>; 3] =
+    [std::sync::Mutex::new(0), std::sync::Mutex::new(0), std::sync::Mutex::new(0)];
+static STD_RW: std::sync::RwLock<u64> = std::sync::RwLock::new(0);
+static LOT: [parking_lot::Mutex<u64>; 3] =
+    [parking_lot::const_mutex(0), parking_lot::const_mutex(0), parking_lot::const_mutex(0)];
+static LOT_RW: parking_lot::RwLock<u64> = parking_lot::const_rwlock(0);
+
+fn tid() -> u32 {
+    let link = std::fs::read_link("/proc/thread-self").expect("/proc is mounted");
+    link.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()).expect("a tid")
+}
+
+fn waits<T>(lock: &T) {
+    println!("waits {} {lock:p}", tid());
+}
+
+macro_rules! circle {
+    ($locks:ident, $lock:expr, $threads:expr, $fixed:expr) => {{
+        let (threads, fixed): (usize, bool) = ($threads, $fixed);
+        static HOLD: std::sync::OnceLock<Barrier> = std::sync::OnceLock::new();
+        let barrier = HOLD.get_or_init(|| Barrier::new(threads + 1));
+        for mine in 0..threads {
+            thread::spawn(move || {
+                let next = (mine + 1) % threads;
+                if fixed {
+                    let (first, second) = (mine.min(next), mine.max(next));
+                    loop {
+                        let a = $lock(&$locks[first]);
+                        let mut b = $lock(&$locks[second]);
+                        *b += *a;
+                        thread::sleep(STEP);
+                        drop((a, b));
+                        thread::sleep(STEP);
+                    }
+                }
+                let mut held = $lock(&$locks[mine]);
+                waits(&$locks[next]);
+                barrier.wait();
+                *held += *$lock(&$locks[next]);
+            });
+        }
+        if !fixed {
+            barrier.wait();
+        }
+    }};
+}
+
+macro_rules! reader_writer {
+    ($mutex:expr, $lock:expr, $rw:expr, $read:expr, $write:expr, $fixed:expr) => {{
+        let fixed: bool = $fixed;
+        static HOLD: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(2));
+        let (a, b) = (&HOLD, &HOLD);
+        thread::spawn(move || loop {
+            let mut written = $write(&$rw);
+            if !fixed {
+                waits(&$mutex);
+                a.wait();
+            }
+            *written += *$lock(&$mutex);
+            drop(written);
+            thread::sleep(STEP);
+        });
+        thread::spawn(move || loop {
+            if fixed {
+                let read = $read(&$rw);
+                *$lock(&$mutex) += *read;
+                drop(read);
+                thread::sleep(STEP);
+                continue;
+            }
+            let mut held = $lock(&$mutex);
+            waits(&$rw);
+            b.wait();
+            *held += *$read(&$rw);
+        });
+    }};
+}
+
+/// A lock of the standard library, poisoned or not.
+fn std_lock(lock: &std::sync::Mutex<u64>) -> std::sync::MutexGuard<'_, u64> {
+    lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn std_read(lock: &std::sync::RwLock<u64>) -> std::sync::RwLockReadGuard<'_, u64> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn std_write(lock: &std::sync::RwLock<u64>) -> std::sync::RwLockWriteGuard<'_, u64> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn held(fixed: bool) {
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || loop {
+        let guard = std_lock(&STD[0]);
+        let _ = tell.send(());
+        thread::sleep(if fixed { STEP } else { Duration::from_secs(100_000) });
+        drop(guard);
+        thread::sleep(STEP);
+    });
+    let _ = told.recv();
+    thread::spawn(move || {
+        let _listens = told;
+        loop {
+            drop(std_lock(&STD[0]));
+            thread::sleep(STEP);
+        }
+    });
+}
+
+/// Nobody wakes them, and nobody is left who could.
+fn parked(fixed: bool) {
+    let threads: Vec<_> = (0..4).map(|_| thread::spawn(|| loop {
+        thread::park();
+    })).collect();
+    if fixed {
+        let list: Vec<thread::Thread> = threads.iter().map(|t| t.thread().clone()).collect();
+        thread::spawn(move || loop {
+            list.iter().for_each(thread::Thread::unpark);
+            thread::sleep(Duration::from_millis(20));
+        });
+    }
+    println!("ready");
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+fn main() {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let (name, fixed) = match name.strip_suffix("-fixed") {
+        Some(name) => (name.to_owned(), true),
+        None => (name, false),
+    };
+    match name.as_str() {
+        "std-abba2" => circle!(STD, std_lock, 2, fixed),
+        "std-abba3" => circle!(STD, std_lock, 3, fixed),
+        "std-rw" => reader_writer!(STD[0], std_lock, STD_RW, std_read, std_write, fixed),
+        "lot-abba2" => circle!(LOT, parking_lot::Mutex::lock, 2, fixed),
+        "lot-abba3" => circle!(LOT, parking_lot::Mutex::lock, 3, fixed),
+        "lot-rw" => reader_writer!(
+            LOT[0],
+            parking_lot::Mutex::lock,
+            LOT_RW,
+            parking_lot::RwLock::read,
+            parking_lot::RwLock::write,
+            fixed
+        ),
+        "held" => held(fixed),
+        "parked" => parked(fixed),
+        other => {
+            eprintln!("rustlocks: no such scenario: {other}");
+            std::process::exit(2);
+        }
+    }
+    println!("ready");
+    let mut rest = Vec::new();
+    let _ = std::io::stdin().read_to_end(&mut rest);
+}
