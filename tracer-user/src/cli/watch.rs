@@ -1,5 +1,7 @@
 //! `loiter watch`: stay, and tell findings as they arise.
 
+use std::net::SocketAddr;
+
 use clap::{Args, ValueEnum};
 
 use super::Context;
@@ -11,9 +13,14 @@ use super::flight::FlightArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
+use crate::output::metrics;
 use crate::pipeline;
+use crate::pipeline::MetricsSettings;
 use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, WatchSettings};
 use crate::stream::Mode;
+
+/// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
+const DEFAULT_METRICS: &str = "127.0.0.1:9464";
 
 /// Watch a process, and tell findings as they arise
 ///
@@ -27,6 +34,7 @@ Examples:
   loiter watch 4242 --events none              look only: no probe, no cost to the process
   loiter watch 4242 --events all --min-wait 1ms --budget off --for 1m
   loiter watch 4242 --format jsonl -o findings.jsonl
+  loiter watch 4242 --metrics                  for Prometheus at 127.0.0.1:9464
   loiter watch 4242 --recorder /var/lib/loiter/4242 --trigger 'finding,exit,tasks>20000'
                                                keep the last ten minutes; freeze them when something happens
 
@@ -34,6 +42,12 @@ Examples:
 pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
+
+    /// Tell metrics (OpenMetrics) at http://ADDRESS/metrics, with /healthz and /readyz; without an
+    /// address at 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = DEFAULT_METRICS)]
+    metrics: Option<SocketAddr>,
 
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -125,10 +139,7 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
     Ok(WatchSettings {
         target: args.target.settings()?,
         mode,
-        budget: args
-            .budget
-            .0
-            .map(|budget| BudgetSettings { budget, ceiling: asked.unwrap_or(Mode::All) }),
+        budget: args.budget.0.map(|budget| BudgetSettings { budget, ceiling: asked }),
         min_wait: args.min_wait.unwrap_or_default(),
         time_limit: args.time_limit,
         expectations: args.expectations.read()?,
@@ -150,7 +161,12 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(&args.follow)?;
     let summary = sink::tell(args.format, context, to, |sink| {
-        pipeline::watch(&settings, args.flight.settings(), sink)
+        let metrics = args.metrics.map(|address| MetricsSettings {
+            address,
+            content_type: metrics::CONTENT_TYPE,
+            render: metrics::render,
+        });
+        pipeline::watch(&settings, args.flight.settings(), metrics, sink)
     })?;
     Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -253,8 +253,8 @@ pub struct WatchSettings {
 pub struct BudgetSettings {
     /// What it may cost.
     pub budget: Budget,
-    /// No richer mode than this.
-    pub ceiling: Mode,
+    /// No richer mode than this; None = the richest whose cost is the target's alone.
+    pub ceiling: Option<Mode>,
 }
 
 /// What makes a flight recorder keep what it has, beside SIGUSR1 and `loiter freeze`.

@@ -128,12 +128,13 @@ impl Tracer {
         Ok(())
     }
 
-    /// Makes the probes of a slot those of a mode.
+    /// Makes the probes of a slot at sites those of one mode, those of its threads those of another.
     ///
     /// # Errors
     /// If the kernel refuses: then those that were on before and are not of this mode are off.
-    pub fn set_mode(&mut self, slot: u16, mode: Mode) -> anyhow::Result<()> {
-        Ok(self.kernel.set_kinds(slot, kinds(mode))?)
+    pub fn set_mode(&mut self, slot: u16, sites: Mode, threads: Mode) -> anyhow::Result<()> {
+        self.kernel.set_kinds(slot, kinds(sites))?;
+        Ok(self.kernel.set_threads(slot, threads)?)
     }
 
     /// How often the probes of a slot have been hit since it was attached.
@@ -141,13 +142,16 @@ impl Tracer {
     /// # Errors
     /// If the map cannot be read.
     pub fn hits(&self, slot: u16) -> anyhow::Result<Hits> {
-        let hits = self.kernel.counters(slot)?.hits;
+        let SlotCounters { hits, thread_hits, .. } = self.kernel.counters(slot)?;
         let of = |kinds: Kinds| {
             let counted = kinds.iter().filter_map(|kind| hits.get(usize::from(kind.number())));
             counted.fold(0u64, |sum, n| sum.saturating_add(*n))
         };
         let lifecycle = of(Kinds::LIFECYCLE);
-        Ok(Hits { lifecycle, waits: of(Kinds::ALL).saturating_sub(lifecycle) })
+        Ok(Hits {
+            lifecycle,
+            waits: of(Kinds::ALL).saturating_sub(lifecycle).saturating_add(thread_hits),
+        })
     }
 
     /// Waits until the ring's fill level asks for a drain.

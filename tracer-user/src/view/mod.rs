@@ -7,6 +7,7 @@ pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod life;
+pub mod metrics;
 pub mod ps;
 pub mod recording;
 pub mod timeline;

@@ -1,13 +1,14 @@
 //! The watch and its budget: measures, changes the probes, and says so.
 
 use crate::base::{Nanos, Pid};
-use crate::pipeline::budget::{Hits, Meter, Policy, Sample, Turn, own_cpu_time};
-use crate::pipeline::settings::BudgetSettings;
+use crate::pipeline::budget::{Budget, Hits, Meter, Policy, Sample, Turn, own_cpu_time};
+use crate::pipeline::scrape::Question;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
+use crate::view::metrics::RatesView;
 use crate::view::watch::Notice;
 
-use super::{Watch, clock};
+use super::{Tracer, Watch, clock, threads_mode};
 
 /// So much of the budget looks may take; the rest is for probes.
 const FOR_LOOKS: f64 = 0.5;
@@ -35,9 +36,9 @@ pub(super) struct Spending {
 }
 
 impl Spending {
-    pub fn new(settings: BudgetSettings, mode: Mode, pid: Pid) -> Self {
+    pub fn new(budget: Budget, ceiling: Mode, mode: Mode, pid: Pid) -> Self {
         Self {
-            policy: Policy::new(settings.budget, settings.ceiling, mode),
+            policy: Policy::new(budget, ceiling, mode),
             meter: Meter::new(pid),
             pid,
             look_began: Nanos(0),
@@ -68,6 +69,11 @@ impl Spending {
         add(&mut self.over, sample.over);
     }
 
+    fn rates(&self) -> RatesView {
+        let account = self.policy.account();
+        RatesView { allowed: account.allowed, probes: account.target, loiter: account.loiter }
+    }
+
     pub fn view(&self) -> CostView {
         CostView {
             budget: self.policy.budget().part(),
@@ -82,6 +88,24 @@ impl Spending {
 }
 
 impl Watch<'_> {
+    /// Answers who gathers metrics.
+    pub(super) async fn answer(&mut self, question: Question) -> anyhow::Result<()> {
+        // Nobody waiting for the answer any more is no error.
+        match question {
+            Question::Ready(answer) => {
+                let _ = answer.send(self.session.first_look_told);
+            }
+            Question::Metrics(answer) => {
+                let mut view = self.judge.metrics(self.session.process).await?;
+                if let (Some(view), Some(spending)) = (&mut view, &self.spending) {
+                    (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
+                }
+                let _ = answer.send(view.into_iter().collect());
+            }
+        }
+        Ok(())
+    }
+
     /// Measures what tracing costs, and takes probes off or puts them on as the budget says.
     pub(super) async fn mind_budget(&mut self) -> anyhow::Result<()> {
         let Some(spending) = &mut self.spending else { return Ok(()) };
@@ -104,9 +128,14 @@ impl Watch<'_> {
             return Ok(());
         };
         let (before, began) = (self.mode, clock::now());
-        if let Err(why) = tracer.set_mode(slot, turn.mode) {
+        let probing = &self.session.probing;
+        let set = |tracer: &mut Tracer, mode| {
+            let sites = if probing.sites().is_some() { mode } else { Mode::None };
+            tracer.set_mode(slot, sites, threads_mode(probing.threads(), mode))
+        };
+        if let Err(why) = set(tracer, turn.mode) {
             // What was on before costs what it did; it stays, or comes back.
-            tracer.set_mode(slot, before)?;
+            set(tracer, before)?;
             if let Some(spending) = &mut self.spending {
                 spending.policy.stays(before, clock::now());
             }

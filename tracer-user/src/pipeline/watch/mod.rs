@@ -28,6 +28,7 @@ use super::looker::Looker;
 use super::open::{Opened, Probing, SiteProbing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
+use super::scrape::{MetricsSettings, Question, Scrape};
 use super::settings::{
     BudgetSettings, DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings,
     Threads, Thresholds, WatchSettings,
@@ -62,6 +63,7 @@ struct Job {
     acknowledged: Acknowledgements,
     record: Option<RecorderSettings>,
     flight: Option<FlightSettings>,
+    metrics: Option<MetricsSettings>,
     /// What a flight recorder notes of the settings.
     recorded: Vec<(String, String)>,
 }
@@ -74,10 +76,11 @@ struct Job {
 pub fn watch(
     settings: &WatchSettings,
     flight: Option<FlightSettings>,
+    metrics: Option<MetricsSettings>,
     sink: &mut dyn WatchSink,
 ) -> anyhow::Result<SummaryView> {
     let recorded = settings.thresholds.recorded();
-    run(Job { flight, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
+    run(Job { flight, metrics, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
 }
 
 /// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
@@ -109,6 +112,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         acknowledged: settings.expectations.acknowledged.clone(),
         record,
         flight: None,
+        metrics: None,
         recorded: Vec::new(),
     }
 }
@@ -137,6 +141,7 @@ pub fn diagnose(
             acknowledged: settings.expectations.acknowledged.clone(),
             record: None,
             flight: None,
+            metrics: None,
             recorded: Vec::new(),
         },
         sink,
@@ -228,6 +233,7 @@ struct Watch<'a> {
     next_process: u32,
     losses: Losses,
     flight: Option<Flight>,
+    scrape: Option<Scrape>,
     /// How the target would be killed for its memory; only with a flight recorder.
     peril: Option<Peril>,
 }
@@ -237,11 +243,12 @@ impl<'a> Watch<'a> {
         let began = clock::now();
         let signals = EndSignals::new()?;
         let opened = open(&job.target, ProcId(1))?;
-        let richest = job.budget.map_or(job.mode, |budget| budget.ceiling);
-        let tracer = match richest {
+        let scrape = job.metrics.map(Scrape::start).transpose()?;
+        let ceiling = ceiling(&job, opened.probing.threads());
+        let tracer = match ceiling {
             Mode::None => None,
             _ => {
-                let threads = threads_mode(opened.probing.threads(), richest);
+                let threads = threads_mode(opened.probing.threads(), ceiling);
                 Some(Tracer::load(job.ring, job.min_wait, threads)?)
             }
         };
@@ -258,7 +265,8 @@ impl<'a> Watch<'a> {
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mode = job.mode;
-        let spending = job.budget.map(|budget| Spending::new(budget, mode, job.target.pid));
+        let spending =
+            job.budget.map(|budget| Spending::new(budget.budget, ceiling, mode, job.target.pid));
         let mut watch = Self {
             job,
             sink,
@@ -276,11 +284,16 @@ impl<'a> Watch<'a> {
             next_process: 2,
             losses: Losses::none(),
             flight,
+            scrape,
             peril,
         };
         let anchor = watch.anchor();
         if let Some(path) = left.flatten() {
             watch.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
+        }
+        if let Some(scrape) = &watch.scrape {
+            let address = scrape.address().to_string();
+            watch.sink.notice(&Notice::Metrics { address });
         }
         watch.judge.eat(vec![anchor, def]).await?;
         watch.attach().await?;
@@ -372,6 +385,9 @@ impl<'a> Watch<'a> {
                 _ = tick.tick() => self.tick().await?,
                 happened = flying(self.flight.as_mut()), if self.flight.is_some() => {
                     self.flown(happened).await?;
+                }
+                question = asked(self.scrape.as_mut()), if self.scrape.is_some() => {
+                    self.answer(question).await?;
                 }
                 () = tokio::time::sleep_until(due), if wake_for_look => {}
             }
@@ -476,6 +492,16 @@ impl Session {
     }
 }
 
+/// The richest mode that may come. The probes for waits of threads are at the scheduler, where every
+/// program of the machine passes: only who asks for them gets them.
+fn ceiling(job: &Job, threads: Threads) -> Mode {
+    let free = match threads {
+        Threads::Left => Mode::All,
+        Threads::Read => Mode::Lifecycle,
+    };
+    job.budget.map_or(job.mode, |budget| budget.ceiling.unwrap_or(free))
+}
+
 /// Which events of threads are followed.
 const fn threads_mode(threads: Threads, mode: Mode) -> Mode {
     match threads {
@@ -493,6 +519,13 @@ async fn at(deadline: Option<Instant>) {
 async fn ring(tracer: Option<&Tracer>) -> anyhow::Result<()> {
     match tracer {
         Some(tracer) => tracer.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn asked(scrape: Option<&mut Scrape>) -> Question {
+    match scrape {
+        Some(scrape) => scrape.next().await,
         None => std::future::pending().await,
     }
 }
