@@ -42,7 +42,7 @@ fn a_python_program_that_is_stuck_is_told() {
     or_skip!(need_root());
     let python = or_skip!(installed("python3"));
     // The launcher of a version manager is a script.
-    let script = format!("import sys; print('ready', sys.executable, flush=True)");
+    let script = "import sys; print('ready', sys.executable, flush=True)".to_owned();
     let (_asked, exe) = GoProc::start_ready(&python, &["-c", &script]);
     let (process, _) = GoProc::start_ready(Path::new(&exe), &["-c", PYTHON_DEADLOCK]);
     let mut watch = Loiter::watch(process.pid(), &["--events", "none", "--interval", "1s"]);
