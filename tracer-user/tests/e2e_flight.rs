@@ -65,7 +65,7 @@ fn opens(path: &Path) -> Value {
     }
     let dump = run_json(&["dump", file, "--format", "json"]);
     assert!(!dump["tasks"].as_array().unwrap().is_empty());
-    let diff = run_json(&["diff", &format!("{file}@+2s"), file, "--format", "json"]);
+    let diff = run_json(&["diff", &format!("{file}@-1ms"), file, "--format", "json"]);
     assert!(diff["unchanged"].as_u64().is_some(), "{diff}");
     let overview = run_json(&["report", file, "--overview", "--format", "jsonl"]);
     assert_eq!(overview["damaged_bytes"], 0, "{overview}");
@@ -135,7 +135,7 @@ fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_last_minutes() {
     let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path().display());
     let args = ["-c", &join, exe.to_str().unwrap(), "send-unbuffered-no-receiver", "leak"];
     let (target, _) = GoProc::start_ready(Path::new("/bin/sh"), &args);
-    let mut flying = Flying::watch(target.pid(), &[]);
+    let mut flying = Flying::watch(target.pid(), &["--trigger", "exit"]);
     // A look at all tasks is in the ring by then.
     flying.loiter.wait_message("watching");
     cgroup.starve_of_memory();
