@@ -1,4 +1,4 @@
-//! What it costs. The figures are printed; the bounds hold in a release build.
+//! What it costs: figures to read, of a release build that has the machine for itself; no test fails by them.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn look(n: u64, t: u64, seq: u8) -> TaskLook {
 
 #[test]
 #[ignore = "a measurement: cargo test --release --test model cost -- --ignored --nocapture --test-threads 1"]
-fn events_are_applied_at_two_million_a_second() {
+fn what_applying_events_costs() {
     for alive in [1_000u64, 100_000] {
         let mut w = World::with_all_events();
         (0..alive).for_each(|n| w.birth(1_000 + n, 1));
@@ -79,13 +79,12 @@ fn events_are_applied_at_two_million_a_second() {
         }
         let rate = events as f64 / start.elapsed().as_secs_f64() / 1e6;
         println!("{alive} alive: {events} events, {rate:.1} M/s");
-        assert!(rate >= 2.0, "{rate:.1} M/s");
     }
 }
 
 #[test]
 #[ignore = "a measurement: cargo test --release --test model cost -- --ignored --nocapture --test-threads 1"]
-fn a_look_at_100_000_tasks_is_merged_in_60_ms_and_kept_in_40_mb() {
+fn what_looks_at_100_000_tasks_cost() {
     const TASKS: u64 = 100_000;
     let before = resident();
     let mut model = Model::new();
@@ -109,8 +108,6 @@ fn a_look_at_100_000_tasks_is_merged_in_60_ms_and_kept_in_40_mb() {
         let held = resident().saturating_sub(before) / 1_000_000;
         println!("look {round}: packed in {packed:?}, merged in {merged:?}; {held} MB");
         assert_eq!(model.process(P).unwrap().tasks().len(), TASKS as usize);
-        assert!((packed + merged).as_millis() <= 60);
-        assert!(held <= 40, "{held} MB");
     }
     let start = Watch::start();
     let dump = loiter::view::build::dump(&model, P).unwrap();
@@ -119,7 +116,7 @@ fn a_look_at_100_000_tasks_is_merged_in_60_ms_and_kept_in_40_mb() {
 
 #[test]
 #[ignore = "a measurement: cargo test --release --test model cost -- --ignored --nocapture --test-threads 1"]
-fn a_check_of_100_000_waiting_tasks_takes_60_ms_at_most() {
+fn what_a_check_of_100_000_waiting_tasks_costs() {
     let mut w = World::new();
     for t in [100u64, 1_200, 2_300, 3_400] {
         let tasks = (0..100_000).map(|n| look(1_000 + n, t + 1, 3)).collect();
@@ -128,6 +125,5 @@ fn a_check_of_100_000_waiting_tasks_takes_60_ms_at_most() {
         w.engine.check(P, &mut Vec::new(), &mut Vec::new());
         let took = start.elapsed();
         println!("checked in {took:?}, {} findings", Engine::open(&w.engine, P).len());
-        assert!(took.as_millis() <= 60);
     }
 }

@@ -69,6 +69,12 @@ pub const CHROMIUM_DRIVER: Package = Package {
     purpose: "drives chromium",
     there: There::Program("chromedriver"),
 };
+/// The tracer that the cost of following threads is compared with.
+pub const BPFTRACE: Package = Package {
+    name: "bpftrace",
+    purpose: "tracing system calls, for comparison",
+    there: There::Program("bpftrace"),
+};
 /// The load generator.
 pub const WRK: Package =
     Package { name: "wrk", purpose: "HTTP load", there: There::Program("wrk") };

@@ -41,6 +41,8 @@ pub enum Need<'a> {
     RealPrograms,
     /// What libFuzzer is built with.
     Fuzzer,
+    /// Another tracer, to compare with.
+    Bpftrace,
     /// The tools that read exports: a browser, Perfetto's schema.
     Readers,
 }
@@ -77,6 +79,7 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::HttpLoad => debian::install(&[debian::WRK])?,
             Need::RealPrograms => real_programs()?,
             Need::Fuzzer => debian::install(&[debian::GCC, debian::GXX])?,
+            Need::Bpftrace => debian::install(&[debian::BPFTRACE])?,
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
                 wheels::perfetto()?;

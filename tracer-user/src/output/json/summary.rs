@@ -6,14 +6,17 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::parts::{Moment, Process, Site};
 use super::safe::write_line;
-use crate::stream::LossKind;
-use crate::view::{AcknowledgedView, SummaryView};
+use crate::base::Nanos;
+use crate::stream::{LossKind, Mode};
+use crate::view::{AcknowledgedView, CostView, SummaryView, ThreadWaitsView};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
     schema: &'static str,
     process: Process<'a>,
     mode: &'static str,
+    modes: Modes<'a>,
+    cost: Option<Cost>,
     ended: &'a str,
     ended_at: Moment,
     watched_ns: u64,
@@ -27,6 +30,49 @@ struct Summary<'a> {
     acknowledged: Vec<Acknowledged<'a>>,
     idle: Vec<Idle<'a>>,
     spawn_sites: Vec<SpawnSite<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    thread_waits: Vec<ThreadWaits<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct ThreadWaits<'a> {
+    reason: &'a str,
+    subject: Option<Subject>,
+    count: u64,
+    total_ns: u64,
+    lengths: Vec<Length>,
+}
+
+#[derive(serde::Serialize)]
+struct Subject {
+    kind: &'static str,
+    value: String,
+}
+
+#[derive(serde::Serialize)]
+struct Length {
+    below_ns: Option<u64>,
+    count: u64,
+}
+
+impl<'a> ThreadWaits<'a> {
+    fn new(waits: &'a ThreadWaitsView) -> Self {
+        let subject = waits.subject.map(|(kind, value)| {
+            let value = if kind == "futex" { format!("{value:#x}") } else { value.to_string() };
+            Subject { kind, value }
+        });
+        let length = |&(below, count): &(Nanos, u64)| Length {
+            below_ns: (below.0 != u64::MAX).then_some(below.0),
+            count,
+        };
+        Self {
+            reason: &waits.reason,
+            subject,
+            count: waits.count,
+            total_ns: waits.total.0,
+            lengths: waits.lengths.iter().map(length).collect(),
+        }
+    }
 }
 
 /// Every kind is there, also with 0, so that a reader need not know which ones exist.
@@ -44,6 +90,45 @@ impl Serialize for Lost<'_> {
             map.serialize_entry(kind.word(), &n)?;
         }
         map.end()
+    }
+}
+
+/// Every mode is there, also one that never was.
+struct Modes<'a>(&'a [(Mode, Nanos)]);
+
+impl Serialize for Modes<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(Mode::ALL.len()))?;
+        for mode in Mode::ALL {
+            let time = self.0.iter().find(|(m, _)| *m == mode).map_or(0, |(_, time)| time.0);
+            map.serialize_entry(mode.word(), &time)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Cost {
+    budget: f64,
+    over_ns: u64,
+    hits: u64,
+    probes_ns: u64,
+    loiter_ns: u64,
+    target_ns: u64,
+    changes: u32,
+}
+
+impl Cost {
+    const fn new(c: &CostView) -> Self {
+        Self {
+            budget: c.budget,
+            over_ns: c.over.0,
+            hits: c.hits,
+            probes_ns: c.probes.0,
+            loiter_ns: c.loiter.0,
+            target_ns: c.target.0,
+            changes: c.changes,
+        }
     }
 }
 
@@ -105,6 +190,8 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
         schema: "loiter.summary/1",
         process: Process::new(&s.process),
         mode: s.mode.word(),
+        modes: Modes(&s.modes),
+        cost: s.cost.as_ref().map(Cost::new),
         ended: &s.ended,
         ended_at: Moment(s.ended_at),
         watched_ns: s.watched.0,
@@ -131,6 +218,7 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
                 alive: x.alive,
             })
             .collect(),
+        thread_waits: s.thread_waits.iter().map(ThreadWaits::new).collect(),
     };
     write_line(out, &summary)
 }
