@@ -69,7 +69,7 @@ fn missing_rights_are_named() {
             "--bounding-set=-all",
         ])
         .arg(&mine)
-        .args(["watch", &target.pid().to_string(), "--events", "all"])
+        .args(["watch", &target.pid().to_string(), "--events", "all", "--budget", "off"])
         .output()
         .expect("setpriv runs");
     let message = String::from_utf8_lossy(&output.stderr);

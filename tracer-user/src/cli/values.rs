@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{GoMinor, Moment, MomentOf, RingSize, Trigger};
+use crate::pipeline::settings::{Budget, GoMinor, Moment, MomentOf, RingSize, Trigger};
 use crate::record::Limits;
 
 /// The largest PID that Linux gives out (include/linux/threads.h, `PID_MAX_LIMIT`).
@@ -139,6 +139,26 @@ pub fn trigger(text: &str) -> Result<Trigger, String> {
             Ok(trigger.ok_or(WANTED)?)
         }
     }
+}
+
+/// What watching may cost, or that it may cost anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BudgetOrOff(pub Option<Budget>);
+
+/// A budget: `1%`, `0.5%`, `off`.
+///
+/// # Errors
+/// In words, if it is none.
+pub fn budget(text: &str) -> Result<BudgetOrOff, String> {
+    const WANTED: &str = "a budget is a percentage such as 1% or 0.5%, up to 100%; or `off`";
+    if text == "off" {
+        return Ok(BudgetOrOff(None));
+    }
+    let number = text.strip_suffix('%').ok_or(WANTED)?;
+    // A hundredth in millionths.
+    let millionths = scaled(number, 10_000).and_then(|n| u32::try_from(n).ok());
+    let budget = millionths.and_then(Budget::from_millionths).ok_or(WANTED)?;
+    Ok(BudgetOrOff(Some(budget)))
 }
 
 /// A moment of a recording: on the wall clock, or counted from its start or end.
@@ -298,6 +318,17 @@ mod tests {
         for text in ["", "tasks", "tasks>", "tasks>0", "tasks>-1", "tasks>5/m", "tasks<5", "exits"]
         {
             assert!(trigger(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_a_percentage() {
+        let millionths = |text| budget(text).map(|b| b.0.map(Budget::millionths));
+        assert_eq!(millionths("1%"), Ok(Some(10_000)));
+        assert_eq!(millionths("0.05%"), Ok(Some(500)));
+        assert_eq!(millionths("off"), Ok(None));
+        for text in ["", "1", "%", "0%", "101%", "-1%", "1.%", "1 %", "none", "99999999999%"] {
+            assert!(budget(text).is_err(), "{text}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! `loiter watch`: stay, and tell findings as they arise.
 
+use std::net::SocketAddr;
+
 use clap::{Args, ValueEnum};
 
 use super::Context;
@@ -11,9 +13,14 @@ use super::flight::FlightArgs;
 use super::sink;
 use super::values;
 use crate::base::Nanos;
+use crate::output::metrics;
 use crate::pipeline;
-use crate::pipeline::settings::{RingSize, Thresholds, WatchSettings};
+use crate::pipeline::MetricsSettings;
+use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, WatchSettings};
 use crate::stream::Mode;
+
+/// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
+const DEFAULT_METRICS: &str = "127.0.0.1:9464";
 
 /// Watch a process, and tell findings as they arise
 ///
@@ -23,10 +30,11 @@ use crate::stream::Mode;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  loiter watch 4242                            births and deaths, and looks every few seconds
+  loiter watch 4242                            looks, and what probes the budget allows
   loiter watch 4242 --events none              look only: no probe, no cost to the process
-  loiter watch 4242 --events all --min-wait 1ms --for 1m
+  loiter watch 4242 --events all --min-wait 1ms --budget off --for 1m
   loiter watch 4242 --format jsonl -o findings.jsonl
+  loiter watch 4242 --metrics                  for Prometheus at 127.0.0.1:9464
   loiter watch 4242 --recorder /var/lib/loiter/4242 --trigger 'finding,exit,tasks>20000'
                                                keep the last ten minutes; freeze them when something happens
 
@@ -35,8 +43,11 @@ pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
 
-    #[command(flatten)]
-    flight: FlightArgs,
+    /// Tell metrics (OpenMetrics) at http://ADDRESS/metrics, with /healthz and /readyz; without an
+    /// address at 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = DEFAULT_METRICS)]
+    metrics: Option<SocketAddr>,
 
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -44,6 +55,9 @@ pub struct WatchArgs {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    flight: FlightArgs,
 }
 
 /// What is followed, and what is told of it.
@@ -52,9 +66,15 @@ pub struct FollowArgs {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// What to follow with probes
-    #[arg(long, value_enum, default_value = "lifecycle", value_name = "WHAT")]
-    events: Events,
+    /// What to follow with probes at most, as far as the budget allows [default: all; without a
+    /// budget: lifecycle]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    events: Option<Events>,
+
+    /// What watching may cost, probes and loiter together: a part of one CPU, or of what the process
+    /// uses if that is more; `off` for no limit. Probes that cost more are taken off until it is quieter
+    #[arg(long, default_value = "1%", value_name = "PERCENT", value_parser = values::budget)]
+    budget: values::BudgetOrOff,
 
     /// Follow only waits of at least this length: shorter ones leave no record (with --events all)
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
@@ -106,17 +126,20 @@ enum Events {
 /// # Errors
 /// If the arguments do not go together.
 pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
-    let mode = match args.events {
+    let asked = args.events.map(|events| match events {
         Events::None => Mode::None,
         Events::Lifecycle => Mode::Lifecycle,
         Events::All => Mode::All,
-    };
+    });
+    // Nobody asked for more: births and deaths are enough until the target is known to be quiet.
+    let mode = asked.unwrap_or(Mode::Lifecycle);
     if args.min_wait.is_some() && mode != Mode::All {
         return Err(exit::usage("--min-wait says which waits to follow: it needs --events all"));
     }
     Ok(WatchSettings {
         target: args.target.settings()?,
         mode,
+        budget: args.budget.0.map(|budget| BudgetSettings { budget, ceiling: asked }),
         min_wait: args.min_wait.unwrap_or_default(),
         time_limit: args.time_limit,
         expectations: args.expectations.read()?,
@@ -138,7 +161,12 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(&args.follow)?;
     let summary = sink::tell(args.format, context, to, |sink| {
-        pipeline::watch(&settings, args.flight.settings(), sink)
+        let metrics = args.metrics.map(|address| MetricsSettings {
+            address,
+            content_type: metrics::CONTENT_TYPE,
+            render: metrics::render,
+        });
+        pipeline::watch(&settings, args.flight.settings(), metrics, sink)
     })?;
     Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -88,6 +88,10 @@ pub struct Process {
     by_state: [u64; TaskState::ALL.len()],
     system: u64,
     losses: [u64; LossKind::ALL.len()],
+    /// Time in each mode but the present one, and since when that is; probes are on from the
+    /// first change on.
+    in_modes: [Nanos; Mode::ALL.len()],
+    mode_since: Option<KTime>,
     ended: Option<(KTime, EndHow)>,
     exit_code: Option<u32>,
 }
@@ -114,6 +118,8 @@ impl Process {
             by_state: [0; TaskState::ALL.len()],
             system: 0,
             losses: [0; LossKind::ALL.len()],
+            in_modes: [Nanos(0); Mode::ALL.len()],
+            mode_since: None,
             ended: None,
             exit_code: None,
         }
@@ -134,6 +140,17 @@ impl Process {
     /// The widest set of probes there was.
     pub fn widest_mode(&self) -> Mode {
         self.flow.widest()
+    }
+    /// How long each mode was on, up to `now` or its end; those that never were are left out.
+    pub fn time_in_modes(&self, now: KTime) -> Vec<(Mode, Nanos)> {
+        let now = self.ended.map_or(now, |(at, _)| at.min(now));
+        let present = self.mode_since.map_or(Nanos(0), |since| now.since(since));
+        let in_mode = |(mode, past): (Mode, Nanos)| {
+            let more = if mode == self.mode() { present.0 } else { 0 };
+            (mode, Nanos(past.0.saturating_add(more)))
+        };
+        let all = Mode::ALL.into_iter().zip(self.in_modes).map(in_mode);
+        all.filter(|(_, time)| time.0 > 0).collect()
     }
     /// Whether every park and run of its tasks is told at present.
     pub fn tells_every_run(&self) -> bool {
@@ -502,6 +519,11 @@ impl Process {
 
     /// The probes changed.
     pub(super) fn change_mode(&mut self, mode: Mode, at: KTime) {
+        let past = self.mode_since.replace(at).map_or(Nanos(0), |since| at.since(since));
+        let before = self.mode();
+        if let Some(time) = self.in_modes.get_mut(before as usize) {
+            time.0 = time.0.saturating_add(past.0);
+        }
         self.flow.change(mode, at);
         self.reindex_all();
     }

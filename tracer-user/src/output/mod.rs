@@ -10,6 +10,7 @@ mod group;
 mod headline;
 pub mod json;
 pub mod junit;
+pub mod metrics;
 pub mod text;
 
 pub use change::Change;

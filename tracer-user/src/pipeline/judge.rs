@@ -12,6 +12,7 @@ use crate::base::ProcId;
 use crate::record::{Done, Kept, RecordError, Recorder, Written};
 use crate::stream::{Command, Input};
 use crate::view::SummaryView;
+use crate::view::metrics::MetricsView;
 
 use super::flight::Gauge;
 use super::teller::{Teller, Told};
@@ -23,6 +24,7 @@ const BATCHES: usize = 64;
 enum Order {
     Eat(Vec<Input>),
     Summary(ProcId, String, oneshot::Sender<Option<SummaryView>>),
+    Metrics(ProcId, oneshot::Sender<Option<MetricsView>>),
     Alive(ProcId, oneshot::Sender<u64>),
     InDoubt(ProcId, oneshot::Sender<bool>),
     ExitCode(ProcId, oneshot::Sender<Option<u32>>),
@@ -94,6 +96,14 @@ impl Judge {
     pub async fn summary(&self, process: ProcId, ended: &str) -> anyhow::Result<SummaryView> {
         let view = self.ask(|answer| Order::Summary(process, ended.to_owned(), answer)).await?;
         view.context("the model does not know this process")
+    }
+
+    /// A process in numbers; None if it is not known.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn metrics(&self, process: ProcId) -> anyhow::Result<Option<MetricsView>> {
+        self.ask(|answer| Order::Metrics(process, answer)).await
     }
 
     /// Tasks alive, the runtime's own left out.
@@ -189,6 +199,9 @@ impl Bench {
                     let summary = self.teller.summary(process, &ended, &mut told);
                     self.tell(&mut told);
                     let _ = answer.send(summary);
+                }
+                Order::Metrics(process, answer) => {
+                    let _ = answer.send(self.teller.metrics(process));
                 }
                 Order::Alive(process, answer) => {
                     let alive =

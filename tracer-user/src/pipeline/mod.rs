@@ -3,6 +3,7 @@
 //! May use: everything but the command line and the outputs.
 
 pub mod baseline;
+pub mod budget;
 mod check;
 mod clock;
 mod doctor;
@@ -19,6 +20,7 @@ mod pace;
 mod ps;
 mod ready;
 mod replay;
+mod scrape;
 pub mod settings;
 mod signals;
 mod teller;
@@ -34,4 +36,5 @@ pub use ps::ps;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
+pub use scrape::MetricsSettings;
 pub use watch::{diagnose, record, watch};

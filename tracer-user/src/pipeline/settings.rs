@@ -11,6 +11,8 @@ use crate::record::{Content, Limits, Meta};
 use crate::stream::Mode;
 use crate::view::Acknowledgements;
 
+pub use super::budget::Budget;
+
 /// A minor version of Go: 27 for Go 1.27.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct GoMinor(pub u16);
@@ -228,8 +230,10 @@ pub struct DiagnoseSettings {
 pub struct WatchSettings {
     /// Whose tasks.
     pub target: TargetSettings,
-    /// Which probes.
+    /// Which probes at the beginning.
     pub mode: Mode,
+    /// What it may cost; None = what these probes and looks happen to cost.
+    pub budget: Option<BudgetSettings>,
     /// Waits shorter than this leave no record; only with [`Mode::All`].
     pub min_wait: Nanos,
     /// Ends after this; None = until interrupted or the target exits.
@@ -242,6 +246,15 @@ pub struct WatchSettings {
     pub ring: RingSize,
     /// Time between two snapshots.
     pub interval: Nanos,
+}
+
+/// What a watch may cost, and how much of it is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BudgetSettings {
+    /// What it may cost.
+    pub budget: Budget,
+    /// No richer mode than this; None = the richest whose cost is the target's alone.
+    pub ceiling: Option<Mode>,
 }
 
 /// What makes a flight recorder keep what it has, beside SIGUSR1 and `loiter freeze`.

@@ -7,6 +7,7 @@ use std::io;
 use crate::base::ProcId;
 use crate::detect::{Change, Engine, Settings};
 use crate::stream::{Command, Input};
+use crate::view::metrics::{self, MetricsView};
 use crate::view::watch::WatchSink;
 use crate::view::{Acknowledgements, FindingView, Standing, SummaryView, build};
 
@@ -75,6 +76,11 @@ impl Teller {
         let mut summary = build::summary(&mut self.engine, process, ended)?;
         build::set_apart(&mut summary, &self.engine, process, &self.known);
         Some(summary)
+    }
+
+    /// The process in numbers.
+    pub fn metrics(&self, process: ProcId) -> Option<MetricsView> {
+        metrics::metrics(&self.engine, process, &self.known)
     }
 
     fn tell(&mut self, change: &Change) -> Option<Told> {

@@ -13,13 +13,14 @@ use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};
 use tracer_common::config::{SlotCounters, TargetConfig};
 
+use super::budget::Hits;
 use super::clock;
 use super::ingest::{Ingest, Names};
 use super::ready::readiness;
 use super::settings::RingSize;
 
 /// Records taken in one go: bounds a batch to some 10 MB.
-const MOST: usize = 100_000;
+pub const BATCH: usize = 100_000;
 
 /// Which kinds of site a mode needs.
 pub const fn kinds(mode: Mode) -> Kinds {
@@ -127,6 +128,32 @@ impl Tracer {
         Ok(())
     }
 
+    /// Makes the probes of a slot at sites those of one mode, those of its threads those of another.
+    ///
+    /// # Errors
+    /// If the kernel refuses: then those that were on before and are not of this mode are off.
+    pub fn set_mode(&mut self, slot: u16, sites: Mode, threads: Mode) -> anyhow::Result<()> {
+        self.kernel.set_kinds(slot, kinds(sites))?;
+        Ok(self.kernel.set_threads(slot, threads)?)
+    }
+
+    /// How often the probes of a slot have been hit since it was attached.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn hits(&self, slot: u16) -> anyhow::Result<Hits> {
+        let SlotCounters { hits, thread_hits, .. } = self.kernel.counters(slot)?;
+        let of = |kinds: Kinds| {
+            let counted = kinds.iter().filter_map(|kind| hits.get(usize::from(kind.number())));
+            counted.fold(0u64, |sum, n| sum.saturating_add(*n))
+        };
+        let lifecycle = of(Kinds::LIFECYCLE);
+        Ok(Hits {
+            lifecycle,
+            waits: of(Kinds::ALL).saturating_sub(lifecycle).saturating_add(thread_hits),
+        })
+    }
+
     /// Waits until the ring's fill level asks for a drain.
     pub async fn wait(&self) -> anyhow::Result<()> {
         self.ready.readable().await.context("cannot wait for the ring buffer")?.clear_ready();
@@ -136,7 +163,7 @@ impl Tracer {
     /// Takes what is in the ring, at most one batch. Tells whether there may be more.
     pub fn drain(&mut self) -> bool {
         let ingest = &mut self.ingest;
-        let drained = self.kernel.drain(MOST, |record| ingest.record(&record));
+        let drained = self.kernel.drain(BATCH, |record| ingest.record(&record));
         if drained.malformed > 0 {
             self.ingest.lost(
                 LossKind::Malformed,

@@ -71,7 +71,7 @@ pub enum Input {
     ModeChange {
         /// Whose.
         process: ProcId,
-        /// When the change was complete.
+        /// From when on: the last probe that came was on, the first that went still was.
         at: KTime,
         /// To what.
         mode: Mode,
@@ -221,6 +221,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All of them, the one that costs nothing first.
+    pub const ALL: [Mode; 3] = [Mode::None, Mode::Lifecycle, Mode::All];
+
     /// The word used on the command line and in JSON.
     pub const fn word(self) -> &'static str {
         match self {

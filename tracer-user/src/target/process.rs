@@ -36,6 +36,8 @@ pub struct ProcessStat {
     pub threads: u64,
     /// Processor time that all its threads have used, the ended ones too; to a clock tick.
     pub cpu: Nanos,
+    /// The part of it that they spent in the kernel.
+    pub system: Nanos,
     /// Start time in clock ticks since boot: tells reused PIDs apart.
     pub start_ticks: u64,
 }
@@ -72,6 +74,7 @@ impl ProcessStat {
             kernel_thread: number(9)? & PF_KTHREAD != 0,
             threads: number(20)?,
             cpu: ticks(number(14)?.saturating_add(number(15)?)),
+            system: ticks(number(15)?),
             start_ticks: number(22)?,
         })
     }

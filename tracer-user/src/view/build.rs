@@ -161,6 +161,8 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
     Some(SummaryView {
         process: process(whose),
         mode,
+        modes: whose.time_in_modes(model.now()),
+        cost: None,
         ended: ended.to_owned(),
         ended_at: wall(model, model.now()),
         watched: watched(model, id),

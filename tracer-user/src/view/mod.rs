@@ -7,6 +7,7 @@ pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod life;
+pub mod metrics;
 pub mod ps;
 pub mod recording;
 pub mod timeline;
@@ -32,7 +33,7 @@ pub struct ProcessView {
     pub pid: u32,
     /// Path of the executable.
     pub exe: String,
-    /// `go`
+    /// `go`; `native` = its tasks are its threads.
     pub runtime: String,
     /// `go1.27.3`
     pub runtime_version: String,
@@ -303,13 +304,36 @@ pub struct SpawnSiteView {
     pub alive: u64,
 }
 
+/// What a watch cost, set against its budget.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct CostView {
+    /// What it might cost: a part of one CPU, or of what the target used if that was more.
+    pub budget: f64,
+    /// Hits of the probes.
+    pub hits: u64,
+    /// Processor time that the hits took of the target's, as calibrated against its own account.
+    pub probes: Nanos,
+    /// Processor time of loiter from the moment on at which the probes were on.
+    pub loiter: Nanos,
+    /// Processor time of the target meanwhile, probes included.
+    pub target: Nanos,
+    /// Over which time.
+    pub over: Nanos,
+    /// How often the probes were changed to keep the budget.
+    pub changes: u32,
+}
+
 /// The end of a watch or diagnosis.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SummaryView {
     /// Whose.
     pub process: ProcessView,
-    /// What was traced.
+    /// The most that was traced.
     pub mode: Mode,
+    /// How long each mode was on.
+    pub modes: Vec<(Mode, Nanos)>,
+    /// What it cost, where a budget was kept.
+    pub cost: Option<CostView>,
     /// Why it ended, in words (`target exited`, `interrupted`, `time is up`).
     pub ended: String,
     /// When.

@@ -109,6 +109,11 @@ pub enum Notice {
         /// Triggers that came too soon after another one since the last such notice.
         held_back: u64,
     },
+    /// Metrics are told.
+    Metrics {
+        /// Where.
+        address: String,
+    },
     /// What an earlier flight recorder left unfinished is kept.
     LeftBehind {
         /// Where.

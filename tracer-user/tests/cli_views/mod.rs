@@ -281,6 +281,10 @@ pub fn acknowledgement(id: &str) -> Acknowledgement {
 
 pub fn stuck() -> FindingView {
     FindingView {
+        task_kind: TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         id: "5a1e0f3c9b7d2468".into(),
         kind: FindingKind::Stuck,
         confidence: Confidence::Likely,
@@ -310,10 +314,6 @@ pub fn stuck() -> FindingView {
             p99_life: Some(Nanos::from_millis(131)),
             outlived: Some(Nanos::from_secs(90)),
         }),
-        task_kind: loiter::base::TaskKind::Goroutine,
-        cycle: Vec::new(),
-        bystanders: Vec::new(),
-        bystander_count: 0,
         ancestors: vec![
             AncestorView {
                 id: 811,
@@ -362,6 +362,10 @@ pub fn crowd() -> FindingView {
         22,
     );
     FindingView {
+        task_kind: TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         id: "00ff00ff00ff00ff".into(),
         kind: FindingKind::Crowd,
         confidence: Confidence::Suspect,
@@ -395,10 +399,6 @@ pub fn crowd() -> FindingView {
         object_count: 4,
         last_waker: None,
         site: None,
-        task_kind: loiter::base::TaskKind::Goroutine,
-        cycle: Vec::new(),
-        bystanders: Vec::new(),
-        bystander_count: 0,
         ancestors: vec![],
         climb: None,
         unchanged_looks: 4,
@@ -416,6 +416,19 @@ pub fn summary() -> SummaryView {
     SummaryView {
         process: process(),
         mode: Mode::Lifecycle,
+        modes: vec![
+            (Mode::None, Nanos::from_secs(12)),
+            (Mode::Lifecycle, Nanos::from_secs(48)),
+        ],
+        cost: Some(CostView {
+            budget: 0.01,
+            hits: 19_204,
+            probes: Nanos::from_millis(31),
+            loiter: Nanos::from_millis(402),
+            target: Nanos::from_secs(7),
+            over: Nanos::from_secs(59),
+            changes: 1,
+        }),
         ended: "time is up".into(),
         ended_at: NOW,
         watched: Nanos::from_secs(60),
@@ -458,6 +471,8 @@ pub fn summary() -> SummaryView {
 pub fn quiet_summary() -> SummaryView {
     SummaryView {
         mode: Mode::None,
+        modes: vec![(Mode::None, Nanos::from_secs(5))],
+        cost: None,
         births: None,
         deaths: None,
         lost: vec![],

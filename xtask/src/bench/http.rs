@@ -41,6 +41,7 @@ const WAYS: &[Way] = &[
         by: By::Loiter(&["--events", "all", "--min-wait", "1ms"]),
         aim: Some(0.55),
     },
+    Way { name: "as it is by default", by: By::Loiter(&["--budget", "1%"]), aim: Some(0.98) },
     Way { name: "our plan, records dropped", by: By::Plan("ours"), aim: None },
     Way { name: "entry plan, records dropped", by: By::Plan("entry"), aim: None },
 ];

@@ -39,6 +39,10 @@ impl Tracer {
     pub fn start(loiter: &Path, command: &str, pid: u32, args: &[&str]) -> Result<Tracer> {
         let pid = pid.to_string();
         let mut command = loiter::command(loiter, &[command, &pid, "--format", "jsonl"]);
+        if !args.contains(&"--budget") {
+            // What is measured is what these events cost.
+            command.args(["--budget", "off"]);
+        }
         command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Background::start(&mut command)?;
         let stderr = process.child().stderr.take().context("the output is not piped")?;

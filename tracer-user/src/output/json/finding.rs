@@ -9,6 +9,15 @@ use crate::output::text::{TextOptions, write_notice};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{Climb, FindingView, SiteFate, TaskWait};
 
+/// Other probes are on.
+#[derive(serde::Serialize)]
+struct ModeChange<'a> {
+    schema: &'static str,
+    at: Moment,
+    mode: &'static str,
+    why: &'a str,
+}
+
 #[derive(serde::Serialize)]
 struct Finding<'a> {
     schema: &'static str,
@@ -264,7 +273,8 @@ pub fn write_finding(out: &mut dyn Write, f: &FindingView, change: Change) -> io
     write_line(out, &finding)
 }
 
-/// Tells a watch as JSON lines; notices stay text, on another writer.
+/// Tells a watch as JSON lines; notices stay text, on another writer. What changes the meaning of
+/// later lines is a line too.
 pub struct JsonSink<Out, Err> {
     out: Out,
     err: Err,
@@ -303,5 +313,11 @@ impl<Out: Write, Err: Write> WatchSink for JsonSink<Out, Err> {
 
     fn notice(&mut self, notice: &Notice) {
         write_notice(&mut self.err, &self.options, notice);
+        if let Notice::ModeChanged { at, mode, why } = notice {
+            let change =
+                ModeChange { schema: "loiter.mode/1", at: Moment(*at), mode: mode.word(), why };
+            // A reader that has gone is noticed with the next finding, or the summary.
+            let _ignored = write_line(&mut self.out, &change).and_then(|()| self.out.flush());
+        }
     }
 }

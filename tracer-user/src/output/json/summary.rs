@@ -6,15 +6,17 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::parts::{Moment, Process, Site};
 use super::safe::write_line;
-use crate::stream::LossKind;
 use crate::base::Nanos;
-use crate::view::{AcknowledgedView, SummaryView, ThreadWaitsView};
+use crate::stream::{LossKind, Mode};
+use crate::view::{AcknowledgedView, CostView, SummaryView, ThreadWaitsView};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
     schema: &'static str,
     process: Process<'a>,
     mode: &'static str,
+    modes: Modes<'a>,
+    cost: Option<Cost>,
     ended: &'a str,
     ended_at: Moment,
     watched_ns: u64,
@@ -91,6 +93,45 @@ impl Serialize for Lost<'_> {
     }
 }
 
+/// Every mode is there, also one that never was.
+struct Modes<'a>(&'a [(Mode, Nanos)]);
+
+impl Serialize for Modes<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(Mode::ALL.len()))?;
+        for mode in Mode::ALL {
+            let time = self.0.iter().find(|(m, _)| *m == mode).map_or(0, |(_, time)| time.0);
+            map.serialize_entry(mode.word(), &time)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Cost {
+    budget: f64,
+    over_ns: u64,
+    hits: u64,
+    probes_ns: u64,
+    loiter_ns: u64,
+    target_ns: u64,
+    changes: u32,
+}
+
+impl Cost {
+    const fn new(c: &CostView) -> Self {
+        Self {
+            budget: c.budget,
+            over_ns: c.over.0,
+            hits: c.hits,
+            probes_ns: c.probes.0,
+            loiter_ns: c.loiter.0,
+            target_ns: c.target.0,
+            changes: c.changes,
+        }
+    }
+}
+
 #[derive(serde::Serialize)]
 struct Counts {
     suspect: u64,
@@ -149,6 +190,8 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
         schema: "loiter.summary/1",
         process: Process::new(&s.process),
         mode: s.mode.word(),
+        modes: Modes(&s.modes),
+        cost: s.cost.as_ref().map(Cost::new),
         ended: &s.ended,
         ended_at: Moment(s.ended_at),
         watched_ns: s.watched.0,

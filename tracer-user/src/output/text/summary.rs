@@ -7,8 +7,9 @@ use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{noun, short};
 use super::stack::frame_lines;
 use super::words::{count, counted, mode, moment};
+use crate::base::Nanos;
 use crate::stream::LossKind;
-use crate::view::SummaryView;
+use crate::view::{CostView, SummaryView};
 
 /// Most spawn sites listed in text.
 const SITES: usize = 8;
@@ -46,7 +47,7 @@ pub fn write_summary(
     page.field_words(
         "by",
         Tint::Plain,
-        &format!("{}, {}", counted(summary.looks.into(), "look"), mode(summary.mode)),
+        &format!("{}, {}", counted(summary.looks.into(), "look"), modes(summary)),
     )?;
     let lives = match (summary.births, summary.deaths) {
         (Some(b), Some(d)) => {
@@ -61,6 +62,9 @@ pub fn write_summary(
     };
     page.field_words("tasks", Tint::Plain, &lives)?;
     write_losses(&mut page, summary)?;
+    if let Some(cost) = &summary.cost {
+        page.field_words("cost", Tint::Plain, &cost_words(cost))?;
+    }
     for reason in &summary.process.degraded {
         page.field_words("degraded", Tint::Warn, reason)?;
     }
@@ -68,6 +72,27 @@ pub fn write_summary(
     write_idle(&mut page, summary)?;
     write_thread_waits(&mut page, summary)?;
     write_sites(&mut page, summary)
+}
+
+/// What was followed, and for how long each where that changed.
+fn modes(summary: &SummaryView) -> String {
+    if summary.modes.len() < 2 {
+        return mode(summary.mode).to_owned();
+    }
+    let times = summary.modes.iter().rev().map(|(mode, time)| format!("{} {time}", mode.word()));
+    format!("events {} (to keep the budget)", times.collect::<Vec<_>>().join(", "))
+}
+
+fn cost_words(cost: &CostView) -> String {
+    let part = |time: Nanos| time.0 as f64 / (cost.over.0.max(1)) as f64 * 100.0;
+    format!(
+        "{:.2} % of a CPU by {} in the target, {:.2} % by loiter; the target used {:.1} %, the budget is {} %",
+        part(cost.probes),
+        counted(cost.hits, "hit"),
+        part(cost.loiter),
+        part(cost.target),
+        cost.budget * 100.0,
+    )
 }
 
 /// What a kind of loss means.

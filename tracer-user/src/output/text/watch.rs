@@ -90,6 +90,7 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
             }
             words
         }
+        Notice::Metrics { address } => format!("metrics at http://{address}/metrics"),
         Notice::LeftBehind { path } => {
             format!("an earlier flight recorder broke off; what it had is kept as {path}")
         }

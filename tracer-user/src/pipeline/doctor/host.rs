@@ -99,7 +99,9 @@ fn scheduler(f: &Features) -> CheckState {
     } else if f.kernel.number < FLOOR {
         without(instead, "Linux 5.18 or later")
     } else {
-        ok("each sleep of a followed thread costs it less than a microsecond, a system call that does not sleep nothing")
+        ok(
+            "each sleep of a followed thread costs it less than a microsecond, a system call that does not sleep nothing",
+        )
     }
 }
 

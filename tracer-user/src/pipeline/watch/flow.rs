@@ -1,6 +1,8 @@
 //! From the ring to the model: draining, ticks, and what was lost on the way.
 
 use crate::base::{KTime, Nanos};
+use crate::pipeline::settings::RingSize;
+use crate::pipeline::tracer::BATCH;
 use crate::stream::{Input, LossKind};
 use crate::view::watch::Notice;
 
@@ -23,26 +25,42 @@ impl Losses {
     }
 }
 
+/// In so many batches everything is taken that was in a ring at the beginning.
+const fn most_batches(ring: RingSize) -> usize {
+    /// No record takes less: a header of the ring's and one of its own.
+    const LEAST_RECORD: usize = 24;
+    ring.bytes() as usize / (LEAST_RECORD * BATCH) + 1
+}
+
 impl Watch<'_> {
-    /// Takes what is in the ring and feeds it to the model.
+    /// Takes what is in the ring now and feeds it to the model. Not more: under a load that loiter
+    /// cannot follow the ring never runs empty, and nothing else would be done ever again. Where it
+    /// costs too much, the budget ends it earlier.
     pub(super) async fn drain(&mut self) -> anyhow::Result<()> {
-        loop {
-            let Some(tracer) = &mut self.tracer else { return Ok(()) };
-            let more = tracer.drain();
-            let stepped = tracer.take_stepped();
-            if stepped {
-                tracer.settle(self.session.slot.as_slice())?;
+        for _ in 0..most_batches(self.job.ring) {
+            if !self.drain_some().await? {
+                break;
             }
-            let inputs = tracer.take();
-            if stepped {
-                self.count_losses(&inputs);
-            }
-            self.judge.eat(self.session.probing.take_defs()).await?;
-            self.judge.eat(inputs).await?;
-            if !more {
-                return Ok(());
-            }
+            self.mind_budget().await?;
         }
+        Ok(())
+    }
+
+    /// Takes a batch out of the ring and feeds it to the model; tells whether there may be more.
+    pub(super) async fn drain_some(&mut self) -> anyhow::Result<bool> {
+        let Some(tracer) = &mut self.tracer else { return Ok(false) };
+        let more = tracer.drain();
+        let stepped = tracer.take_stepped();
+        if stepped {
+            tracer.settle(self.session.slot.as_slice())?;
+        }
+        let inputs = tracer.take();
+        if stepped {
+            self.count_losses(&inputs);
+        }
+        self.judge.eat(self.session.probing.take_defs()).await?;
+        self.judge.eat(inputs).await?;
+        Ok(more)
     }
 
     pub(super) async fn tick(&mut self) -> anyhow::Result<()> {
@@ -53,6 +71,7 @@ impl Watch<'_> {
             self.tell_losses();
             self.judge.eat(inputs).await?;
         }
+        self.mind_budget().await?;
         let now = clock::now();
         if now.since(self.anchored) >= ANCHOR_EVERY {
             let anchor = self.anchor();

@@ -35,7 +35,7 @@ impl Watch<'_> {
         };
         self.session.failed_looks = 0;
         self.tell_stopped(outcome.vitals.stopped);
-        self.pace.looked(clock::now(), outcome.took);
+        self.look_ends(outcome.took);
         self.drain().await?;
         self.tick().await?;
         self.long_parks().await?;
@@ -69,7 +69,7 @@ impl Watch<'_> {
         }
         let reason = format!("a look failed: {why}");
         self.sink.notice(&Notice::Degraded { reason });
-        self.pace.looked(clock::now(), Nanos(0));
+        self.pace.looked(clock::now(), Nanos(0), Nanos(0));
         Ok(None)
     }
 
@@ -79,7 +79,7 @@ impl Watch<'_> {
         let (Some(tracer), Some(slot)) = (&mut self.tracer, self.session.slot) else {
             return Ok(());
         };
-        if min_wait.0 == 0 || self.job.mode != Mode::All {
+        if min_wait.0 == 0 || self.mode != Mode::All {
             return Ok(());
         }
         let parks = tracer.long_parks(slot, min_wait, clock::now())?;
@@ -101,7 +101,7 @@ impl Watch<'_> {
                 at: self.wall(now),
                 pid: self.session.probing.pid().0,
                 runtime_version: self.session.probing.runtime_version().to_owned(),
-                mode: self.job.mode,
+                mode: self.mode,
                 probes: self.session.probes,
                 tasks,
                 took: now.since(self.session.opened_at),
@@ -133,6 +133,9 @@ impl Watch<'_> {
         let (session, def) = Session::new(opened)?;
         self.session = session;
         self.pace = Pace::new(self.job.interval, self.job.share);
+        if let Some(spending) = &mut self.spending {
+            spending.begin_again();
+        }
         self.judge.eat(vec![def]).await?;
         self.attach().await
     }

@@ -1,6 +1,7 @@
 //! `watch` and `diagnose`: one loop that drains the ring, orders looks, feeds the model and tells
 //! the sink, until something ends it.
 
+mod costs;
 mod flow;
 mod flying;
 mod looks;
@@ -27,13 +28,15 @@ use super::looker::Looker;
 use super::open::{Opened, Probing, SiteProbing, open};
 use super::pace::{Pace, Share};
 use super::ready::readiness;
+use super::scrape::{MetricsSettings, Question, Scrape};
 use super::settings::{
-    DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings, Threads, Thresholds,
-    WatchSettings,
+    BudgetSettings, DiagnoseSettings, Expectations, FlightSettings, RingSize, TargetSettings,
+    Threads, Thresholds, WatchSettings,
 };
 use super::signals::EndSignals;
 use super::teller::Teller;
 use super::tracer::{Probes, Tracee, Tracer};
+use costs::Spending;
 use flow::Losses;
 use peril::Peril;
 
@@ -47,7 +50,9 @@ const ANCHOR_EVERY: Nanos = Nanos::from_secs(60);
 /// What one run of the loop is to do.
 struct Job {
     target: TargetSettings,
+    /// At the beginning.
     mode: Mode,
+    budget: Option<BudgetSettings>,
     min_wait: Nanos,
     ring: RingSize,
     time_limit: Option<Nanos>,
@@ -58,6 +63,7 @@ struct Job {
     acknowledged: Acknowledgements,
     record: Option<RecorderSettings>,
     flight: Option<FlightSettings>,
+    metrics: Option<MetricsSettings>,
     /// What a flight recorder notes of the settings.
     recorded: Vec<(String, String)>,
 }
@@ -70,10 +76,11 @@ struct Job {
 pub fn watch(
     settings: &WatchSettings,
     flight: Option<FlightSettings>,
+    metrics: Option<MetricsSettings>,
     sink: &mut dyn WatchSink,
 ) -> anyhow::Result<SummaryView> {
     let recorded = settings.thresholds.recorded();
-    run(Job { flight, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
+    run(Job { flight, metrics, recorded, ..job(settings, None) }, sink).map(|(summary, _)| summary)
 }
 
 /// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
@@ -94,6 +101,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
     Job {
         target: settings.target,
         mode: settings.mode,
+        budget: settings.budget,
         min_wait: settings.min_wait,
         ring: settings.ring,
         time_limit: settings.time_limit,
@@ -104,6 +112,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         acknowledged: settings.expectations.acknowledged.clone(),
         record,
         flight: None,
+        metrics: None,
         recorded: Vec::new(),
     }
 }
@@ -121,6 +130,7 @@ pub fn diagnose(
         Job {
             target: settings.target,
             mode: Mode::None,
+            budget: None,
             min_wait: Nanos(0),
             ring: RingSize::MIN,
             time_limit: None,
@@ -131,6 +141,7 @@ pub fn diagnose(
             acknowledged: settings.expectations.acknowledged.clone(),
             record: None,
             flight: None,
+            metrics: None,
             recorded: Vec::new(),
         },
         sink,
@@ -212,6 +223,9 @@ struct Watch<'a> {
     /// Of the incarnation that was released last.
     thread_waits: Vec<ThreadWaitsView>,
     session: Session,
+    /// The probes that are on.
+    mode: Mode,
+    spending: Option<Spending>,
     pace: Pace,
     looks_taken: u32,
     anchored: KTime,
@@ -219,6 +233,7 @@ struct Watch<'a> {
     next_process: u32,
     losses: Losses,
     flight: Option<Flight>,
+    scrape: Option<Scrape>,
     /// How the target would be killed for its memory; only with a flight recorder.
     peril: Option<Peril>,
 }
@@ -228,10 +243,12 @@ impl<'a> Watch<'a> {
         let began = clock::now();
         let signals = EndSignals::new()?;
         let opened = open(&job.target, ProcId(1))?;
-        let tracer = match job.mode {
+        let scrape = job.metrics.map(Scrape::start).transpose()?;
+        let ceiling = ceiling(&job, opened.probing.threads());
+        let tracer = match ceiling {
             Mode::None => None,
             _ => {
-                let threads = threads_mode(opened.probing.threads(), job.mode);
+                let threads = threads_mode(opened.probing.threads(), ceiling);
                 Some(Tracer::load(job.ring, job.min_wait, threads)?)
             }
         };
@@ -247,6 +264,9 @@ impl<'a> Watch<'a> {
         let judge = Judge::start(teller, recorder, Gauge::of(triggers))?;
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
+        let mode = job.mode;
+        let spending =
+            job.budget.map(|budget| Spending::new(budget.budget, ceiling, mode, job.target.pid));
         let mut watch = Self {
             job,
             sink,
@@ -255,6 +275,8 @@ impl<'a> Watch<'a> {
             tracer,
             thread_waits: Vec::new(),
             session,
+            mode,
+            spending,
             pace,
             looks_taken: 0,
             anchored: began,
@@ -262,11 +284,16 @@ impl<'a> Watch<'a> {
             next_process: 2,
             losses: Losses::none(),
             flight,
+            scrape,
             peril,
         };
         let anchor = watch.anchor();
         if let Some(path) = left.flatten() {
             watch.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
+        }
+        if let Some(scrape) = &watch.scrape {
+            let address = scrape.address().to_string();
+            watch.sink.notice(&Notice::Metrics { address });
         }
         watch.judge.eat(vec![anchor, def]).await?;
         watch.attach().await?;
@@ -275,7 +302,7 @@ impl<'a> Watch<'a> {
 
     /// Puts the probes on the present incarnation.
     async fn attach(&mut self) -> anyhow::Result<()> {
-        let mode = self.job.mode;
+        let mode = self.mode;
         if let Some(tracer) = &mut self.tracer {
             let probing = &self.session.probing;
             let plan = probing.sites().map(SiteProbing::plan).transpose()?;
@@ -359,6 +386,9 @@ impl<'a> Watch<'a> {
                 happened = flying(self.flight.as_mut()), if self.flight.is_some() => {
                     self.flown(happened).await?;
                 }
+                question = asked(self.scrape.as_mut()), if self.scrape.is_some() => {
+                    self.answer(question).await?;
+                }
                 () = tokio::time::sleep_until(due), if wake_for_look => {}
             }
             if self.replaced() {
@@ -369,8 +399,8 @@ impl<'a> Watch<'a> {
 
     fn order_look(&mut self) {
         let enough = self.job.looks.is_some_and(|looks| self.looks_taken >= looks);
-        if !enough && clock::now() >= self.pace.due() {
-            self.session.looker.order();
+        if !enough && clock::now() >= self.pace.due() && self.session.looker.order() {
+            self.look_begins();
         }
     }
 
@@ -431,6 +461,7 @@ impl<'a> Watch<'a> {
             self.judge.eat(vec![Input::Tick(clock::now())]).await?;
         }
         let mut summary = self.judge.summary(process, ended.words()).await?;
+        summary.cost = self.spending.as_ref().map(Spending::view);
         summary.thread_waits = std::mem::take(&mut self.thread_waits);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
@@ -461,6 +492,16 @@ impl Session {
     }
 }
 
+/// The richest mode that may come. The probes for waits of threads are at the scheduler, where every
+/// program of the machine passes: only who asks for them gets them.
+fn ceiling(job: &Job, threads: Threads) -> Mode {
+    let free = match threads {
+        Threads::Left => Mode::All,
+        Threads::Read => Mode::Lifecycle,
+    };
+    job.budget.map_or(job.mode, |budget| budget.ceiling.unwrap_or(free))
+}
+
 /// Which events of threads are followed.
 const fn threads_mode(threads: Threads, mode: Mode) -> Mode {
     match threads {
@@ -478,6 +519,13 @@ async fn at(deadline: Option<Instant>) {
 async fn ring(tracer: Option<&Tracer>) -> anyhow::Result<()> {
     match tracer {
         Some(tracer) => tracer.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn asked(scrape: Option<&mut Scrape>) -> Question {
+    match scrape {
+        Some(scrape) => scrape.next().await,
         None => std::future::pending().await,
     }
 }

@@ -1,0 +1,9 @@
+//! The budget that a watch keeps: [`Policy`] decides which probes may be on, from what [`Meter`]
+//! reads. The policy has no clock and does no I/O, so that its decisions can be tested and told.
+
+mod calibration;
+mod meter;
+mod policy;
+
+pub use meter::{Meter, own_cpu_time};
+pub use policy::{Account, Budget, Hits, Policy, Sample, Turn};
