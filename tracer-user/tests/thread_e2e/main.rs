@@ -9,3 +9,4 @@ mod host;
 mod lives;
 mod support;
 mod waits;
+mod watched;
