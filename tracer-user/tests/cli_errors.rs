@@ -29,17 +29,6 @@ fn a_pid_that_is_nobodys_is_named_with_a_remedy() {
 }
 
 #[test]
-fn a_program_that_is_not_go_is_refused() {
-    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
-    let output = loiter(&["dump", &sleeper.id().to_string()]);
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
-    assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("Go"), "{}", stderr(&output));
-    assert!(output.stdout.is_empty());
-}
-
-#[test]
 fn a_kernel_thread_is_named_as_such() {
     // PID 2 is kthreadd, where loiter's PID namespace is the host's.
     if fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n") {

@@ -166,6 +166,7 @@ fn a_finding_has_its_keys_and_its_evidence() {
                 "confidence",
                 "process",
                 "spawn_site",
+                "task_kind",
                 "wait_site",
                 "wait_reason",
                 "tasks",

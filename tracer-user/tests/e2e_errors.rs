@@ -23,14 +23,18 @@ fn a_process_that_is_not_there_cannot_be_traced() {
 }
 
 #[test]
-fn a_program_that_is_not_go_is_refused_by_name() {
+fn of_a_program_that_is_not_go_nothing_is_told_as_if_it_were() {
     or_skip!(need_root());
     let mut sleep = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep runs");
-    let (code, message) = fails(&["dump", &sleep.id().to_string()]);
+    let pid = sleep.id().to_string();
+    let dump = common::loiter::run_json(&["dump", &pid, "--format", "json"]);
+    let (code, message) = fails(&["dump", &pid, "--assume-go", "1.27"]);
     sleep.kill().expect("it can be killed");
     sleep.wait().expect("it can be waited for");
+    let kinds: Vec<_> = dump["tasks"].as_array().unwrap().iter().map(|t| &t["kind"]).collect();
+    assert_eq!(kinds, ["thread"], "{dump}");
     assert_eq!(code, 3, "{message}");
-    assert!(message.contains("Go"), "{message}");
+    assert!(message.contains("is not a Go program"), "{message}");
 }
 
 #[test]

@@ -72,7 +72,10 @@ pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened
     }
     match detector.detect(settings.pid) {
         Ok(program) => open_go(settings, program, (process, at), exit),
-        Err(DetectError::NotGo { .. }) => native::open(settings.pid, (process, at), exit),
+        // Who names a version of Go takes it for a Go program: that it is none is the answer.
+        Err(DetectError::NotGo { .. }) if settings.assume_go.is_none() => {
+            native::open(settings.pid, (process, at), exit)
+        }
         Err(error) => Err(error.into()),
     }
 }

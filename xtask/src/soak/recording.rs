@@ -28,7 +28,9 @@ pub fn row(loiter: &Path, minutes: u64) -> Result<Row> {
     let path = home.path().join("server.loiter");
     let file = path.to_str().context("the temporary directory has no plain name")?;
     let (pid, time) = (service.pid().to_string(), format!("{minutes}m"));
-    let args = ["record", &pid, "-o", file, "--events", "all", "--for", &time, "--quiet"];
+    let args = [
+        "record", &pid, "-o", file, "--events", "all", "--budget", "off", "--for", &time, "--quiet",
+    ];
     let mut command = loiter::command(loiter, &args);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut recorder = Background::start(&mut command)?;
