@@ -73,13 +73,15 @@ async fn answer(
         return say(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
     }
     match request.uri().path() {
-        "/metrics" => match ask(questions, Question::Metrics).await.map(|v| (settings.render)(&v)) {
-            Some(Ok(text)) => say(StatusCode::OK, settings.content_type, text),
-            Some(Err(_)) => {
-                say(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n".to_owned())
+        "/metrics" => {
+            match ask(questions, Question::Metrics).await.map(|v| (settings.render)(&v)) {
+                Some(Ok(text)) => say(StatusCode::OK, settings.content_type, text),
+                Some(Err(_)) => {
+                    say(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n".to_owned())
+                }
+                None => no_answer(),
             }
-            None => no_answer(),
-        },
+        }
         "/healthz" => match ask(questions, Question::Ready).await {
             Some(_) => say(StatusCode::OK, TEXT, "ok\n".to_owned()),
             None => no_answer(),
