@@ -55,12 +55,15 @@ pub struct SlotCounters {
     pub lost_user_read: u64,
     /// Wake-ups whose record says "waker unknown" because the way to the waker could not be read.
     pub waker_unread: u64,
-    /// Births and deaths of threads, waits begun and ended, wake-ups and traced system calls.
+    /// Births and deaths of threads, waits begun and ended, and wake-ups that leave a record.
     pub thread_hits: u64,
     /// Waits of threads that are in no total because the map of totals was full.
     pub waits_untotalled: u64,
+    /// Waits of threads whose end was not seen: the thread went to sleep again. In no total and no
+    /// record.
+    pub waits_unended: u64,
     /// Zero.
-    pub pad: [u64; 2],
+    pub pad: u64,
 }
 
 /// A park remembered by the kernel part while `min_wait` is on; value of the map `PARKED`, whose
@@ -160,19 +163,11 @@ pub struct KernelLayout {
     pub pid_level: u32,
     /// `pid.numbers` (list of `upid`: nr (i32) at 0, ns (pointer) at 8).
     pub pid_numbers: u32,
-    /// Where a CPU's preempt count (i32) lies in the variable that has it; [`NO_VARIABLE`] = this
-    /// kernel's is not known, so that an interrupt cannot be told from the thread it interrupted.
-    pub preempt_count: u32,
-    /// Zero.
-    pub pad: u32,
+    /// `task_struct.stack` (pointer).
+    pub task_stack: u32,
+    /// 1 = softirqs run on the stacks of threads (PREEMPT_RT), so that they cannot be told from them.
+    pub realtime: u32,
 }
-
-/// Stands in the code of the kernel part for the address of the variable that holds the preempt
-/// count; the loader puts the variable there.
-pub const PREEMPT_COUNT: u64 = 0x6c6f_6974_6572_7063;
-
-/// See [`KernelLayout::preempt_count`].
-pub const NO_VARIABLE: u32 = u32::MAX;
 
 const _: () = {
     assert!(size_of::<TargetConfig>() == 24);

@@ -33,8 +33,6 @@ pub mod kind {
     /// A thread's whole wait, written when it ended (only with `min_wait`). Body:
     /// [`crate::thread::ThreadWait`].
     pub const THREAD_WAIT: u8 = 37;
-    /// A system call that was traced as such. Body: [`crate::thread::ThreadCall`].
-    pub const THREAD_CALL: u8 = 38;
 }
 
 /// What a probe site stands for; part of the attach cookie.
@@ -115,8 +113,6 @@ pub mod follow {
     pub const LIVES: u32 = 1 << 16;
     /// Waits.
     pub const WAITS: u32 = 1 << 17;
-    /// The system calls that are traced as such.
-    pub const CALLS: u32 = 1 << 18;
     /// Where the slot is.
     pub const SLOT: u32 = 0xffff;
 }
@@ -136,14 +132,10 @@ pub mod name {
     /// followed: name of the program, name of the tracepoint.
     pub const SCHED_PROGRAMS: [(&str, &str); 2] =
         [("sched_switch", "sched_switch"), ("sched_waking", "sched_waking")];
-    /// Programs on the tracepoints of system calls: at the beginning, at the end.
-    pub const CALL_PROGRAMS: [&str; 2] = ["call_enter", "call_exit"];
     /// Host tid -> [`crate::thread::Sleeper`].
     pub const SLEEPERS: &str = "SLEEPERS";
     /// [`crate::thread::WaitKey`] -> [`crate::thread::WaitTotals`].
     pub const WAITS: &str = "WAITS";
-    /// Host tid -> [`crate::thread::Call`].
-    pub const CALLS: &str = "CALLS";
     /// The ring of records.
     pub const RING: &str = "RING";
     /// Slot -> [`crate::config::TargetConfig`].

@@ -99,25 +99,6 @@ pub struct ThreadWait {
     pub waker: u32,
 }
 
-/// [`crate::ids::kind::THREAD_CALL`]: a system call from its beginning to its end, only where they
-/// are traced as such and it lasted at least `min_wait`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThreadCall {
-    /// Head; `time_ns` is when it returned.
-    pub header: Header,
-    /// When it began.
-    pub began_ns: u64,
-    /// Its arguments.
-    pub arguments: [u64; 6],
-    /// What it returned: below 0, an error number.
-    pub result: i64,
-    /// Which thread.
-    pub tid: u32,
-    /// Its number.
-    pub number: i32,
-}
-
 /// A thread that slept once while followed, the value of map `SLEEPERS`. Stays while the thread lives
 /// and is written in place: `since_ns` is set to 0, then the rest, then `since_ns`.
 #[repr(C)]
@@ -137,20 +118,6 @@ pub struct Sleeper {
     pub slot: u16,
     /// [`crate::config::parked_tag`] of `since_ns`: an entry whose tag does not fit was being written.
     pub tag: u16,
-    /// Zero.
-    pub pad: u32,
-}
-
-/// A system call under way, the value of map `CALLS`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Call {
-    /// When it began.
-    pub began_ns: u64,
-    /// Its arguments.
-    pub arguments: [u64; 6],
-    /// Its number.
-    pub number: i32,
     /// Zero.
     pub pad: u32,
 }
@@ -204,9 +171,7 @@ const _: () = {
     assert!(size_of::<ThreadPark>() == 64 && offset_of!(ThreadPark, tid) == 56);
     assert!(size_of::<ThreadReady>() == 32);
     assert!(size_of::<ThreadWait>() == 80 && offset_of!(ThreadWait, parked_ns) == 56);
-    assert!(size_of::<ThreadCall>() == 96 && offset_of!(ThreadCall, result) == 80);
     assert!(size_of::<Sleeper>() == 64 && offset_of!(Sleeper, tid) == 48);
-    assert!(size_of::<Call>() == 64);
     assert!(size_of::<WaitKey>() == 16 && offset_of!(WaitKey, slot) == 12);
     assert!(size_of::<WaitTotals>() == 16 + 8 * BUCKETS);
     assert!(bucket(0) == 0 && bucket(1023) == 0 && bucket(1024) == 1 && bucket(2048) == 2);

@@ -5,10 +5,8 @@ use core::ptr::{addr_of, addr_of_mut};
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use tracer_common::config::{
-    KernelLayout, MAX_SLOTS, NO_VARIABLE, Parked, SlotCounters, TargetConfig,
-};
-use tracer_common::thread::{Call, Sleeper, WaitKey, WaitTotals};
+use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
+use tracer_common::thread::{Sleeper, WaitKey, WaitTotals};
 
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
@@ -39,9 +37,6 @@ pub static WAITS: HashMap<WaitKey, WaitTotals> = HashMap::with_max_entries(1, 0)
 #[map]
 pub static NO_WAITS: Array<WaitTotals> = Array::with_max_entries(1, 0);
 
-#[map]
-pub static CALLS: HashMap<u32, Call> = HashMap::with_max_entries(1, 0);
-
 #[unsafe(no_mangle)]
 pub static WAKE_SHIFT: Global<u32> = Global::new(20);
 
@@ -59,8 +54,8 @@ pub static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(KernelLayout {
     task_flags: 0,
     pid_level: 0,
     pid_numbers: 0,
-    preempt_count: NO_VARIABLE,
-    pad: 0,
+    task_stack: 0,
+    realtime: 0,
 });
 
 /// One field of [`KERNEL_LAYOUT`]: reading all of it would be a load for each field.
@@ -121,6 +116,12 @@ impl Counters {
     pub fn thread_hit(self) {
         // SAFETY: as above.
         add(unsafe { addr_of_mut!((*self.at).thread_hits) });
+    }
+
+    #[inline(always)]
+    pub fn unended(self) {
+        // SAFETY: as above.
+        add(unsafe { addr_of_mut!((*self.at).waits_unended) });
     }
 
     #[inline(always)]

@@ -65,7 +65,7 @@ fn opens(path: &Path) -> Value {
     }
     let dump = run_json(&["dump", file, "--format", "json"]);
     assert!(!dump["tasks"].as_array().unwrap().is_empty());
-    let diff = run_json(&["diff", &format!("{file}@+2s"), file, "--format", "json"]);
+    let diff = run_json(&["diff", &format!("{file}@-1ms"), file, "--format", "json"]);
     assert!(diff["unchanged"].as_u64().is_some(), "{diff}");
     let overview = run_json(&["report", file, "--overview", "--format", "jsonl"]);
     assert_eq!(overview["damaged_bytes"], 0, "{overview}");
@@ -129,13 +129,13 @@ fn a_target_that_is_killed_leaves_its_last_minutes() {
 #[test]
 fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_last_minutes() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
     let cgroup = or_skip!(Cgroup::new(Controller::Memory));
     // It joins before it begins, so that all its memory is counted there.
     let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path().display());
-    let args = ["-c", &join, exe.to_str().unwrap(), "-n", "50"];
+    let args = ["-c", &join, exe.to_str().unwrap(), "send-unbuffered-no-receiver", "leak"];
     let (target, _) = GoProc::start_ready(Path::new("/bin/sh"), &args);
-    let mut flying = Flying::watch(target.pid(), &[]);
+    let mut flying = Flying::watch(target.pid(), &["--trigger", "exit"]);
     // A look at all tasks is in the ring by then.
     flying.loiter.wait_message("watching");
     cgroup.starve_of_memory();
@@ -145,7 +145,7 @@ fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_last_minutes() {
     assert!(all.len() == 1 && ends_with(&all[0], "-exit"), "{all:?}");
     let summary = opens(&all[0]);
     assert!(ended(&summary).contains("when the kernel was out of memory for it"), "{summary}");
-    assert_eq!(summary["alive"], 51);
+    assert!(summary["alive"].as_u64().unwrap() > 0, "{summary}");
 }
 
 #[test]

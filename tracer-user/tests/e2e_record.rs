@@ -197,6 +197,20 @@ fn last_moment(path: &Path) -> (u64, Option<String>, u64) {
     (overview.until.0, overview.closed, overview.inputs)
 }
 
+/// For how long those threads of a recorder were ready and not let that an input passes one after
+/// another, ns: the second field of schedstat.
+fn not_let_run(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |task: std::io::Result<fs::DirEntry>| -> Option<u64> {
+        let task = task.ok()?.path();
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        ["loiter", "model", "record"].contains(&name.trim()).then_some(())?;
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse().ok()
+    };
+    tasks.filter_map(of).sum()
+}
+
 #[test]
 fn a_recorder_killed_at_any_moment_leaves_all_but_the_last_second() {
     or_skip!(need_bpf());
@@ -216,12 +230,17 @@ fn a_recorder_killed_at_any_moment_leaves_all_but_the_last_second() {
         dice ^= dice << 13;
         dice ^= dice >> 7;
         dice ^= dice << 17;
-        std::thread::sleep(Duration::from_millis(1_500 + dice % 3_000));
+        std::thread::sleep(Duration::from_millis(dice % 3_000));
+        let queued = not_let_run(recorder.child.id());
+        std::thread::sleep(Duration::from_millis(1_500));
+        let queued = not_let_run(recorder.child.id()) - queued;
         recorder.kill();
         let killed = u64::try_from(monotonic()).unwrap();
         let (until, closed, inputs) = last_moment(&path);
+        // What it was not let run for, on a machine that does other things, is not its delay.
         let lost = killed.saturating_sub(until);
-        worst = worst.max(lost);
+        println!("{} ms lost, {} ms not let run", lost / 1_000_000, queued / 1_000_000);
+        worst = worst.max(lost.saturating_sub(queued));
         assert_eq!(closed, None);
         assert!(inputs > 0);
         let (_, replayed, notices) = report(&path, &[]);
@@ -232,7 +251,7 @@ fn a_recorder_killed_at_any_moment_leaves_all_but_the_last_second() {
         assert!(!notices.contains("missing in the recording"), "{notices}");
         target.assert_alive();
     }
-    println!("{kills} kills: at most {} ms lost", worst / 1_000_000);
+    println!("{kills} kills: at most {} ms lost by itself", worst / 1_000_000);
     // The flush interval, and what the machine took to be at it again.
     assert!(worst < 1_500_000_000, "{worst} ns lost");
 }
@@ -321,11 +340,20 @@ fn a_full_disk_stops_the_recording_and_leaves_target_and_past_alone() {
     let outside = tempfile::tempdir().unwrap();
     let pid = target.pid().to_string();
     let messages = outside.path().join("err");
-    let status = command(&["record", &pid, "-o", path.to_str().unwrap(), "--events", "all", "--budget", "off"])
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&messages).unwrap())
-        .status()
-        .unwrap();
+    let status = command(&[
+        "record",
+        &pid,
+        "-o",
+        path.to_str().unwrap(),
+        "--events",
+        "all",
+        "--budget",
+        "off",
+    ])
+    .stdout(Stdio::null())
+    .stderr(fs::File::create(&messages).unwrap())
+    .status()
+    .unwrap();
     let said = fs::read_to_string(&messages).unwrap();
     assert_eq!(status.code(), Some(3), "{said}");
     assert!(said.contains("has stopped") && said.contains("No space left"), "{said}");

@@ -26,7 +26,11 @@ fn blessing() -> bool {
 /// One of the present version, of a real run.
 fn record(path: &Path) {
     let exe = go_build(GO_VERSIONS[GO_VERSIONS.len() - 1], "collector", Variant::Deployed).unwrap();
-    let (mut target, _) = GoProc::start_ready(&exe, &[]);
+    // Its path is in the recording, and is to be nobody's.
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("collector");
+    fs::copy(&exe, &program).unwrap();
+    let (mut target, _) = GoProc::start_ready(&program, &[]);
     let pid = target.pid().to_string();
     let args = ["record", &pid, "-o", path.to_str().unwrap(), "--events", "all", "--redact"];
     let mut recorder = Loiter::start(&args);

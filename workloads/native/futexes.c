@@ -3,8 +3,8 @@
  * Speaks lines. `ready` with the addresses of its words, then one of these commands, each answered
  * by one line when it is done:
  *
- *   run N        two threads make N waits in all, each on a word of its own: 49 of 50 as short as a
- *                timer allows, one of 50 some ms. Answers `ran waits=.. slept=.. short=.. long=..`:
+ *   run N        two threads make N waits in all, each on a word of its own: 499 of 500 as short as a
+ *                timer allows, one of 500 some ms. Answers `ran waits=.. slept=.. short=.. long=..`:
  *                calls made, how often the kernel put the threads to sleep, calls by their length.
  *   hold MS      one thread waits MS on a word and is woken by another one. Answers `held tid=..
  *                waker=.. from=.. to=..`, by its own clock (CLOCK_MONOTONIC, ns).
@@ -28,7 +28,7 @@ static void *wait_often(void *argument) {
 	for (long i = 0; i < part->count; i++) {
 		struct timespec brief = {0, 1000};
 		struct timespec lengthy = {0, 2000000};
-		int is_long = i % 50 == 49;
+		int is_long = i % 500 == 499;
 		if (futex_wait(part->word, 0, is_long ? &lengthy : &brief) == 0 || errno != ETIMEDOUT) {
 			puts("FAILED a wait that no one ends");
 			exit(1);

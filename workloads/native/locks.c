@@ -86,7 +86,10 @@ static void abba(int threads) {
 static void *twice(void *unused) {
     (void)unused;
     pthread_mutex_t *lock = fixed ? &recursive : &one;
-    if (!fixed) waits(lock);
+    if (!fixed) {
+        waits(lock);
+        pthread_barrier_wait(&all_hold);
+    }
     for (;;) {
         pthread_mutex_lock(lock);
         pthread_mutex_lock(lock);
@@ -284,11 +287,16 @@ int main(int argc, char **argv) {
     pthread_mutex_init(&recursive, &attr);
     if (strcmp(name, "abba2") == 0) abba(2);
     else if (strcmp(name, "abba3") == 0) abba(3);
-    else if (strcmp(name, "self") == 0) start(twice, 0);
-    else if (strcmp(name, "rw") == 0) {
+    else if (strcmp(name, "self") == 0) {
         pthread_barrier_init(&all_hold, NULL, 2);
+        start(twice, 0);
+        if (!fixed) pthread_barrier_wait(&all_hold);
+    }
+    else if (strcmp(name, "rw") == 0) {
+        pthread_barrier_init(&all_hold, NULL, 3);
         start(writer, 0);
         start(reader, 0);
+        if (!fixed) pthread_barrier_wait(&all_hold);
     }
     else if (strcmp(name, "held") == 0) held(1);
     else if (strcmp(name, "pool") == 0) held(6);

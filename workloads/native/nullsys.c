@@ -18,7 +18,7 @@ static void call(long ms) {
 		now = monotonic();
 	}
 	cpu = processor_time() - cpu;
-	printf("rounds=%ld ns=%ld cpu_ns=%ld\n", rounds, (long)(now - begin), (long)cpu);
+	printf("done %ld %ld %ld\n", rounds, (long)(now - begin), (long)cpu);
 }
 
 int main(int count, char **arguments) {

@@ -1,5 +1,5 @@
 /* Two threads that wake each other in turn through one futex word each: the dearest thing one can
- * do to a tracer of waits. With an argument, ends after so many ms; says `rounds=.. ns=.. cpu_ns=..`
+ * do to a tracer of waits. With an argument, ends after so many ms; says `done ROUNDS NS CPU`
  * at the end: round trips, how long they took, processor time of the process.
  *
  * Without one, waits for the command `go MS` each time. */
@@ -49,7 +49,7 @@ static void play(long ms) {
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	hand_to(1);
 	pthread_join(thread, NULL);
-	printf("rounds=%ld ns=%ld cpu_ns=%ld\n", rounds, (long)(now - begin), (long)cpu);
+	printf("done %ld %ld %ld\n", rounds, (long)(now - begin), (long)cpu);
 }
 
 int main(int count, char **arguments) {

@@ -145,6 +145,8 @@ pub fn one(target: &str, seconds: u64) -> Result<String> {
 fn seed(target: &str, corpus: &Path) -> Result<()> {
     let bytes = match target {
         "proc_maps" => read(Path::new("/proc/self/maps"))?,
+        "proc_syscall" => read(Path::new("/proc/self/syscall"))?,
+        "native_binary" => read(Path::new("/bin/true"))?,
         "proc_stat" => read(Path::new("/proc/self/stat"))?,
         "proc_cgroup" => read(Path::new("/proc/self/cgroup"))?,
         "go_elf" | "go_plan" => go_program()?,

@@ -4,12 +4,15 @@
 //! These programs run for every switch of the host: whom they do not follow must be known by one
 //! look-up. They run with interrupts off, so that none of them interrupts another of its CPU.
 
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_task_pt_regs, bpf_this_cpu_ptr};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use tracer_common::config::{NO_VARIABLE, PREEMPT_COUNT, TargetConfig, parked_tag};
+use tracer_common::config::{TargetConfig, parked_tag};
 use tracer_common::ids::{follow, kind, sleep};
 use tracer_common::thread::{
     Asleep, BUCKETS, Sleeper, Thread, ThreadPark, ThreadReady, ThreadWait, WaitKey, bucket,
@@ -69,7 +72,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the tracepoint's typed argument; the offset is the kernel's own.
     let host_tid: u32 = unsafe { load(woken, kernel!(task_pid)) };
     if let Some(entry) = SLEEPERS.get_ptr_mut(host_tid) {
-        wakes(woken, entry);
+        wakes(&ctx, woken, entry);
     }
     0
 }
@@ -103,7 +106,7 @@ fn sleeps(task: *const u8, state: u64) {
         tag: parked_tag(time_ns),
         pad: 0,
     };
-    if !remember(bpf_get_current_pid_tgid() as u32, &sleeper) {
+    if !remember(counters, bpf_get_current_pid_tgid() as u32, &sleeper) {
         counters.lost(Lost::MapFull);
     } else if target.min_wait_ns == 0 {
         emit(counters, slot, kind::THREAD_PARK, time_ns, |header| ThreadPark {
@@ -154,12 +157,15 @@ fn in_what(task: *const u8, state: u64, flags: u32) -> Asleep {
 /// spares inserting. The scheduler orders what happens to one thread, so nobody else writes the
 /// entry but a waker. False if there is no room.
 #[inline(always)]
-fn remember(host_tid: u32, sleeper: &Sleeper) -> bool {
+fn remember(counters: Counters, host_tid: u32, sleeper: &Sleeper) -> bool {
     let Some(entry) = SLEEPERS.get_ptr_mut(host_tid) else {
         return SLEEPERS.insert(host_tid, sleeper, 0).is_ok();
     };
     // SAFETY: a map value; readers outside the kernel check the tag, see `Sleeper`.
     unsafe {
+        if (&raw const (*entry).since_ns).read_volatile() != 0 {
+            counters.unended();
+        }
         (&raw mut (*entry).since_ns).write_volatile(0);
         (&raw mut (*entry).asleep).write_volatile(sleeper.asleep);
         (&raw mut (*entry).tid).write_volatile(sleeper.tid);
@@ -172,9 +178,9 @@ fn remember(host_tid: u32, sleeper: &Sleeper) -> bool {
 
 /// Somebody wakes a thread that has an entry.
 #[inline(always)]
-fn wakes(woken: *const u8, entry: *mut Sleeper) {
+fn wakes(ctx: &BtfTracePointContext, woken: *const u8, entry: *mut Sleeper) {
     let time_ns = now();
-    let waker = waker(woken);
+    let waker = waker(ctx, woken);
     // SAFETY: a map value. The scheduler holds a lock of the thread that is woken, so nobody else
     // writes these two.
     let sleeper = unsafe {
@@ -198,10 +204,10 @@ fn wakes(woken: *const u8, entry: *mut Sleeper) {
 
 /// The current thread, if it is one of the same process and does this itself; else 0.
 #[inline(always)]
-fn waker(woken: *const u8) -> u32 {
+fn waker(ctx: &BtfTracePointContext, woken: *const u8) -> u32 {
     // SAFETY: the tracepoint's typed argument; the offset is the kernel's own.
     let tgid: u32 = unsafe { load(woken, kernel!(task_tgid)) };
-    if (bpf_get_current_pid_tgid() >> 32) as u32 != tgid || may_be_interrupted() {
+    if (bpf_get_current_pid_tgid() >> 32) as u32 != tgid || !runs_itself(ctx) {
         return 0;
     }
     match current() {
@@ -210,28 +216,38 @@ fn waker(woken: *const u8) -> u32 {
     }
 }
 
-/// Whether an interrupt runs in the time of the current thread, or it cannot be known.
+/// Whether the current thread runs this itself, in a system call, and no interrupt in its time.
+///
+/// An interrupt that comes in the kernel, and any softirq, runs on a stack of its CPU; one that comes
+/// in the program runs on the thread's, but then the thread is in no system call. Source:
+/// arch/x86/include/asm/irq_stack.h.
 #[inline(always)]
-fn may_be_interrupted() -> bool {
-    /// Source: include/linux/preempt.h: serving softirq, hardirq, NMI.
-    const INTERRUPTS: u32 = 1 << 8 | 0xf << 16 | 0xf << 20;
-    let offset = kernel!(preempt_count);
-    if offset == NO_VARIABLE {
-        return true;
+fn runs_itself(ctx: &BtfTracePointContext) -> bool {
+    /// Source: arch/x86/include/asm/page_64_types.h, `THREAD_SIZE`.
+    const STACK_BYTES: u64 = 16 << 10;
+    if kernel!(realtime) != 0 {
+        return false;
     }
-    let variable: u64;
-    // SAFETY: loads a number, which the loader replaces by the address of a per-CPU variable, of
-    // which the helper gives this CPU's.
-    let count: u32 = unsafe {
+    // SAFETY: the helpers take nothing that could be wrong; the offsets are the kernel's own. The
+    // arguments of a tracepoint lie on the stack in use. Their address can be had as a difference of
+    // two pointers alone.
+    unsafe {
+        let task = bpf_get_current_task_btf();
+        let mut above = ctx.as_ptr() as u64;
         core::arch::asm!(
-            "{variable} = {number} ll",
-            variable = out(reg) variable,
-            number = const PREEMPT_COUNT,
+            "{above} -= {task}",
+            above = inout(reg) above,
+            task = in(reg) task,
             options(pure, nomem, nostack),
         );
-        load(bpf_this_cpu_ptr(variable as *const _).cast(), offset)
-    };
-    count & INTERRUPTS != 0
+        let at = above.wrapping_add(bpf_get_current_task());
+        let stack: u64 = load(task.cast(), kernel!(task_stack));
+        if at.wrapping_sub(stack) >= STACK_BYTES {
+            return false;
+        }
+        let number: u64 = load(bpf_task_pt_regs(task) as *const u8, regs::ORIG_AX);
+        number as i32 >= 0
+    }
 }
 
 /// A thread is about to run.

@@ -31,7 +31,7 @@ Examples:
   loiter export night.loiter --format perfetto -o night.perfetto-trace     open it at https://ui.perfetto.dev
   loiter export night.loiter --format pprof --at -10s -o then.pb.gz && go tool pprof -top then.pb.gz
   loiter export night.loiter --format svg --weight wait -o waits.svg
-  loiter export night.loiter --format jsonl --since 02:29 --until 02:31 | jq .")]
+  loiter export night.loiter --format jsonl --since -2m --until -1m | jq .")]
 pub struct ExportArgs {
     /// A recording: file or directory
     #[arg(value_name = "RECORDING", value_hint = clap::ValueHint::AnyPath)]

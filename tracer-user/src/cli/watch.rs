@@ -43,9 +43,6 @@ pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
 
-    #[command(flatten)]
-    flight: FlightArgs,
-
     /// Tell metrics (OpenMetrics) at http://ADDRESS/metrics, with /healthz and /readyz; without an
     /// address at 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
@@ -58,6 +55,9 @@ pub struct WatchArgs {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    flight: FlightArgs,
 }
 
 /// What is followed, and what is told of it.
@@ -139,10 +139,7 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
     Ok(WatchSettings {
         target: args.target.settings()?,
         mode,
-        budget: args
-            .budget
-            .0
-            .map(|budget| BudgetSettings { budget, ceiling: asked }),
+        budget: args.budget.0.map(|budget| BudgetSettings { budget, ceiling: asked }),
         min_wait: args.min_wait.unwrap_or_default(),
         time_limit: args.time_limit,
         expectations: args.expectations.read()?,

@@ -3,7 +3,7 @@
 //!
 //! Source of the format: Documentation/bpf/btf.rst.
 
-use tracer_common::config::{KernelLayout, NO_VARIABLE};
+use tracer_common::config::KernelLayout;
 
 /// Where the kernel shows its types.
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -17,8 +17,6 @@ const MAGIC: u16 = 0xeb9f;
 pub struct KernelTypes {
     /// BTF ids of the `btf_trace_*` typedefs, in the order asked for.
     pub tracepoints: Vec<Option<u32>>,
-    /// The per-CPU variable with the preempt count: its BTF id, and where in it the count lies.
-    pub preempt_count: Option<(u32, u32)>,
     task_tgid: Option<u32>,
     task_exit_code: Option<u32>,
     task_signal: Option<u32>,
@@ -33,6 +31,7 @@ struct Threads {
     task_nvcsw: Option<u32>,
     task_thread_pid: Option<u32>,
     task_flags: Option<u32>,
+    task_stack: Option<u32>,
     pid_level: Option<u32>,
     pid_numbers: Option<u32>,
 }
@@ -45,16 +44,13 @@ impl Threads {
             task_nvcsw: self.task_nvcsw?,
             task_thread_pid: self.task_thread_pid?,
             task_flags: self.task_flags?,
+            task_stack: self.task_stack?,
             pid_level: self.pid_level?,
             pid_numbers: self.pid_numbers?,
             ..layout
         })
     }
 }
-
-/// Where Linux 6.2 to 6.14 have the count on x86-64, behind the pointer to the current task.
-/// Source: arch/x86/include/asm/current.h, `struct pcpu_hot`.
-const PCPU_HOT_PREEMPT_COUNT: u32 = 8;
 
 impl KernelTypes {
     /// The offsets, if those for processes are known; the PID namespace is left zero, and so is
@@ -65,7 +61,6 @@ impl KernelTypes {
             task_exit_code: self.task_exit_code?,
             task_signal: self.task_signal?,
             signal_live: self.signal_live?,
-            preempt_count: self.preempt_count.map_or(NO_VARIABLE, |(_, offset)| offset),
             ..KernelLayout::default()
         };
         Some(self.threads.fill(layout).unwrap_or(layout))
@@ -101,11 +96,6 @@ pub fn scan(btf: &[u8], tracepoints: &[&str]) -> Option<KernelTypes> {
                     }
                 }
             }
-            Type::VARIABLE => match strings.at(one.name)? {
-                b"__preempt_count" => found.preempt_count = Some((id, 0)),
-                b"pcpu_hot" => found.preempt_count = Some((id, PCPU_HOT_PREEMPT_COUNT)),
-                _ => {}
-            },
             Type::STRUCT => found.take_members(&one, types, strings)?,
             _ => {}
         }
@@ -127,6 +117,7 @@ impl KernelTypes {
                 self.threads.task_nvcsw = member(b"nvcsw")?;
                 self.threads.task_thread_pid = member(b"thread_pid")?;
                 self.threads.task_flags = member(b"flags")?;
+                self.threads.task_stack = member(b"stack")?;
             }
             // An atomic_t, whose counter is its first member.
             b"signal_struct" => self.signal_live = member(b"live")?,
@@ -186,7 +177,6 @@ impl Type {
     const STRUCT: u8 = 4;
     const TYPEDEF: u8 = 8;
     const FUNC: u8 = 12;
-    const VARIABLE: u8 = 14;
     /// A member of a structure: name, type, offset in bits.
     const MEMBER_BYTES: usize = 12;
 

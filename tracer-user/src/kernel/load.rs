@@ -141,15 +141,13 @@ impl Kernel {
         // What is missing here costs the process events, not the probes.
         let types = process::kernel_types();
         let layout = types.as_ref().ok().and_then(KernelTypes::layout).unwrap_or_default();
+        let layout = process::with_realtime(layout);
         let layout = process::with_pid_namespace(layout)
             .map_err(|source| KernelError::System { what: "reading /proc/self/ns/pid", source })?;
 
         let mut ebpf = load_maps(bytes, settings, layout)?;
-        let preempt_count = types.as_ref().ok().and_then(|types| types.preempt_count);
-        let preempt_count = preempt_count.map(|(id, _)| id);
-        let instructions =
-            Instructions::relocate(bytes, preempt_count, |name| map_fd(ebpf.map(name)?))
-                .map_err(|why| KernelError::Object { why })?;
+        let instructions = Instructions::relocate(bytes, |name| map_fd(ebpf.map(name)?))
+            .map_err(|why| KernelError::Object { why })?;
         let process = match &types {
             Ok(types) if types.layout().is_some() => ProcessPrograms::attach(&instructions, types),
             Ok(_) => Err("this kernel's types lack a field that is needed".to_owned()),
@@ -417,7 +415,6 @@ fn load_maps(
         .map_max_entries(name::RING, settings.ring_bytes)
         .map_max_entries(name::PARKED, settings.parked_capacity)
         .map_max_entries(name::SLEEPERS, settings.thread_capacity)
-        .map_max_entries(name::CALLS, settings.thread_capacity)
         .map_max_entries(name::WAITS, settings.totals_capacity)
         .load(bytes)
         .map_err(|error| match error {

@@ -8,8 +8,6 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 
 use aya_obj::Object;
-use aya_obj::generated::bpf_insn;
-use tracer_common::config::PREEMPT_COUNT;
 
 use crate::runtime::plan::SiteKind;
 
@@ -19,21 +17,14 @@ use super::sys;
 pub struct Instructions {
     object: Object,
     license: CString,
-    /// BTF id of the variable that stands where the code has [`PREEMPT_COUNT`].
-    preempt_count: Option<u32>,
 }
 
 impl Instructions {
-    /// Parses the object and fills in the maps; `fd_of` gives a map's descriptor by name,
-    /// `preempt_count` is the BTF id of the kernel's variable.
+    /// Parses the object and fills in the maps; `fd_of` gives a map's descriptor by name.
     ///
     /// # Errors
     /// What aya-obj says.
-    pub fn relocate(
-        bytes: &[u8],
-        preempt_count: Option<u32>,
-        fd_of: impl Fn(&str) -> Option<RawFd>,
-    ) -> Result<Self, String> {
+    pub fn relocate(bytes: &[u8], fd_of: impl Fn(&str) -> Option<RawFd>) -> Result<Self, String> {
         let mut object = Object::parse(bytes).map_err(|e| e.to_string())?;
         let sections: HashSet<usize> =
             object.functions.keys().map(|(section, _)| *section).collect();
@@ -47,7 +38,7 @@ impl Instructions {
         object.relocate_calls(&sections).map_err(|e| e.to_string())?;
         object.sanitize_functions(aya::features());
         let license = object.license.clone();
-        Ok(Self { object, license, preempt_count })
+        Ok(Self { object, license })
     }
 
     /// Loads one program.
@@ -58,28 +49,7 @@ impl Instructions {
         let missing = || (io::Error::from_raw_os_error(libc::ENOENT), String::new());
         let program = self.object.programs.get(name).ok_or_else(missing)?;
         let function = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
-        let mut instructions = function.instructions.clone();
-        if let Some(id) = self.preempt_count {
-            point_at_variable(&mut instructions, id);
-        }
-        sys::load_program(kind, name, &instructions, &self.license)
-    }
-}
-
-/// Puts the address of a kernel variable where the code has [`PREEMPT_COUNT`].
-fn point_at_variable(instructions: &mut [bpf_insn], id: u32) {
-    /// A load of 64 bits: two instructions, with one half each. Source: linux/bpf.h.
-    const LOAD: u8 = 0x18;
-    const PSEUDO_BTF_ID: u8 = 3;
-    for at in 1..instructions.len() {
-        let Some([low, high]) = instructions.get_mut(at - 1..=at) else { return };
-        let halves = (low.imm.cast_unsigned(), high.imm.cast_unsigned());
-        let value = u64::from(halves.1) << 32 | u64::from(halves.0);
-        if low.code == LOAD && low.src_reg() == 0 && value == PREEMPT_COUNT {
-            low.set_src_reg(PSEUDO_BTF_ID);
-            low.imm = id.cast_signed();
-            high.imm = 0;
-        }
+        sys::load_program(kind, name, &function.instructions, &self.license)
     }
 }
 

@@ -67,6 +67,12 @@ pub fn kernel_types() -> Result<KernelTypes, String> {
         .ok_or_else(|| format!("{} is not of a form this loiter knows", btf::PATH))
 }
 
+/// Adds whether this kernel is one of PREEMPT_RT.
+pub fn with_realtime(layout: KernelLayout) -> KernelLayout {
+    let realtime = fs::read("/sys/kernel/realtime").is_ok_and(|text| text.starts_with(b"1"));
+    KernelLayout { realtime: u32::from(realtime), ..layout }
+}
+
 /// Adds loiter's own PID namespace to the offsets, if it is not the initial one.
 ///
 /// # Errors

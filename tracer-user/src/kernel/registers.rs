@@ -61,7 +61,7 @@ impl ThreadRegisters {
         let mut bytes = Vec::new();
         file.take((MAX_THREADS * 8 * WORDS) as u64).read_to_end(&mut bytes)?;
         let all = bytes.as_chunks::<{ 8 * WORDS }>().0;
-        Ok(all.iter().map(|one| decode(one)).collect())
+        Ok(all.iter().map(decode).collect())
     }
 }
 

@@ -66,7 +66,9 @@ impl Ingest {
             self.exec.push(process);
         }
         let kind = match record {
-            RawRecord::Thread(record) => threads::event_kind(record, slot.names.threads.as_mut()),
+            RawRecord::Thread(record) => {
+                Some(threads::event_kind(record, slot.names.threads.as_mut()))
+            }
             record => event_kind(record, slot.names.tasks.as_mut()),
         };
         match kind {

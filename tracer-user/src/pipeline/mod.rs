@@ -24,6 +24,7 @@ mod scrape;
 pub mod settings;
 mod signals;
 mod teller;
+mod thread_waits;
 mod tracer;
 mod watch;
 
@@ -32,8 +33,8 @@ pub use doctor::doctor;
 pub use dump::dump;
 pub use flight::freeze;
 pub use ps::ps;
-pub use scrape::MetricsSettings;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
+pub use scrape::MetricsSettings;
 pub use watch::{diagnose, record, watch};

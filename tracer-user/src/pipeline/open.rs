@@ -290,6 +290,9 @@ impl GoLooks {
         clock: &dyn Fn() -> KTime,
         sink: &mut dyn FnMut(Input),
     ) -> Result<LookOutcome, LookError> {
+        if let Some(threads) = &mut self.threads {
+            threads.warm_up(&self.mem, &self.names, clock).map_err(native::look_error)?;
+        }
         let mut end = None;
         let mut held = |input: Input| match input {
             Input::SnapshotEnd { .. } => end = Some(input),

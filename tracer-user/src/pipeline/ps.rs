@@ -6,14 +6,15 @@ use crate::base::{Pid, ProcId};
 use crate::runtime::go::snapshot::Snapshotter;
 use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate};
 use crate::symbolize::SharedInterner;
-use crate::target::{LiveMem, TargetError, container_of, list};
+use crate::target::{LiveMem, Maps, ReadMem as _, TargetError, container_of, list};
 use crate::view::WallTime;
 use crate::view::ps::{PsRow, PsView, Support};
 
 use super::clock;
+use super::open::native;
 use super::settings::PsSettings;
 
-/// Lists the processes that have a known runtime.
+/// Lists the processes that have tasks that can be read: goroutines, or else threads.
 ///
 /// # Errors
 /// If `/proc` cannot be listed, or one of the PIDs asked for does not exist.
@@ -28,6 +29,7 @@ pub fn ps(settings: &PsSettings) -> anyhow::Result<PsView> {
             Ok(program) => view.rows.push(row(&program)),
             Err(DetectError::Target(TargetError::Denied { .. })) if !asked => view.denied += 1,
             Err(error @ DetectError::Target(_)) if asked => return Err(error.into()),
+            Err(DetectError::NotGo { exe, .. }) => view.rows.extend(native_row(pid, &exe)),
             Err(error) => view.rows.extend(refused(pid, &error, asked)),
         }
     }
@@ -56,6 +58,31 @@ fn row(program: &GoProgram) -> PsRow {
     }
 }
 
+/// A process whose tasks are its threads; None if it ended meanwhile.
+fn native_row(pid: Pid, exe: &str) -> Option<PsRow> {
+    let stat = crate::target::stat(pid).ok().filter(|stat| !stat.has_exited())?;
+    let readable = LiveMem::open(pid).map_err(anyhow::Error::from).and_then(|mem| {
+        let maps = Maps::of(pid)?;
+        let any = maps.iter().find(|m| m.perms.read && m.file.is_some());
+        any.map_or(Ok(()), |m| mem.read(m.start, &mut [0]).map_err(anyhow::Error::from))
+    });
+    Some(PsRow {
+        pid: pid.0,
+        runtime: native::RUNTIME.to_owned(),
+        runtime_version: String::new(),
+        support: match readable {
+            Ok(()) => Support::Full,
+            Err(why) => Support::None(format!("{why:#}")),
+        },
+        tasks: Some(stat.threads),
+        started: started(stat.start_ticks),
+        container: container_of(pid).ok().flatten().map(|id| id.0.into()),
+        exe: exe.to_owned(),
+        package: None,
+        traits: Vec::new(),
+    })
+}
+
 fn tasks(program: &GoProgram) -> anyhow::Result<u64> {
     let mem = LiveMem::open(program.stat.pid)?;
     let located = locate(&mem, program)?;
@@ -67,8 +94,7 @@ fn tasks(program: &GoProgram) -> anyhow::Result<u64> {
 fn refused(pid: Pid, error: &DetectError, asked: bool) -> Option<PsRow> {
     let (exe, go) = match error {
         DetectError::Target(_) => return None,
-        DetectError::NotGo { exe, .. } => (exe, false),
-        DetectError::Format { exe, .. } => (exe, false),
+        DetectError::NotGo { exe, .. } | DetectError::Format { exe, .. } => (exe, false),
         DetectError::Packed { exe, .. }
         | DetectError::Version { exe, .. }
         | DetectError::BuildInfo { exe, .. }

@@ -20,7 +20,7 @@ use super::ready::readiness;
 use super::settings::RingSize;
 
 /// Records taken in one go: bounds a batch to some 10 MB.
-const MOST: usize = 100_000;
+pub const BATCH: usize = 100_000;
 
 /// Which kinds of site a mode needs.
 pub const fn kinds(mode: Mode) -> Kinds {
@@ -163,7 +163,7 @@ impl Tracer {
     /// Takes what is in the ring, at most one batch. Tells whether there may be more.
     pub fn drain(&mut self) -> bool {
         let ingest = &mut self.ingest;
-        let drained = self.kernel.drain(MOST, |record| ingest.record(&record));
+        let drained = self.kernel.drain(BATCH, |record| ingest.record(&record));
         if drained.malformed > 0 {
             self.ingest.lost(
                 LossKind::Malformed,
@@ -268,8 +268,10 @@ fn park(process: ProcId, reason: ReasonId, parked: &ParkedTask) -> Event {
     Event { process, at: parked.since, tid: parked.tid, kind }
 }
 
-fn losses(counters: &SlotCounters) -> [(LossKind, u64); 3] {
+fn losses(counters: &SlotCounters) -> [(LossKind, u64); 4] {
     [
+        // The scheduler put a thread back, and no program was run for it.
+        (LossKind::Recursion, counters.waits_unended),
         (LossKind::RingFull, counters.lost_ring_full),
         (LossKind::MapFull, counters.lost_map_full),
         (LossKind::UserRead, counters.lost_user_read),

@@ -245,7 +245,7 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    const KINDS: [u8; 16] = [
+    const KINDS: [u8; 15] = [
         kind::BIRTH,
         kind::DEATH,
         kind::PARK,
@@ -261,7 +261,6 @@ mod tests {
         kind::THREAD_RUN,
         kind::THREAD_READY,
         kind::THREAD_WAIT,
-        kind::THREAD_CALL,
     ];
 
     /// Bytes as the kernel part writes them: header, then words 1, 2, 3 ... with the last one

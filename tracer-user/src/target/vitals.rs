@@ -104,7 +104,7 @@ fn queued(pid: Pid) -> Option<Nanos> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     tasks
         .take(MAX_THREADS)
-        .filter_map(|task| waited_for_processor(&small(&task.ok()?.path().join("schedstat"))?))
+        .filter_map(|task| waited_for_processor(&small(task.ok()?.path().join("schedstat"))?))
         .reduce(|sum, one| Nanos(sum.0.saturating_add(one.0)))
 }
 

@@ -182,6 +182,7 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
             .map(|i| IdleView { name: i.name, why: i.why, count: i.count })
             .collect(),
         spawn_sites: spawn_sites(model, whose),
+        thread_waits: Vec::new(),
     })
 }
 

@@ -33,7 +33,7 @@ pub struct ProcessView {
     pub pid: u32,
     /// Path of the executable.
     pub exe: String,
-    /// `go`
+    /// `go`; `native` = its tasks are its threads.
     pub runtime: String,
     /// `go1.27.3`
     pub runtime_version: String,
@@ -358,4 +358,23 @@ pub struct SummaryView {
     pub idle: Vec<IdleView>,
     /// The busiest spawn sites, at most 20.
     pub spawn_sites: Vec<SpawnSiteView>,
+    /// What threads waited for, longest in all first, at most 20; empty where their waits were not
+    /// followed, and of a recording.
+    pub thread_waits: Vec<ThreadWaitsView>,
+}
+
+/// The waits of threads for one thing that ended, short ones too.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ThreadWaitsView {
+    /// The word of the wait.
+    pub reason: String,
+    /// `futex` or `epoll`, and its address or number; None for other waits.
+    pub subject: Option<(&'static str, u64)>,
+    /// How many ended.
+    pub count: u64,
+    /// How long they took in all.
+    pub total: Nanos,
+    /// How many by length: each class reaches to below the length beside it, `u64::MAX` ns = without
+    /// end. Classes with none are left out.
+    pub lengths: Vec<(Nanos, u64)>,
 }

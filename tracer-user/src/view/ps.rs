@@ -2,7 +2,7 @@
 
 use super::WallTime;
 
-/// The processes that run a known runtime, by PID.
+/// The processes whose tasks can be read, by PID.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PsView {
     /// By PID.
@@ -18,7 +18,7 @@ pub struct PsView {
 pub struct PsRow {
     /// PID as loiter sees it.
     pub pid: u32,
-    /// `go`
+    /// `go`; `native` = its tasks are its threads.
     pub runtime: String,
     /// `go1.27.3`; empty where the binary does not say.
     pub runtime_version: String,

@@ -16,7 +16,17 @@ fn shell(script: &str) -> Told {
 }
 
 fn start(script: &str) -> Child {
-    check(&[], &["sh", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    let mut command = check(&[], &["sh", "-c", script]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: between fork and exec; signal(2) may be called there. What runs in the background of a
+    // script inherits that SIGINT is ignored, and a shell cannot trap what is.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    command.spawn().unwrap()
 }
 
 fn first_line(child: &mut Child) -> String {

@@ -281,6 +281,10 @@ pub fn acknowledgement(id: &str) -> Acknowledgement {
 
 pub fn stuck() -> FindingView {
     FindingView {
+        task_kind: TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         id: "5a1e0f3c9b7d2468".into(),
         kind: FindingKind::Stuck,
         confidence: Confidence::Likely,
@@ -310,10 +314,6 @@ pub fn stuck() -> FindingView {
             p99_life: Some(Nanos::from_millis(131)),
             outlived: Some(Nanos::from_secs(90)),
         }),
-        task_kind: loiter::base::TaskKind::Goroutine,
-        cycle: Vec::new(),
-        bystanders: Vec::new(),
-        bystander_count: 0,
         ancestors: vec![
             AncestorView {
                 id: 811,
@@ -362,6 +362,10 @@ pub fn crowd() -> FindingView {
         22,
     );
     FindingView {
+        task_kind: TaskKind::Goroutine,
+        cycle: Vec::new(),
+        bystanders: Vec::new(),
+        bystander_count: 0,
         id: "00ff00ff00ff00ff".into(),
         kind: FindingKind::Crowd,
         confidence: Confidence::Suspect,
@@ -395,10 +399,6 @@ pub fn crowd() -> FindingView {
         object_count: 4,
         last_waker: None,
         site: None,
-        task_kind: loiter::base::TaskKind::Goroutine,
-        cycle: Vec::new(),
-        bystanders: Vec::new(),
-        bystander_count: 0,
         ancestors: vec![],
         climb: None,
         unchanged_looks: 4,
@@ -464,6 +464,7 @@ pub fn summary() -> SummaryView {
                 alive: 0,
             },
         ],
+        thread_waits: vec![],
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod go;
 pub mod loiter;
+pub mod native;
 pub mod process;
 pub mod readers;
 pub mod skip;

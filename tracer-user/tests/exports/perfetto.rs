@@ -132,7 +132,7 @@ fn tracks_lie_below_their_spawn_site_and_that_below_the_process() {
     }
     assert!(tasks > 10, "{tasks}");
     let counters = trace["counters"].as_object().unwrap();
-    for counter in ["goroutines waiting", "goroutines running", "goroutines runnable"] {
+    for counter in ["tasks waiting", "tasks running", "tasks runnable"] {
         assert!(counters[counter].as_u64().unwrap() > 1, "{counters:?}");
     }
     assert_eq!(trace["clocks"], serde_json::json!([1, 3]));

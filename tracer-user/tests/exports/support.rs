@@ -195,6 +195,39 @@ pub fn hostile() -> Vec<Input> {
     all
 }
 
+/// Sixty spawn sites with thirty tasks each, which all wait and run all the time.
+pub fn busy() -> Vec<Input> {
+    let mut all = preamble();
+    let site = |i: u64| FrameId(1000 + i as u32);
+    for i in 0..60 {
+        let function = format!("main.site{i}").into();
+        let (kind, visibility) = (FrameKind::Call, Visibility::Shown);
+        let frame = Frame { function, file: "/src/main.go".into(), line: 1, kind, visibility };
+        all.push(Input::NameDef { id: site(i), frame });
+    }
+    all.push(Input::ModeChange { process: P, at: ms(0), mode: Mode::All, why: "test".into() });
+    let mut now = 0;
+    let mut event = |kind| {
+        now += 1;
+        Input::Event(Event { process: P, at: KTime(ms(1).0 + now * 10_000), tid: Tid(1), kind })
+    };
+    for round in 0..40u64 {
+        for n in 0..1800u64 {
+            let task = g(100 + n);
+            if round == 0 {
+                let (parent, spawn_site) = (Some(g(1)), site(n % 60));
+                all.push(event(EventKind::Birth { task, parent, spawn_site, start: START }));
+            } else {
+                all.push(event(EventKind::Ready { task, waker: Waker::Unknown }));
+            }
+            all.push(event(EventKind::Run { task }));
+            let run_seq = RunSeq(round as u8);
+            all.push(event(EventKind::Park { task, reason: RECEIVE, run_seq }));
+        }
+    }
+    all
+}
+
 /// Whether nothing but whole files are in a directory.
 pub fn no_halves(dir: &Path) -> bool {
     let mut names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name());

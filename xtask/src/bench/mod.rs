@@ -8,6 +8,7 @@ mod hit;
 mod http;
 mod record;
 mod stats;
+mod threads;
 mod tracer;
 
 use anyhow::{Result, bail};
@@ -54,9 +55,11 @@ enum Which {
     Check,
     /// (g) Speed and size of recordings
     Record,
+    /// (h) Cost of following threads' waits, beside bpftrace
+    Threads,
 }
 
-const ALL: [Which; 7] = [
+const ALL: [Which; 8] = [
     Which::Hit,
     Which::Http,
     Which::Dump,
@@ -64,6 +67,7 @@ const ALL: [Which; 7] = [
     Which::Memory,
     Which::Check,
     Which::Record,
+    Which::Threads,
 ];
 
 /// `cargo xtask bench`
@@ -94,6 +98,10 @@ pub fn run(args: &Args) -> Result<()> {
             Which::Memory => dump::memory(&loiter, &args.options)?,
             Which::Check => check::run(&loiter, &args.options)?,
             Which::Record => record::run(&loiter, &args.options)?,
+            Which::Threads => {
+                setup::ensure(&[Need::Cgo, Need::Bpftrace])?;
+                threads::run(&loiter, &args.options)?;
+            }
         }
     }
     Ok(())

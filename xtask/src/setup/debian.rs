@@ -69,9 +69,28 @@ pub const CHROMIUM_DRIVER: Package = Package {
     purpose: "drives chromium",
     there: There::Program("chromedriver"),
 };
+/// The tracer that the cost of following threads is compared with.
+pub const BPFTRACE: Package = Package {
+    name: "bpftrace",
+    purpose: "tracing system calls, for comparison",
+    there: There::Program("bpftrace"),
+};
 /// The load generator.
 pub const WRK: Package =
     Package { name: "wrk", purpose: "HTTP load", there: There::Program("wrk") };
+
+/// Servers with threads and event loops, to be watched.
+pub const REDIS: Package = Package {
+    name: "redis-server",
+    purpose: "a server to be watched",
+    there: There::Program("redis-server"),
+};
+/// See [`REDIS`].
+pub const NGINX: Package = Package {
+    name: "nginx-light",
+    purpose: "a server to be watched",
+    there: There::Program("nginx"),
+};
 
 impl Package {
     /// Whether what it brings is there.
@@ -142,6 +161,8 @@ fn with_lists(names: &[&str]) -> Result<()> {
 fn apt_get(names: &[&str]) -> Result<()> {
     let mut command = run::command("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
+    // In the runlevel for repairs no service is started because it was installed (invoke-rc.d(8)).
+    command.env("RUNLEVEL", "1");
     command.args(["install", "--yes", "--no-install-recommends"]).args(names);
     run::quiet(&mut command).map(|_| ())
 }

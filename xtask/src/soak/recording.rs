@@ -62,7 +62,7 @@ fn told(overview: &Value) -> Result<String> {
     let sorts = overview["sorts"].as_object().context("the overview lacks the sorts")?;
     let mut sorts: Vec<(&str, u64, u64)> = sorts
         .iter()
-        .map(|(sort, of)| Ok((sort.as_str(), number(&of["inputs"])?, number(&of["bytes"])?)))
+        .map(|(sort, of)| Ok((sort.as_str(), number(&of["inputs"])?, number(&of["raw_bytes"])?)))
         .collect::<Result<_>>()?;
     sorts.sort_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
     let mut words = format!("{an_hour:.0} MiB an hour, {} events", number(&overview["events"])?);
@@ -83,7 +83,7 @@ mod tests {
     fn sizes_are_told_for_an_hour_and_by_sort_the_largest_first() {
         let overview = serde_json::json!({
             "bytes": 10_485_760, "raw_bytes": 40_000_000, "lasted_ns": 600_000_000_000_u64, "events": 3_000_000,
-            "sorts": {"tick": {"inputs": 3_000, "bytes": 30_000}, "event": {"inputs": 3_000_000, "bytes": 39_000_000}},
+            "sorts": {"tick": {"inputs": 3_000, "raw_bytes": 30_000}, "event": {"inputs": 3_000_000, "raw_bytes": 39_000_000}},
         });
         assert_eq!(
             told(&overview).unwrap(),

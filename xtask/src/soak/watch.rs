@@ -93,7 +93,10 @@ fn watch(
 ) -> Result<Watch> {
     let out = home.join(format!("{index}-{mode}.jsonl"));
     let (pid, time) = (service.pid().to_string(), format!("{minutes}m"));
-    let args = ["watch", &pid, "--events", mode, "--budget", "off", "--for", &time, "--format", "jsonl", "--quiet"];
+    let args = [
+        "watch", &pid, "--events", mode, "--budget", "off", "--for", &time, "--format", "jsonl",
+        "--quiet",
+    ];
     let mut command = loiter::command(loiter, &args);
     let file = File::create(&out).with_context(|| format!("cannot create {}", out.display()))?;
     command.stdin(Stdio::null()).stdout(file);

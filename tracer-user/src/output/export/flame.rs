@@ -7,6 +7,7 @@ use inferno::flamegraph::{Options, from_lines};
 
 use super::folded::{Weight, fold};
 use crate::output::clean::clean;
+use crate::output::text::process::noun;
 use crate::view::{DumpView, TaskView};
 
 /// Writes one. Without tasks it is one that says so.
@@ -24,12 +25,12 @@ pub fn write_flame_graph(
     let nothing = ["(nothing to show) 1"];
     let process = &dump.process;
     let mut options = Options::default();
-    options.title = match weight {
-        Weight::Tasks => "Goroutines".to_owned(),
-        Weight::Wait => "Time that goroutines have waited".to_owned(),
+    let noun = noun(process);
+    (options.title, options.count_name) = match weight {
+        Weight::Tasks => (format!("All {noun}s"), format!("{noun}s")),
+        Weight::Wait => (format!("Time that {noun}s have waited"), "ns waited".to_owned()),
     };
     options.subtitle = Some(format!("{} (PID {})", clean(&process.exe), process.pid));
-    weight.unit().clone_into(&mut options.count_name);
     // What waits is blue, by the custom of off-CPU flame graphs; a name has its shade in every graph.
     options.colors = Palette::Basic(BasicPalette::Blue);
     options.deterministic = true;

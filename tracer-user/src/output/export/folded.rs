@@ -21,14 +21,6 @@ pub enum Weight {
 }
 
 impl Weight {
-    /// Its unit, as flame graphs write it behind the number.
-    pub const fn unit(self) -> &'static str {
-        match self {
-            Weight::Tasks => "goroutines",
-            Weight::Wait => "ns waited",
-        }
-    }
-
     fn of(self, group: &Group<'_>) -> u64 {
         match self {
             Weight::Tasks => group.tasks.len() as u64,

@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use prost::Message;
 
 use crate::base::{Frame, FrameKind, TaskState};
+use crate::output::text::process::noun;
 use crate::output::wait_reason;
 use crate::view::{DumpView, ProcessView, TaskView, Waited};
 
@@ -74,12 +75,12 @@ impl<'a> Builder<'a> {
         // The first string is the empty one.
         self.profile.string_table.push(String::new());
         let process = &dump.process;
-        let goroutine = ValueType { r#type: self.text("goroutine"), unit: self.text("count") };
+        let of_tasks = ValueType { r#type: self.text(noun(process)), unit: self.text("count") };
         let wait = ValueType { r#type: self.text("wait"), unit: self.text("nanoseconds") };
-        self.profile.sample_type = vec![goroutine, wait];
-        self.profile.period_type = Some(goroutine);
+        self.profile.sample_type = vec![of_tasks, wait];
+        self.profile.period_type = Some(of_tasks);
         self.profile.period = 1;
-        self.profile.default_sample_type = goroutine.r#type;
+        self.profile.default_sample_type = of_tasks.r#type;
         self.profile.time_nanos = dump.taken_at.0;
         self.mapping(process);
         self.samples(tasks);
@@ -154,7 +155,7 @@ impl<'a> Builder<'a> {
         let mut rest: &'a [Arc<Frame>] = &task.frames;
         if rest.is_empty() {
             // Of who runs no stack can be read.
-            rest = task.start.as_ref().map_or(&[], std::slice::from_ref);
+            rest = task.start.as_slice();
         }
         let mut ids = Vec::new();
         while !rest.is_empty() {

@@ -8,7 +8,7 @@ use super::parts::{Moment, Process, Site};
 use super::safe::write_line;
 use crate::base::Nanos;
 use crate::stream::{LossKind, Mode};
-use crate::view::{AcknowledgedView, CostView, SummaryView};
+use crate::view::{AcknowledgedView, CostView, SummaryView, ThreadWaitsView};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
@@ -30,6 +30,49 @@ struct Summary<'a> {
     acknowledged: Vec<Acknowledged<'a>>,
     idle: Vec<Idle<'a>>,
     spawn_sites: Vec<SpawnSite<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    thread_waits: Vec<ThreadWaits<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct ThreadWaits<'a> {
+    reason: &'a str,
+    subject: Option<Subject>,
+    count: u64,
+    total_ns: u64,
+    lengths: Vec<Length>,
+}
+
+#[derive(serde::Serialize)]
+struct Subject {
+    kind: &'static str,
+    value: String,
+}
+
+#[derive(serde::Serialize)]
+struct Length {
+    below_ns: Option<u64>,
+    count: u64,
+}
+
+impl<'a> ThreadWaits<'a> {
+    fn new(waits: &'a ThreadWaitsView) -> Self {
+        let subject = waits.subject.map(|(kind, value)| {
+            let value = if kind == "futex" { format!("{value:#x}") } else { value.to_string() };
+            Subject { kind, value }
+        });
+        let length = |&(below, count): &(Nanos, u64)| Length {
+            below_ns: (below.0 != u64::MAX).then_some(below.0),
+            count,
+        };
+        Self {
+            reason: &waits.reason,
+            subject,
+            count: waits.count,
+            total_ns: waits.total.0,
+            lengths: waits.lengths.iter().map(length).collect(),
+        }
+    }
 }
 
 /// Every kind is there, also with 0, so that a reader need not know which ones exist.
@@ -175,6 +218,7 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
                 alive: x.alive,
             })
             .collect(),
+        thread_waits: s.thread_waits.iter().map(ThreadWaits::new).collect(),
     };
     write_line(out, &summary)
 }

@@ -7,13 +7,15 @@ use super::page::{Line, Page, TextOptions, Tint};
 use super::process::{noun, write_head};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, moment, object, wait_range};
-use crate::base::{Frame, TaskState, Visibility};
+use crate::base::{Frame, TaskKind, TaskState, Visibility};
 use crate::output::group::{Group, GroupBy, group};
 use crate::output::{frames, wait_reason};
 use crate::view::{DumpView, TaskView};
 
 /// Most ids that a group lists.
 const IDS: usize = 8;
+/// Most threads that a group lists.
+const THREADS: usize = 3;
 /// Most objects that a group lists.
 const OBJECTS: usize = 3;
 
@@ -34,7 +36,7 @@ pub fn write_dump(
     write_head(&mut page, &dump.process)?;
     let what = format!(
         "{} in {}",
-        counted(tasks.len() as u64, noun(&dump.process)),
+        counted(tasks.len() as u64, noun_of(dump, tasks)),
         counted(groups.len() as u64, "group")
     );
     let when = moment(dump.taken_at, &options.zone);
@@ -43,9 +45,18 @@ pub fn write_dump(
     write_outcome(&mut page, dump)?;
     for group in &groups {
         page.blank()?;
-        write_group(&mut page, group, by)?;
+        write_group(&mut page, dump, group, by)?;
     }
     Ok(())
+}
+
+/// What to call the tasks of a dump: one name if all are of a kind.
+fn noun_of(dump: &DumpView, tasks: &[&TaskView]) -> &'static str {
+    match tasks.first() {
+        Some(first) if tasks.iter().all(|t| t.kind == first.kind) => first.kind.word(),
+        Some(_) => "task",
+        None => noun(&dump.process),
+    }
 }
 
 fn write_left_out(page: &mut Page, dump: &DumpView, tasks: &[&TaskView]) -> io::Result<()> {
@@ -82,7 +93,7 @@ fn write_outcome(page: &mut Page, dump: &DumpView) -> io::Result<()> {
     Ok(())
 }
 
-fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
+fn write_group(page: &mut Page, dump: &DumpView, group: &Group, by: GroupBy) -> io::Result<()> {
     let first = group.first;
     let n = group.tasks.len() as u64;
     let doing = wait_reason(first).unwrap_or_else(|| first.state.word());
@@ -116,6 +127,7 @@ fn write_group(page: &mut Page, group: &Group, by: GroupBy) -> io::Result<()> {
         frame_field(page, "created by", site)?;
     }
     write_labels(page, group)?;
+    write_threads(page, dump, group)?;
     let locked = group.tasks.iter().filter(|t| t.locked_to_thread).count();
     if locked > 0 {
         let words = if locked as u64 == n {
@@ -148,6 +160,22 @@ fn write_objects(page: &mut Page, group: &Group) -> io::Result<()> {
             Tint::Faint,
             &format!("and {} more", count((objects.len() - OBJECTS) as u64)),
         )?;
+    }
+    Ok(())
+}
+
+/// The waits of the threads that run the tasks of a group, where threads were read.
+fn write_threads(page: &mut Page, dump: &DumpView, group: &Group) -> io::Result<()> {
+    let threads = group.tasks.iter().filter_map(|task| {
+        let tid = task.thread?;
+        dump.tasks.iter().find(|t| t.kind == TaskKind::Thread && t.id == u64::from(tid))
+    });
+    for (i, thread) in threads.take(THREADS).enumerate() {
+        let doing = wait_reason(thread).unwrap_or_else(|| thread.state.word());
+        let on = object(&thread.waits_on).map(|on| format!(", on {on}")).unwrap_or_default();
+        let at = thread.wait_site.as_ref().map(|f| format!(", at {}", f.function));
+        let text = format!("{}: {doing}{on}{}", thread.id, at.unwrap_or_default());
+        page.field_words(if i == 0 { "on thread" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
 }

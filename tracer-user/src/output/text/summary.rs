@@ -70,6 +70,7 @@ pub fn write_summary(
     }
     write_acknowledged(&mut page, summary)?;
     write_idle(&mut page, summary)?;
+    write_thread_waits(&mut page, summary)?;
     write_sites(&mut page, summary)
 }
 
@@ -151,6 +152,25 @@ fn write_idle(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
             idle.why
         );
         page.field_words(if i == 0 { "known idle" } else { "" }, Tint::Plain, &text)?;
+    }
+    Ok(())
+}
+
+/// What threads waited for.
+fn write_thread_waits(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    for (i, waits) in summary.thread_waits.iter().take(SITES).enumerate() {
+        let subject = match waits.subject {
+            Some(("futex", address)) => format!(" at {address:#x}"),
+            Some((kind, number)) => format!(" on {kind} {number}"),
+            None => String::new(),
+        };
+        let text = format!(
+            "{}{subject}: {}, {} in all",
+            waits.reason,
+            counted(waits.count, "wait"),
+            waits.total
+        );
+        page.field_words(if i == 0 { "waited" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
 }

@@ -81,11 +81,28 @@ pub fn features(f: &Features) -> Vec<CheckView> {
     };
     vec![
         check("kernel", "attach cookies", release),
+        check("scheduler", "waits of threads", scheduler(f)),
         check("BPF ring buffer", "events", ring),
         check("uprobes", "events", uprobes),
         check("uprobe_multi", "fast attach, fewer rights", multi),
         check("BTF", "exec and exit events", btf),
     ]
+}
+
+/// Waits of threads are told at the scheduler.
+fn scheduler(f: &Features) -> CheckState {
+    /// Since then the tracepoint says in what state a thread goes out.
+    const FLOOR: (u32, u32) = (5, 18);
+    let instead = "looks alone: births, deaths and waits between two looks are not seen";
+    if !f.btf {
+        without(instead, "CONFIG_DEBUG_INFO_BTF")
+    } else if f.kernel.number < FLOOR {
+        without(instead, "Linux 5.18 or later")
+    } else {
+        ok(
+            "each sleep of a followed thread costs it less than a microsecond, a system call that does not sleep nothing",
+        )
+    }
 }
 
 /// Rights.

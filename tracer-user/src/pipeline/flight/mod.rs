@@ -211,11 +211,9 @@ impl Flight {
         wall_ns: i64,
     ) -> Option<Result<(PathBuf, Done<()>), News>> {
         let now = clock::now();
-        if let Some(freeze) = &mut self.now {
-            if freeze.stage == Stage::Following {
-                freeze.join(cause);
-                return None;
-            }
+        if let Some(freeze) = self.now.as_mut().filter(|f| f.stage == Stage::Following) {
+            freeze.join(cause);
+            return None;
         }
         let early = self.begun_at.is_some_and(|at| now.since(at) < self.settings.every);
         if self.now.is_some() || (early && cause.patience() == Patience::Limited) {

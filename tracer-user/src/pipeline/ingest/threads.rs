@@ -5,9 +5,9 @@ use crate::runtime::link::ThreadNames;
 use crate::stream::decode::ThreadRecord;
 use crate::stream::{EventKind, Waker};
 
-/// What a record says of a thread. None for one that says nothing of a task's state.
-pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> Option<EventKind> {
-    Some(match record {
+/// What a record says of a thread.
+pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> EventKind {
+    match record {
         ThreadRecord::Birth(r) => {
             let depth = usize::try_from(r.depth).unwrap_or(usize::MAX).min(r.stack.len());
             EventKind::Birth {
@@ -37,8 +37,7 @@ pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> 
             reason: names.reason(&r.asleep),
             run_seq: RunSeq(r.asleep.run_seq),
         },
-        ThreadRecord::Call(_) => return None,
-    })
+    }
 }
 
 fn waker(tid: u32) -> Waker {

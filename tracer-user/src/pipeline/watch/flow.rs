@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::base::{KTime, Nanos};
+use crate::pipeline::settings::RingSize;
+use crate::pipeline::tracer::BATCH;
 use crate::stream::{Input, LossKind};
 use crate::view::watch::Notice;
 
@@ -28,11 +30,22 @@ impl Losses {
     }
 }
 
+/// In so many batches everything is taken that was in a ring at the beginning.
+const fn most_batches(ring: RingSize) -> usize {
+    /// No record takes less: a header of the ring's and one of its own.
+    const LEAST_RECORD: usize = 24;
+    ring.bytes() as usize / (LEAST_RECORD * BATCH) + 1
+}
+
 impl Watch<'_> {
-    /// Takes what is in the ring and feeds it to the model. Where more comes all the time than can
-    /// be fed, the budget ends it.
+    /// Takes what is in the ring now and feeds it to the model. Not more: under a load that loiter
+    /// cannot follow the ring never runs empty, and nothing else would be done ever again. Where it
+    /// costs too much, the budget ends it earlier.
     pub(super) async fn drain(&mut self) -> anyhow::Result<()> {
-        while self.drain_some().await? {
+        for _ in 0..most_batches(self.job.ring) {
+            if !self.drain_some().await? {
+                break;
+            }
             self.mind_budget()?;
         }
         self.tell_turns().await

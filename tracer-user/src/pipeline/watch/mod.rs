@@ -19,7 +19,7 @@ use crate::detect;
 use crate::record::{Recorder, RecorderSettings, Written};
 use crate::stream::{Command, Input, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{Acknowledgements, SummaryView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, ThreadWaitsView, WallTime};
 
 use super::budget::Turn;
 use super::clock;
@@ -221,6 +221,8 @@ struct Watch<'a> {
     signals: EndSignals,
     judge: Judge,
     tracer: Option<Tracer>,
+    /// Of the incarnation that was released last.
+    thread_waits: Vec<ThreadWaitsView>,
     session: Session,
     /// The probes that are on.
     mode: Mode,
@@ -266,15 +268,15 @@ impl<'a> Watch<'a> {
         let (session, def) = Session::new(opened)?;
         let pace = Pace::new(job.interval, job.share);
         let mode = job.mode;
-        let spending = job
-            .budget
-            .map(|budget| Spending::new(budget.budget, ceiling, mode, job.target.pid));
+        let spending =
+            job.budget.map(|budget| Spending::new(budget.budget, ceiling, mode, job.target.pid));
         let mut watch = Self {
             job,
             sink,
             signals,
             judge,
             tracer,
+            thread_waits: Vec::new(),
             session,
             mode,
             spending,
@@ -464,6 +466,7 @@ impl<'a> Watch<'a> {
         }
         let mut summary = self.judge.summary(process, ended.words()).await?;
         summary.cost = self.spending.as_ref().map(Spending::view);
+        summary.thread_waits = std::mem::take(&mut self.thread_waits);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
         }

@@ -178,6 +178,14 @@ pub fn read(sort: Sort, rows: &mut Take<'_>) -> Result<Input, Malformed> {
     })
 }
 
+/// A field that was added at the end of a row later on: None where it is not there yet.
+fn later<'a, T>(
+    row: &mut Take<'a>,
+    read: impl FnOnce(&mut Take<'a>) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    if row.left() == 0 { Ok(None) } else { read(row).map(Some) }
+}
+
 /// The stop, then how long after the one before each of the others came, while they had come.
 fn put_cycle(cycle: &GcCycle, row: &mut Vec<u8>) {
     let GcCycle { stop, mark, mark_end, end } = *cycle;
@@ -305,7 +313,7 @@ fn read_outcome(row: &mut Take<'_>) -> Result<LookOutcome, Malformed> {
             stopped: read_stop(row.byte()?),
             cpu: row.maybe_number()?.map(Nanos),
             throttled: row.maybe_number()?.map(Nanos),
-            queued: row.maybe_number()?.map(Nanos),
+            queued: later(row, Take::maybe_number)?.flatten().map(Nanos),
         },
     })
 }

@@ -3,7 +3,7 @@
 use tracer_common::event::Header;
 use tracer_common::ids::{kind, sleep};
 use tracer_common::thread::{
-    Asleep, STACK_DEPTH, Thread, ThreadBirth, ThreadCall, ThreadPark, ThreadReady, ThreadWait,
+    Asleep, STACK_DEPTH, Thread, ThreadBirth, ThreadPark, ThreadReady, ThreadWait,
 };
 
 use super::Fields;
@@ -23,8 +23,6 @@ pub enum ThreadRecord {
     Ready(ThreadReady),
     /// A whole wait, written when it ended.
     Wait(ThreadWait),
-    /// A system call that was traced as such.
-    Call(Box<ThreadCall>),
 }
 
 impl ThreadRecord {
@@ -36,7 +34,6 @@ impl ThreadRecord {
             ThreadRecord::Park(r) => &r.header,
             ThreadRecord::Ready(r) => &r.header,
             ThreadRecord::Wait(r) => &r.header,
-            ThreadRecord::Call(r) => &r.header,
         }
     }
 
@@ -52,7 +49,6 @@ impl ThreadRecord {
                 let known = r.asleep.sleep <= sleep::COMPAT;
                 r.tid != 0 && known && r.parked_ns <= r.header.time_ns
             }
-            ThreadRecord::Call(r) => r.tid != 0 && r.began_ns <= r.header.time_ns,
         }
     }
 }
@@ -65,7 +61,6 @@ pub(super) const fn length_of(kind: u8) -> Option<usize> {
         kind::THREAD_PARK => size_of::<ThreadPark>(),
         kind::THREAD_READY => size_of::<ThreadReady>(),
         kind::THREAD_WAIT => size_of::<ThreadWait>(),
-        kind::THREAD_CALL => size_of::<ThreadCall>(),
         _ => return None,
     })
 }
@@ -100,14 +95,6 @@ pub(super) fn body(fields: &mut Fields<'_>, header: Header) -> Option<ThreadReco
             tid: fields.u32()?,
             waker: fields.u32()?,
         }),
-        kind::THREAD_CALL => ThreadRecord::Call(Box::new(ThreadCall {
-            header,
-            began_ns: fields.u64()?,
-            arguments: fields.words()?,
-            result: fields.u64()?.cast_signed(),
-            tid: fields.u32()?,
-            number: fields.u32()?.cast_signed(),
-        })),
         _ => return None,
     })
 }

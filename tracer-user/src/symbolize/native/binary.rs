@@ -171,3 +171,40 @@ pub fn fuzz_binary(bytes: &[u8]) {
         let _ = binary.unwind_section(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shared object of some kilobytes with functions and unwind tables: the kernel's own.
+    fn vdso() -> Option<Vec<u8>> {
+        use crate::base::Pid;
+        use crate::target::{LiveMem, Maps, ReadMem as _};
+        let me = Pid(std::process::id());
+        let maps = Maps::of(me).ok()?;
+        let mapping = maps.iter().find(|m| m.path.as_os_str() == "[vdso]")?;
+        let mut bytes = vec![0; usize::try_from(mapping.len()).ok()?];
+        LiveMem::open(me).ok()?.read(mapping.start, &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    #[test]
+    fn every_prefix_and_thousands_of_corruptions_of_a_library_are_survived() {
+        let Some(whole) = vdso() else { return };
+        let binary = Binary::of_bytes("vdso", whole.clone().into()).unwrap();
+        assert!(!binary.is_stripped() || !binary.symbols().is_empty());
+        for end in (0..whole.len()).step_by(7) {
+            fuzz_binary(&whole[..end]);
+        }
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..3_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..8 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (state >> 33) as usize % bytes.len();
+                bytes[at] = (state >> 24) as u8;
+            }
+            fuzz_binary(&bytes);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::base::{FrameId, KTime, Nanos, ProcId, ReasonId, TaskId, TaskState};
 use crate::model::{Exactness, Model, Process, Task};
-use crate::stream::{EndHow, Event, EventKind, Input, Waker};
+use crate::stream::{EndHow, Event, EventKind, GcCycle, Input, Waker};
 
 use super::phases::Phases;
 use super::{Counts, Ended, Moment, Origin, Slice, Wake};
@@ -49,6 +49,7 @@ enum Pending {
     /// A process is defined anew, or its probes changed, or it ended.
     Process(ProcId, KTime),
     Time(KTime),
+    Collection(ProcId, GcCycle),
 }
 
 /// See the module.
@@ -89,6 +90,7 @@ impl Timeline {
                 Pending::Process(*process, *at)
             }
             Input::ProcessDef(def) => Pending::Process(def.process, def.at),
+            Input::GcCycle { process, cycle, .. } => Pending::Collection(*process, *cycle),
             Input::Tick(at) | Input::Memory { at, .. } => Pending::Time(*at),
             _ => Pending::Nothing,
         };
@@ -114,6 +116,11 @@ impl Timeline {
             Pending::Process(process, at) => {
                 self.sweep(model, process, at, out);
                 self.count(model, process, at, out);
+            }
+            Pending::Collection(id, cycle) => {
+                if let Some(process) = model.process(id) {
+                    self.phases.collection(id, process.def().at, &cycle, out);
+                }
             }
             Pending::Time(at) => {
                 for process in model.processes().filter(|p| p.ended().is_none()) {

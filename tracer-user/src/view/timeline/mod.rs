@@ -94,13 +94,14 @@ pub struct Wake {
     pub at: KTime,
 }
 
-/// The runtime was at work for itself: its own tasks ran, or tasks of the program waited for it. In Go the
-/// marking of a garbage collection is `runtime.gcBgMarkWorker`.
+/// The runtime was at work for itself: it stopped the program or marked for a garbage collection, its own
+/// tasks ran, or tasks of the program waited for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Phase {
     /// In which process.
     pub process: ProcId,
-    /// The function that the runtime's tasks run, or the runtime's own word for what others waited for.
+    /// What it did: part of a collection, the function that its tasks run, or its own word for what others
+    /// waited for.
     pub name: Arc<str>,
     /// From when.
     pub since: KTime,

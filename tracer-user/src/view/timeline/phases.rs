@@ -1,5 +1,6 @@
 //! When the runtime was at work for itself, made out of the slices: those of its tasks that ran, and of others
-//! that waited for the runtime. Slices of one name that follow each other closely are one phase.
+//! that waited for the runtime. Slices of one name that follow each other closely are one phase. And what the
+//! runtime's own notes tell of its garbage collections.
 
 use std::sync::Arc;
 
@@ -8,17 +9,23 @@ use hashbrown::HashMap;
 
 use crate::base::{KTime, Nanos, ProcId, TaskState, WaitClass};
 use crate::model::Names;
+use crate::stream::GcCycle;
 
 use super::{Moment, Phase, Slice};
 
 /// A shorter pause does not end a phase.
 const PAUSE: Nanos = Nanos::from_millis(1);
+/// What the parts of a collection are called.
+const STOPPED: &str = "stopped for garbage collection";
+const MARKING: &str = "garbage collection marks";
 /// Most names: a runtime has few; phases of others are not told.
 const MAX_NAMES: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Phases {
     open: HashMap<(ProcId, Arc<str>), (KTime, KTime), RandomState>,
+    /// Up to when collections were told.
+    collected: HashMap<ProcId, KTime, RandomState>,
 }
 
 impl Phases {
@@ -30,6 +37,28 @@ impl Phases {
                 _ => None,
             };
             out.extend(phase.map(Moment::Phase));
+        }
+    }
+
+    /// Tells of a collection what was not told before; it comes again when more of it is known.
+    pub fn collection(
+        &mut self,
+        process: ProcId,
+        begun: KTime,
+        cycle: &GcCycle,
+        out: &mut Vec<Moment<'static>>,
+    ) {
+        let told = self.collected.entry(process).or_insert(begun);
+        let GcCycle { stop, mark, mark_end, end } = *cycle;
+        let parts =
+            [(Some(stop), mark, STOPPED), (mark, mark_end, MARKING), (mark_end, end, STOPPED)];
+        for (since, until, name) in parts {
+            if let (Some(since), Some(until)) = (since, until)
+                && until > *told
+            {
+                *told = until;
+                out.push(Moment::Phase(Phase { process, name: Arc::from(name), since, until }));
+            }
         }
     }
 

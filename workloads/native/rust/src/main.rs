@@ -60,7 +60,7 @@ macro_rules! circle {
 macro_rules! reader_writer {
     ($mutex:expr, $lock:expr, $rw:expr, $read:expr, $write:expr, $fixed:expr) => {{
         let fixed: bool = $fixed;
-        static HOLD: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(2));
+        static HOLD: std::sync::LazyLock<Barrier> = std::sync::LazyLock::new(|| Barrier::new(3));
         let (a, b) = (&HOLD, &HOLD);
         thread::spawn(move || loop {
             let mut written = $write(&$rw);
@@ -85,6 +85,9 @@ macro_rules! reader_writer {
             b.wait();
             *held += *$read(&$rw);
         });
+        if !fixed {
+            HOLD.wait();
+        }
     }};
 }
 

@@ -50,6 +50,7 @@ struct Data<'a> {
     wall_ms: f64,
     offset_ms: f64,
     zone: String,
+    noun: &'static str,
     span: f64,
     buckets: usize,
     counts: Counts,
@@ -103,7 +104,12 @@ fn ms(ns: u64) -> f64 {
 ///
 /// # Errors
 /// Never: there is nothing in it that JSON has no form for.
-pub fn json(detail: &mut Detail, flame: &Node, zone: &TimeZone) -> serde_json::Result<String> {
+pub fn json(
+    detail: &mut Detail,
+    flame: &Node,
+    zone: &TimeZone,
+    noun: &'static str,
+) -> serde_json::Result<String> {
     let sites = std::mem::take(&mut detail.sites);
     let sites = sites.into_iter().map(|s| site(s, &mut detail.strings)).collect();
     let phases = std::mem::take(&mut detail.phases);
@@ -118,6 +124,7 @@ pub fn json(detail: &mut Detail, flame: &Node, zone: &TimeZone) -> serde_json::R
         wall_ms: detail.wall.0 as f64 / 1e6,
         offset_ms,
         zone,
+        noun,
         span: ms(detail.span),
         buckets: BUCKETS,
         counts: Counts {
@@ -162,7 +169,7 @@ fn offset(wall: WallTime, zone: &TimeZone) -> (f64, String) {
 fn site(site: Site, strings: &mut Strings) -> SiteData {
     let (name, place) = match (&site.place, &site.frame) {
         (Place::Runtime(_), _) => {
-            ("the runtime".to_owned(), "goroutines of the runtime itself".to_owned())
+            ("the runtime".to_owned(), "its own, not the program's".to_owned())
         }
         (_, Some(frame)) => {
             let inlined = if frame.kind == FrameKind::Inlined { ", inlined" } else { "" };

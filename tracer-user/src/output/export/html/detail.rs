@@ -129,7 +129,7 @@ impl Detail {
         let told = [
             (
                 more as u64,
-                "spawn sites have more goroutines than rows; those with the longest stretches and those of findings are shown",
+                "spawn sites have more tasks than rows: the ones with the longest stretches and those of findings are shown",
             ),
             (self.marks_left_out, "changes of findings have no mark"),
             (self.findings_left_out, "findings are not shown"),

@@ -68,7 +68,7 @@ pub fn tree(tasks: &[&TaskView], strings: &mut Strings) -> (Node, usize) {
     weights.sort_unstable_by_key(|w| std::cmp::Reverse(*w));
     let least = weights.get(MAX_NODES).map_or(0, |w| w + 1);
     let cut = weights.iter().filter(|w| **w < least).count();
-    let name = strings.of("all goroutines");
+    let name = strings.of("all");
     (root.node(name, least), cut)
 }
 

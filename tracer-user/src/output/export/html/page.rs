@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::base::{Frame, FrameKind, Nanos};
 use crate::output::group::{Group, group};
-use crate::output::text::process::{build, name, version};
+use crate::output::text::process::{build, name, noun, version};
 use crate::output::text::words::{count, moment, size, wait_range};
 use crate::output::{GroupBy, frames, wait_reason};
 use crate::view::timeline::FindingChange;
@@ -52,11 +52,12 @@ pub fn write_html(out: &mut dyn Write, report: &Report<'_>, mut detail: Detail) 
         .dump
         .map(|dump| dump.tasks.iter().filter(|t| !t.system).collect())
         .unwrap_or_default();
+    let noun = noun(&report.summary.process);
     let mut page = String::new();
     push_head(&mut page, report);
     push_summary(&mut page, report, &detail);
     push_findings(&mut page, report, &detail);
-    page.push_str(CHARTS);
+    page.push_str(&for_noun(CHARTS, noun));
     let groups = group(tasks.iter().copied(), GroupBy::Stack);
     push_groups(&mut page, report, &groups);
     let (tree, cut) = flame::tree(&tasks, &mut detail.strings);
@@ -65,11 +66,11 @@ pub fn write_html(out: &mut dyn Write, report: &Report<'_>, mut detail: Detail) 
     }
     if groups.len() > MAX_GROUPS {
         let more = groups.len() - MAX_GROUPS;
-        detail.left_out.push(format!("{more} of {} groups of equal goroutines", groups.len()));
+        detail.left_out.push(format!("{more} of {} groups of equal tasks", groups.len()));
     }
     push_foot(&mut page, report, &detail);
     out.write_all(page.as_bytes())?;
-    let json = data::json(&mut detail, &tree, report.zone).map_err(io::Error::other)?;
+    let json = data::json(&mut detail, &tree, report.zone, noun).map_err(io::Error::other)?;
     write!(
         out,
         "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
@@ -103,11 +104,12 @@ fn push_head(page: &mut String, report: &Report<'_>) {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{} - loiter report</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <a class=\"skip\" href=\"#findings\">To the findings</a>\n{BAR}\
+         <a class=\"skip\" href=\"#findings\">To the findings</a>\n{}\
          <main>\n<header>\n<h1>{}</h1>\n<p class=\"lead mono\">{}</p>\n",
         policy_hash(SCRIPT),
         policy_hash(STYLE),
         Escaped(&title),
+        for_noun(BAR, noun(process)),
         Escaped(&title),
         Escaped(&process.exe),
     );
@@ -126,6 +128,18 @@ fn push_head(page: &mut String, report: &Report<'_>) {
     for why in &process.degraded {
         note(page, &format!("Degraded: {why}"));
     }
+}
+
+/// What is written for goroutines, with another word for the tasks.
+fn for_noun(text: &str, noun: &str) -> String {
+    let mut capital = noun.to_owned();
+    if let Some(first) = capital.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text.replace(">Goroutine", &format!(">{capital}"))
+        .replace("\"Goroutine", &format!("\"{capital}"))
+        .replace("goroutines<", &format!("{noun}s<"))
+        .replace("all goroutines ", &format!("all {noun}s "))
 }
 
 fn note(page: &mut String, text: &str) {
@@ -155,7 +169,7 @@ fn push_summary(page: &mut String, report: &Report<'_>, detail: &Detail) {
     push_tile(
         page,
         "",
-        "Goroutines at the end",
+        "Alive at the end",
         &alive,
         &format!("at most {}", count(peak.max(summary.alive))),
     );
@@ -175,7 +189,7 @@ fn push_summary(page: &mut String, report: &Report<'_>, detail: &Detail) {
     push_tile(
         page,
         "",
-        "Looks at all goroutines",
+        "Looks at all of them",
         &looks,
         &format!("events: {}", summary.mode.word()),
     );
@@ -227,13 +241,14 @@ fn push_findings(page: &mut String, report: &Report<'_>, detail: &Detail) {
 }
 
 fn push_groups(page: &mut String, report: &Report<'_>, groups: &[Group<'_>]) {
-    page.push_str("<section id=\"goroutines\"><h2>Goroutines at the end</h2><div class=\"panel\" id=\"grouplist\">");
+    let head = "<section id=\"tasks\"><h2>Goroutines at the end</h2><div class=\"panel\" id=\"grouplist\">";
+    page.push_str(&for_noun(head, noun(&report.summary.process)));
     for group in groups.iter().take(MAX_GROUPS) {
         push_group(page, group);
     }
     page.push_str("</div>");
     let none = match (report.dump, groups) {
-        (None, _) => "<p class=\"empty\">No look at all goroutines is in the recording.</p>",
+        (None, _) => "<p class=\"empty\">No look at all tasks is in the recording.</p>",
         (_, []) => "<p class=\"empty\">There were none.</p>",
         _ => "<p class=\"empty\" data-none=\"grouplist\" hidden>No group has these words.</p>",
     };
@@ -279,8 +294,8 @@ fn push_foot(page: &mut String, report: &Report<'_>, detail: &Detail) {
     let _infallible = write!(
         page,
         "<footer><p>Written by {} from the recording <code>{}</code>. Times are {}. A gap between two stretches of a \
-         goroutine means that nothing is known of it then. Of each of {} parts of the time, the counts are those with the \
-         most goroutines.</p>",
+         task means that nothing is known of it then. Of each of {} parts of the time, the counts are those with the \
+         most tasks.</p>",
         Escaped(report.writer),
         Escaped(report.recording),
         Escaped(&zone_name(detail, report.zone)),
@@ -302,7 +317,7 @@ fn zone_name(detail: &Detail, zone: &TimeZone) -> String {
 }
 
 const BAR: &str = "<div class=\"bar\"><div>
-<nav aria-label=\"Parts of the page\"><a href=\"#findings\">Findings</a><a href=\"#overtime\">Over time</a><a href=\"#timeline\">Timeline</a><a href=\"#flames\">Flame graph</a><a href=\"#goroutines\">Goroutines</a></nav>
+<nav aria-label=\"Parts of the page\"><a href=\"#findings\">Findings</a><a href=\"#overtime\">Over time</a><a href=\"#timeline\">Timeline</a><a href=\"#flames\">Flame graph</a><a href=\"#tasks\">Goroutines</a></nav>
 <span id=\"found\" role=\"status\" aria-live=\"polite\"></span>
 <input id=\"search\" class=\"script\" hidden type=\"search\" placeholder=\"Search functions, files, ids ( / )\" aria-label=\"Search\" autocomplete=\"off\" spellcheck=\"false\">
 <select id=\"theme\" class=\"script\" hidden aria-label=\"Colours\"><option value=\"auto\">as the system</option><option value=\"light\">light</option><option value=\"dark\">dark</option></select>

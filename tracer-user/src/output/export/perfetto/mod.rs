@@ -328,7 +328,7 @@ impl<W: Write> PerfettoSink<W> {
             ("finding", Arg::Text(&finding.id)),
             ("kind", Arg::Text(kind)),
             ("confidence", Arg::Text(finding.confidence.word())),
-            ("goroutines", Arg::Number(finding.count)),
+            ("tasks", Arg::Number(finding.count)),
             ("because", Arg::Text(&reasons)),
         ];
         args.extend(wait_site.as_deref().map(|site| ("wait site", Arg::Text(site))));

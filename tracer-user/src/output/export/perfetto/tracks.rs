@@ -171,11 +171,9 @@ fn describe(track: Track, name: &dyn Fn() -> String) -> TrackDescriptor {
         Track::Findings(_) => named("findings".to_owned(), 1),
         Track::Tracing(_) => named("tracing".to_owned(), 2),
         Track::Counter(_, Counter::State(state)) => {
-            counter(format!("goroutines {}", state.word()), COUNT, 10 + state as i32)
+            counter(format!("tasks {}", state.word()), COUNT, 10 + state as i32)
         }
-        Track::Counter(_, Counter::System) => {
-            counter("goroutines of the runtime".to_owned(), COUNT, 20)
-        }
+        Track::Counter(_, Counter::System) => counter("tasks of the runtime".to_owned(), COUNT, 20),
         Track::Counter(_, Counter::Rss) => counter("resident memory".to_owned(), BYTES, 21),
         Track::Counter(_, Counter::Limit) => counter("memory limit".to_owned(), BYTES, 22),
         Track::Site(..) => TrackDescriptor { child_ordering: CHRONOLOGICAL, ..named(name(), 30) },

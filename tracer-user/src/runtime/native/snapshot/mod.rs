@@ -77,6 +77,7 @@ pub struct ThreadSnapshotter {
     symbols: NativeSymbolizer,
     walker: StackWalker,
     registers: Option<Box<dyn ReadRegisters>>,
+    is_warm: bool,
 }
 
 /// A thread as it was read, until all are.
@@ -126,6 +127,7 @@ impl ThreadSnapshotter {
             symbols,
             walker: StackWalker::default(),
             registers,
+            is_warm: false,
         })
     }
 
@@ -148,6 +150,7 @@ impl ThreadSnapshotter {
         mem: &dyn ReadMem,
         context: &mut LookContext<'_>,
     ) -> Result<LookOutcome, SnapshotError> {
+        self.warm_up(mem, context.interner, context.clock)?;
         let began = (context.clock)();
         let (process, look) = (self.process, context.look);
         let found = self.read(mem, context.interner, context.clock)?;
@@ -159,6 +162,23 @@ impl ThreadSnapshotter {
         outcome.vitals = vitals;
         (context.sink)(Input::SnapshotEnd { process, look, t1, outcome });
         Ok(outcome)
+    }
+
+    /// Reads what code the process has, before the first look: names and lines of a large program
+    /// take some seconds, and a look is to be of one moment.
+    ///
+    /// # Errors
+    /// As [`ThreadSnapshotter::read`].
+    pub fn warm_up(
+        &mut self,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+        clock: &dyn Fn() -> KTime,
+    ) -> Result<(), SnapshotError> {
+        if !std::mem::replace(&mut self.is_warm, true) {
+            self.read(mem, interner, clock)?;
+        }
+        Ok(())
     }
 
     /// Reads all threads.

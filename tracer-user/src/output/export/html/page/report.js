@@ -232,7 +232,7 @@
     }
     ctx.fillStyle = colors.faint;
     ctx.textAlign = "right";
-    ctx.fillText(`${number(top)} goroutines`, width - 4, 2);
+    ctx.fillText(`${number(top)} ${data.noun}s`, width - 4, 2);
   };
   const describeCounts = (px) => {
     const at = timeAt(px, overtime.clientWidth);
@@ -242,10 +242,10 @@
     const lines = [clock(at, 3)];
     if (i >= 0) {
       const shown = STATES.map((state, s) => [state, counts.states[s][i]]).filter(([, n]) => n > 0);
-      lines.push(shown.map(([state, n]) => `${number(n)} ${state}`).join(", ") || "no goroutines");
+      lines.push(shown.map(([state, n]) => `${number(n)} ${state}`).join(", ") || `no ${data.noun}s`);
       if (counts.rss[i] > 0) lines.push(`resident memory ${bytes(counts.rss[i])}`);
     }
-    for (const mark of near) lines.push(`${mark.kind} ${mark.change}, ${mark.confidence}: ${number(mark.count)} goroutines`);
+    for (const mark of near) lines.push(`${mark.kind} ${mark.change}, ${mark.confidence}: ${number(mark.count)} ${data.noun}s`);
     for (const [since, until, n, kind] of data.losses) if (at >= since && at <= until) lines.push(`${number(n)} records lost (${kind})`);
     return lines;
   };
@@ -323,19 +323,19 @@
   };
   const describeSlice = (task, i) => {
     const slice = task.slices[i];
-    if (!slice) return [`goroutine ${task.id}`];
+    if (!slice) return [`${data.noun} ${task.id}`];
     const [since, lasted, state, reason, site, flags, many] = slice;
     const what = flags & 4 ? `${number(many)} short stretches, mostly ${STATES[state]}` : text(reason) && state === 2 ? `waiting: ${text(reason)}` : state === 4 ? text(reason) : STATES[state];
     const began = flags & 1 ? "" : "then or earlier, ";
     const end = flags & 2 ? ", still so at the end" : flags & 8 ? "; what came then is not known" : "";
-    return [`goroutine ${task.id}: ${what}`, `for ${flags & 1 ? "" : "at least "}${length(lasted)}, from ${began}${clock(since, 3)}${end}`, site ? `at ${text(site)}` : ""];
+    return [`${data.noun} ${task.id}: ${what}`, `for ${flags & 1 ? "" : "at least "}${length(lasted)}, from ${began}${clock(since, 3)}${end}`, site ? `at ${text(site)}` : ""];
   };
   const siteRow = (site, index) => {
-    const strip = el("canvas", { role: "img", "aria-label": `goroutines by state over time, created at ${text(site.name)}` });
+    const strip = el("canvas", { role: "img", "aria-label": `${data.noun}s by state over time, created at ${text(site.name)}` });
     const note = `${text(site.place)}${site.named ? " · has a finding" : ""}`;
     const button = el("button", { "aria-expanded": "false", type: "button" }, ...jointed(text(site.name)), el("small", {}, note));
     const row = el("div", { class: "row" }, button, strip);
-    const canvas = el("canvas", { tabindex: "0", role: "img", "aria-label": "a row for each goroutine; the arrow keys go from stretch to stretch" });
+    const canvas = el("canvas", { tabindex: "0", role: "img", "aria-label": `a row for each ${data.noun}; the arrow keys go from stretch to stretch` });
     const ids = el("div", { class: "ids" }, ...site.tasks.map((t) => el("div", t.named ? { class: "named", title: "named by a finding" } : {}, `${t.named ? "● " : ""}${t.id}`)));
     const tasks = el("div", { class: "tasks", hidden: "" }, ids, canvas);
     row.append(tasks);
@@ -450,7 +450,7 @@
     flame.replaceChildren(...nodes.map(([node, level, left, w, trail]) => {
       const name = text(node[0]);
       const share = `${((node[metric] / total) * 100).toFixed(1)} %`;
-      const value = metric === 1 ? `${number(node[1])} goroutines` : `${length(node[2])} waited`;
+      const value = metric === 1 ? `${number(node[1])} ${data.noun}s` : `${length(node[2])} waited`;
       const button = el("button", { type: "button", "aria-label": `${name}, ${value}, ${share}` }, w > 30 ? name : "");
       const h = hue(name);
       const reason = name.startsWith("[");

@@ -1,0 +1,45 @@
+//! `loiter watch` on a program that has nothing but threads.
+
+use crate::common::loiter::Loiter;
+use crate::common::{GoProc, or_skip};
+use crate::support::{alone, build, values};
+
+#[test]
+fn a_watch_tells_lives_and_what_was_waited_for() {
+    let _alone = alone();
+    or_skip!(crate::common::need_bpf());
+    let binary = or_skip!(build("futexes"));
+    let (mut process, words) = GoProc::start_ready(&binary, &[]);
+    let words: Vec<&str> = words.split_whitespace().take(2).collect();
+    let arguments = ["--events", "all", "--min-wait", "1ms"];
+    let loiter = Loiter::watch(process.pid(), &arguments);
+    let said = values(&process.ask("run 2000", "ran"));
+    process.ask("spawn 10", "spawned");
+    let (code, summary, _) = loiter.interrupt();
+    assert_eq!(code, 0, "{summary}");
+    assert_eq!(summary["births"], 12, "{summary}");
+    assert_eq!(summary["deaths"], 12, "{summary}");
+    let own = |waits: &&serde_json::Value| {
+        waits["reason"] == "futex wait"
+            && words.iter().any(|word| waits["subject"]["value"] == *word)
+    };
+    let told: Vec<_> = summary["thread_waits"].as_array().unwrap().iter().filter(own).collect();
+    let count: i64 = told.iter().filter_map(|waits| waits["count"].as_i64()).sum();
+    let lost = summary["lost"]["recursion"].as_i64().unwrap();
+    assert!(count <= said["slept"] && said["slept"] <= count + lost, "{said:?} {summary}");
+    process.finish();
+}
+
+#[test]
+fn a_watch_of_lives_alone_tells_no_waits() {
+    let _alone = alone();
+    or_skip!(crate::common::need_bpf());
+    let binary = or_skip!(build("futexes"));
+    let (mut process, _) = GoProc::start_ready(&binary, &[]);
+    let loiter = Loiter::watch(process.pid(), &[]);
+    process.ask("spawn 10", "spawned");
+    let (_, summary, _) = loiter.interrupt();
+    assert_eq!((&summary["births"], &summary["deaths"]), (&10.into(), &10.into()), "{summary}");
+    assert!(summary["thread_waits"].is_null(), "{summary}");
+    process.finish();
+}
