@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
@@ -87,6 +88,12 @@ impl Judge {
     /// If the thread has ended.
     pub async fn eat(&self, inputs: Vec<Input>) -> anyhow::Result<()> {
         if inputs.is_empty() { Ok(()) } else { self.order(Order::Eat(inputs)).await }
+    }
+
+    /// Whether the next [`Judge::eat`] would not have to wait, waiting for that as long as `patience`.
+    pub async fn has_room(&self, patience: Duration) -> bool {
+        let Some(orders) = &self.orders else { return true };
+        tokio::time::timeout(patience, orders.reserve_many(2)).await.is_ok()
     }
 
     /// The summary, with the reason of the end in words.

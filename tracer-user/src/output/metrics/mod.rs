@@ -74,10 +74,10 @@ page! {
     mode: Gauge, "mode", None, "1 for the probes that are on: none, lifecycle or all";
     mode_time: Seconds, "mode", Some(Unit::Seconds), "How long each mode was on";
     mode_changes: Counter, "mode_changes", None, "How often the probes were changed to keep the budget";
-    budget: Ratio, "budget", Some(Unit::Ratios), "What watching may cost: a part of one CPU, or of what the target uses";
-    allowed: Ratio, "allowed", Some(Unit::Ratios), "The same at present, as a part of one CPU";
-    probe_cost: Ratio, "probe_cost", Some(Unit::Ratios), "What probes take of the target's time at present, as a part of one CPU";
-    own_cost: Ratio, "own_cost", Some(Unit::Ratios), "What loiter takes at present, as a part of one CPU";
+    budget: Ratio, "budget", Some(Unit::Other("ratio".to_owned())), "What watching may cost: a part of one CPU, or of what the target uses";
+    allowed: Ratio, "allowed", Some(Unit::Other("ratio".to_owned())), "The same at present, as a part of one CPU";
+    probe_cost: Ratio, "probe_cost", Some(Unit::Other("ratio".to_owned())), "What probes take of the target's time at present, as a part of one CPU";
+    own_cost: Ratio, "own_cost", Some(Unit::Other("ratio".to_owned())), "What loiter takes at present, as a part of one CPU";
     hits: Counter, "probe_hits", None, "Hits of probes";
     probe_time: Seconds, "probe", Some(Unit::Seconds), "Processor time of the target that probes took, calibrated";
     own_time: Seconds, "cpu", Some(Unit::Seconds), "Processor time of loiter since its probes were on";

@@ -15,9 +15,6 @@ const FOR_LOOKS: f64 = 0.5;
 /// That looks come less often than asked for is told from here on, as a multiple of their interval.
 const TELL_RARE_LOOKS: u64 = 2;
 
-/// A full ring of the largest size is so many batches; the probes that stay may fill it anew.
-const MOST_BATCHES: u32 = 256;
-
 /// What is spent, and what may be.
 pub(super) struct Spending {
     policy: Policy,
@@ -107,7 +104,9 @@ impl Watch<'_> {
     }
 
     /// Measures what tracing costs, and takes probes off or puts them on as the budget says.
-    pub(super) async fn mind_budget(&mut self) -> anyhow::Result<()> {
+    /// What follows from that for the model is left to [`Watch::tell_turns`], so that a model that is
+    /// behind does not keep the probes on.
+    pub(super) fn mind_budget(&mut self) -> anyhow::Result<()> {
         let Some(spending) = &mut self.spending else { return Ok(()) };
         let hits = match (&self.tracer, self.session.slot) {
             (Some(tracer), Some(slot)) => tracer.hits(slot)?,
@@ -118,12 +117,12 @@ impl Watch<'_> {
         let turn = spending.policy.note(sample);
         self.pace.allow(spending.policy.account().allowed * FOR_LOOKS);
         match turn {
-            Some(turn) => self.turn(turn).await,
+            Some(turn) => self.turn(turn),
             None => Ok(()),
         }
     }
 
-    async fn turn(&mut self, turn: Turn) -> anyhow::Result<()> {
+    fn turn(&mut self, turn: Turn) -> anyhow::Result<()> {
         let (Some(tracer), Some(slot)) = (&mut self.tracer, self.session.slot) else {
             return Ok(());
         };
@@ -147,20 +146,22 @@ impl Watch<'_> {
         if let Some(spending) = &mut self.spending {
             spending.changes = spending.changes.saturating_add(1);
         }
-        // What is in the ring was told by the probes as they were.
-        for _ in 0..MOST_BATCHES {
-            if !self.drain_some().await? {
-                break;
-            }
-        }
-        let fewer = turn.mode < before;
-        let at = if fewer { began } else { clock::now() };
+        let at = if turn.mode < before { began } else { clock::now() };
+        let told =
+            Notice::ModeChanged { at: self.wall(at), mode: turn.mode, why: turn.why.clone() };
+        self.sink.notice(&told);
+        self.turns.push((at, turn));
+        Ok(())
+    }
+
+    /// Tells the model that the probes were changed, after what the probes told as they
+    /// were: the ring was drained since.
+    pub(super) async fn tell_turns(&mut self) -> anyhow::Result<()> {
         let process = self.session.process;
-        let change =
-            Input::ModeChange { process, at, mode: turn.mode, why: turn.why.as_str().into() };
-        self.judge.eat(vec![change]).await?;
-        let at = self.wall(at);
-        self.sink.notice(&Notice::ModeChanged { at, mode: turn.mode, why: turn.why });
+        for (at, Turn { mode, why }) in std::mem::take(&mut self.turns) {
+            let change = Input::ModeChange { process, at, mode, why: why.into() };
+            self.judge.eat(vec![change]).await?;
+        }
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! From the ring to the model: draining, ticks, and what was lost on the way.
 
+use std::time::Duration;
+
 use crate::base::{KTime, Nanos};
 use crate::pipeline::settings::RingSize;
 use crate::pipeline::tracer::BATCH;
@@ -10,6 +12,9 @@ use super::{ANCHOR_EVERY, Watch, clock};
 
 /// Between two notices of losses, at least this.
 const TELL_LOSSES_EVERY: Nanos = Nanos::from_secs(1);
+
+/// While the model is behind, the budget is looked after this often.
+const MIND_EVERY: Duration = Duration::from_millis(100);
 
 /// What was lost, as far as it is not told yet.
 pub(super) struct Losses {
@@ -41,9 +46,9 @@ impl Watch<'_> {
             if !self.drain_some().await? {
                 break;
             }
-            self.mind_budget().await?;
+            self.mind_budget()?;
         }
-        Ok(())
+        self.tell_turns().await
     }
 
     /// Takes a batch out of the ring and feeds it to the model; tells whether there may be more.
@@ -58,6 +63,9 @@ impl Watch<'_> {
         if stepped {
             self.count_losses(&inputs);
         }
+        while !self.judge.has_room(MIND_EVERY).await {
+            self.mind_budget()?;
+        }
         self.judge.eat(self.session.probing.take_defs()).await?;
         self.judge.eat(inputs).await?;
         Ok(more)
@@ -71,7 +79,10 @@ impl Watch<'_> {
             self.tell_losses();
             self.judge.eat(inputs).await?;
         }
-        self.mind_budget().await?;
+        self.mind_budget()?;
+        if !self.turns.is_empty() {
+            self.drain().await?;
+        }
         let now = clock::now();
         if now.since(self.anchored) >= ANCHOR_EVERY {
             let anchor = self.anchor();

@@ -21,6 +21,7 @@ use crate::stream::{Command, Input, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{Acknowledgements, SummaryView, ThreadWaitsView, WallTime};
 
+use super::budget::Turn;
 use super::clock;
 use super::flight::{Cause, Flight, Gauge, Happened};
 use super::judge::{Judge, Said};
@@ -226,6 +227,8 @@ struct Watch<'a> {
     /// The probes that are on.
     mode: Mode,
     spending: Option<Spending>,
+    /// Changes of the probes that are not told yet.
+    turns: Vec<(KTime, Turn)>,
     pace: Pace,
     looks_taken: u32,
     anchored: KTime,
@@ -277,6 +280,7 @@ impl<'a> Watch<'a> {
             session,
             mode,
             spending,
+            turns: Vec::new(),
             pace,
             looks_taken: 0,
             anchored: began,

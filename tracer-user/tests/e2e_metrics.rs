@@ -1,0 +1,185 @@
+//! `watch --metrics` on real programs, read by the real Prometheus; its alert rules, tested by its promtool.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::go::real_dir;
+use common::loiter::{Loiter, run_json};
+use common::process::http_get;
+use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip, real_program};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn newest() -> &'static str {
+    GO_VERSIONS[GO_VERSIONS.len() - 1]
+}
+
+/// Starts a watch that tells metrics at a free port; gives its address once it is ready.
+fn watch(pid: u32, args: &[&str]) -> (Loiter, String) {
+    let mut all = vec!["--metrics=127.0.0.1:0", "--interval", "500ms"];
+    all.extend(args);
+    let mut loiter = Loiter::watch(pid, &all);
+    let said = loiter.wait_message("metrics at");
+    let address = said.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    assert_eq!(http_get(&address, "/healthz").unwrap(), "ok\n");
+    assert_eq!(http_get(&address, "/readyz").unwrap(), "ready\n");
+    (loiter, address)
+}
+
+/// Sum of a family's samples whose labels contain all of these.
+fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+    let fitting = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
+    fitting.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// Tasks by state and by what they wait for, as a dump shows them at the same moment.
+fn dumped(pid: u32) -> BTreeMap<(String, String), u64> {
+    let dump = run_json(&["dump", &pid.to_string(), "--format", "json"]);
+    let mut all = BTreeMap::new();
+    for task in dump["tasks"].as_array().unwrap() {
+        let word = |key: &str| task[key].as_str().unwrap_or_default().to_owned();
+        *all.entry((word("state"), word("wait_reason"))).or_default() += 1;
+    }
+    all
+}
+
+#[test]
+fn counts_equal_the_dump_of_the_same_moment() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "many", Variant::Stripped));
+    let (target, _) = GoProc::start_ready(&exe, &["-n", "3000"]);
+    let (loiter, address) = watch(target.pid(), &["--events", "lifecycle"]);
+    let text = http_get(&address, "/metrics").unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let waiting: BTreeMap<_, _> =
+        dumped(target.pid()).into_iter().filter(|((state, _), _)| state == "waiting").collect();
+    assert!(waiting.values().sum::<u64>() >= 3_000, "{waiting:?}");
+    for ((_, reason), count) in &waiting {
+        let labels = [r#"state="waiting""#, &format!(r#"reason="{reason}""#)];
+        assert_eq!(sum(&text, "loiter_tasks", &labels) as u64, *count, "{reason}: {text}");
+    }
+    assert!(http_get(&address, "/").unwrap_err().contains("404"));
+    let (_, summary, _) = loiter.interrupt();
+    assert_eq!(sum(&text, "loiter_tasks", &[]) as u64, summary["alive"].as_u64().unwrap());
+    assert!(http_get(&address, "/metrics").is_err(), "it ends with the watch");
+    target.finish();
+}
+
+#[test]
+fn births_findings_and_the_budget_are_told() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let (mut target, _) = GoProc::start_ready(&exe, &[]);
+    let args = ["--events", "lifecycle", "--budget", "100%"];
+    let (loiter, address) = watch(target.pid(), &args);
+    target.ask("run 20000", "done");
+    let end = Instant::now() + PATIENCE;
+    let text = loop {
+        let text = http_get(&address, "/metrics").unwrap();
+        let told = sum(&text, "loiter_tasks_born_total", &[]);
+        if told >= 20_000.0 && sum(&text, "loiter_probe_hits_total", &[]) >= 40_000.0 {
+            break text;
+        }
+        assert!(Instant::now() < end, "{text}");
+    };
+    assert!(
+        sum(&text, "loiter_site_tasks_born_total", &[r#"site="main.run "#]) >= 20_000.0,
+        "{text}"
+    );
+    assert_eq!(sum(&text, "loiter_mode", &[r#"mode="lifecycle""#]), 1.0, "{text}");
+    assert_eq!(sum(&text, "loiter_budget_ratio", &[]), 1.0, "{text}");
+    assert!(sum(&text, "loiter_probe_seconds_total", &[]) > 0.0, "{text}");
+    assert!(text.contains(&format!(r#"runtime_version="go{}"#, newest())), "{text}");
+    drop(loiter);
+    target.finish();
+}
+
+/// Beside the program, as the package has it.
+fn promtool() -> Result<PathBuf, String> {
+    let tool = real_dir().join("prometheus/package/usr/bin/promtool");
+    let missing = || "promtool is not there: `cargo xtask setup --real` fetches it".to_owned();
+    tool.is_file().then_some(tool).ok_or_else(missing)
+}
+
+#[test]
+fn prometheus_reads_all_of_it() {
+    or_skip!(need_bpf());
+    let server = or_skip!(real_program("prometheus"));
+    let exe = or_skip!(go_build(newest(), "many", Variant::Stripped));
+    let (target, _) = GoProc::start_ready(&exe, &["-n", "500"]);
+    let (loiter, address) = watch(target.pid(), &["--budget", "100%"]);
+    let home = tempfile::tempdir().unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: loiter, static_configs: [{{targets: ['{address}']}}]}}]\n"
+    );
+    std::fs::write(home.path().join("prometheus.yml"), config).unwrap();
+    let port = free_port();
+    let mut prometheus = Command::new(server)
+        .current_dir(home.path())
+        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
+        .arg(format!("--web.listen-address={port}"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + PATIENCE;
+    let tasks = loop {
+        let answer = http_get(&port, "/api/v1/query?query=sum(loiter_tasks)").unwrap_or_default();
+        let value: Value = serde_json::from_str(&answer).unwrap_or_default();
+        if let Some(n) = value["data"]["result"][0]["value"][1].as_str() {
+            break n.to_owned();
+        }
+        assert!(Instant::now() < end, "prometheus has no tasks: {answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let up = http_get(&port, "/api/v1/query?query=up").unwrap();
+    let types = http_get(&port, "/api/v1/targets/metadata").unwrap();
+    prometheus.kill().unwrap();
+    prometheus.wait().unwrap();
+    assert!(tasks.parse::<u64>().unwrap() >= 500, "{tasks}");
+    assert!(up.contains(r#","1"]"#), "{up}");
+    assert!(!types.contains("unknown"), "every family has its type: {types}");
+    drop(loiter);
+    target.finish();
+}
+
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn deploy(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
+}
+
+#[test]
+fn alert_rules_fire_when_they_should() {
+    let tool = or_skip!(promtool());
+    let tested = Command::new(tool)
+        .current_dir(deploy("prometheus"))
+        .args(["test", "rules", "loiter.rules.test.yml"])
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+}
+
+#[test]
+fn an_address_that_is_taken_is_said_with_the_remedy() {
+    or_skip!(need_bpf());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let (target, _) = GoProc::start_ready(&exe, &[]);
+    let metrics = format!("--metrics={}", taken.local_addr().unwrap());
+    let output = common::loiter::run(&["watch", &target.pid().to_string(), &metrics]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("cannot tell metrics") && said.contains("--metrics="), "{said}");
+    target.finish();
+}

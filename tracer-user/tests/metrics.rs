@@ -1,0 +1,156 @@
+//! Metrics are bounded whatever a program does, and harmless whatever its names are.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+
+use loiter::base::{
+    Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, RunSeq, TaskId, Tid,
+    Visibility, WaitClass,
+};
+use loiter::detect::{Confidence, Engine, FindingKind, Settings};
+use loiter::output::metrics::render;
+use loiter::stream::{BuildInfo, Event, EventKind, Input, Mode, ProcessDef};
+use loiter::view::metrics::{MAX_SITES, MetricsView, RatesView, metrics};
+use loiter::view::{Acknowledgements, CostView, WallTime};
+
+const P: ProcId = ProcId(1);
+
+fn at(n: u64) -> KTime {
+    KTime(1_000_000_000 + n)
+}
+
+fn frame(function: &str, line: u32) -> Frame {
+    Frame {
+        function: function.into(),
+        file: "/src/main.go".into(),
+        line,
+        kind: FrameKind::Call,
+        visibility: Visibility::Shown,
+    }
+}
+
+/// A process whose tasks were born at so many sites and wait for as many reasons.
+fn view(exe: &str, sites: u32, reasons: u16, function: &str) -> MetricsView {
+    let mut engine = Engine::new(Settings::default());
+    let mut feed = |input| engine.feed(input, &mut Vec::new(), &mut Vec::new());
+    feed(Input::ProcessDef(Box::new(ProcessDef {
+        process: P,
+        pid: Pid(7),
+        start_ticks: 1,
+        at: at(0),
+        exe: exe.into(),
+        runtime: "go".into(),
+        runtime_version: "go1.27.3".into(),
+        build: BuildInfo::default(),
+        container: None,
+        degraded: Box::new([]),
+    })));
+    feed(Input::ModeChange { process: P, at: at(1), mode: Mode::All, why: "test".into() });
+    for n in 1..=sites {
+        feed(Input::NameDef { id: FrameId(n), frame: frame(function, n) });
+    }
+    for n in 1..=reasons {
+        let word = format!("reason {n}").into();
+        feed(Input::ReasonDef { id: ReasonId(n), class: WaitClass::Other, word });
+    }
+    let event = |n: u64, kind| Input::Event(Event { process: P, at: at(n), tid: Tid(1), kind });
+    for n in 1..=u64::from(sites) {
+        let (task, site) = (TaskId::goroutine(n), FrameId(u32::try_from(n).unwrap()));
+        feed(event(n, EventKind::Birth { task, parent: None, spawn_site: site, start: site }));
+        if let Ok(n16) = u16::try_from(n)
+            && n16 <= reasons
+        {
+            let (reason, run_seq) = (ReasonId(n16), RunSeq(0));
+            feed(event(n, EventKind::Park { task, reason, run_seq }));
+        }
+    }
+    metrics(&engine, P, &Acknowledgements::default()).unwrap()
+}
+
+fn series(text: &str) -> usize {
+    text.lines().filter(|line| !line.starts_with('#')).count()
+}
+
+#[test]
+fn ten_thousand_spawn_sites_are_no_more_series_than_a_hundred() {
+    let many = view("/srv/orders", 10_000, 0, "main.run");
+    assert_eq!((many.sites.len(), many.site_count), (MAX_SITES, 10_000));
+    let few = view("/srv/orders", 100, 0, "main.run");
+    let (many, few) = (render(&[many]).unwrap(), render(&[few]).unwrap());
+    assert_eq!(series(&many), series(&few));
+    assert!(series(&many) < 100, "{many}");
+    assert!(
+        many.contains("loiter_sites{pid=\"7\",process=\"orders\",container=\"\"} 10000"),
+        "{many}"
+    );
+}
+
+#[test]
+fn reasons_without_number_are_told_together_and_none_is_left_out() {
+    let view = view("/srv/orders", 500, 500, "main.run");
+    assert!(view.waiting.len() <= 65, "{}", view.waiting.len());
+    assert_eq!(view.waiting.iter().map(|w| w.count).sum::<u64>(), 500);
+}
+
+#[test]
+fn names_that_try_to_write_series_of_their_own_do_not() {
+    let evil = "x\"} 1\nloiter_findings{kind=\"leak\"} 99\n\u{202e}\\";
+    let text = render(&[view(&format!("/srv/{evil}"), 3, 3, evil)]).unwrap();
+    assert!(!text.lines().any(|line| line.starts_with("loiter_findings{kind")), "{text}");
+    assert!(!text.contains('\u{202e}'), "{text}");
+    let long = view(&"x".repeat(100_000), 1, 1, &"y".repeat(100_000));
+    assert!(render(&[long]).unwrap().len() < 40_000);
+}
+
+#[test]
+fn processes_do_not_mix() {
+    let mut other = view("/srv/other", 4, 0, "main.run");
+    other.process.pid = 8;
+    let text = render(&[view("/srv/orders", 3, 0, "main.run"), other]).unwrap();
+    for (pid, process, sites) in [(7, "orders", 3), (8, "other", 4)] {
+        let line =
+            format!("loiter_sites{{pid=\"{pid}\",process=\"{process}\",container=\"\"}} {sites}");
+        assert!(text.contains(&line), "{text}");
+    }
+    assert_eq!(text.matches("# TYPE loiter_tasks gauge").count(), 1);
+    assert!(text.ends_with("# EOF\n"));
+}
+
+/// Names of families that a text of queries uses.
+fn used(text: &str) -> Vec<&str> {
+    let parts = text.match_indices("loiter_").map(|(at, _)| &text[at..]);
+    let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    parts.map(|part| part.split(ends).next().unwrap()).collect()
+}
+
+#[test]
+fn rules_dashboard_and_documentation_speak_of_nothing_that_is_not_told() {
+    let mut view = view("/srv/orders", 3, 3, "main.run");
+    view.findings.insert((FindingKind::Leak, Confidence::Likely), 1);
+    view.memory = Some((1, Some(2)));
+    view.last_look = Some((WallTime(1), Nanos(1)));
+    view.cpu = Some(Nanos(1));
+    view.rates = Some(RatesView { allowed: 0.01, probes: 0.0, loiter: 0.0 });
+    let (over, time) = (Nanos(1), Nanos(1));
+    let (budget, hits, changes) = (0.01, 1, 1);
+    view.cost =
+        Some(CostView { budget, hits, probes: time, loiter: time, target: time, over, changes });
+    let text = render(&[view]).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let dashboard = read("deploy/grafana/loiter.json");
+    let _valid: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    for text_of in [dashboard, read("deploy/prometheus/loiter.rules.yml"), read("docs/metrics.md")]
+    {
+        for name in used(&text_of) {
+            // Counters have their suffix on the sample alone.
+            let family = name.strip_suffix("_total").unwrap_or(name);
+            assert!(text.contains(&format!("# TYPE {family} ")), "{name} is not told: {text}");
+        }
+    }
+    let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for name in told.filter_map(|line| line.split(' ').next()) {
+        assert!(read("docs/metrics.md").contains(name), "{name} is not documented");
+    }
+}
