@@ -27,8 +27,8 @@ use crate::view::timeline::TimelineSink;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  loiter export night.loiter --format html -o night.html        one page, for any browser, without a network
-  loiter export night.loiter --format perfetto -o night.perfetto-trace     open it at https://ui.perfetto.dev
+  loiter export night.loiter --format html -o night.html    one page, for any browser
+  loiter export night.loiter --format perfetto -o night.perfetto-trace
   loiter export night.loiter --format pprof --at -10s -o then.pb.gz && go tool pprof -top then.pb.gz
   loiter export night.loiter --format svg --weight wait -o waits.svg
   loiter export night.loiter --format jsonl --since -2m --until -1m | jq .")]

@@ -62,3 +62,43 @@ fn what_does_not_go_together_is_refused_and_nothing_is_left_behind() {
     assert_eq!(output.status.code(), Some(3));
     assert!(!to.exists() && no_halves(recorded.dir.path()));
 }
+
+/// Runs `loiter` with stdout at a terminal of its own; gives its exit code and what it wrote there.
+const AT_TERMINAL: &str = "
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b''
+try:
+    while part := os.read(fd, 4096):
+        said += part
+except OSError:
+    pass
+sys.stdout.buffer.write(said)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn what_is_binary_never_goes_to_a_terminal() {
+    let recorded = Recorded::new(&hostile());
+    let at_terminal = |args: &[&str]| {
+        let output = std::process::Command::new("python3")
+            .args(["-c", AT_TERMINAL, env!("CARGO_BIN_EXE_loiter"), "export", "night.loiter"])
+            .args(args)
+            .current_dir(recorded.dir.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = at_terminal(&["--format", "perfetto", "-o", "-"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("-o night.perfetto-trace"), "{said}");
+    let (code, said) = at_terminal(&["--format", "pprof"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("writing to night.pb.gz"), "{said}");
+    let written = std::fs::read(recorded.dir.path().join("night.pb.gz")).unwrap();
+    assert_eq!(written[..2], [0x1f, 0x8b]);
+    let (code, said) = at_terminal(&["--format", "pprof"]);
+    assert_eq!(code, Some(2), "what is there stays: {said}");
+}
