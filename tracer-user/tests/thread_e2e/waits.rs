@@ -132,7 +132,9 @@ fn a_million(count: u64, settings: &LoadSettings, min_wait: Duration) {
     );
     assert_eq!(counted, in_classes);
     let uncounted = counters.waits_untotalled + counters.lost_map_full + counters.waits_unended;
-    assert!(counted <= slept && slept <= counted + uncounted, "{counters:?}");
+    // That the end of a sleep was not seen is known when the thread sleeps again: of the last one of
+    // each of the two threads it is not known yet.
+    assert!(counted <= slept && slept <= counted + uncounted + 2, "{counters:?}");
     let long = tally.waits.iter().filter(|wait| words[..2].contains(&wait.asleep.arguments[0]));
     let long = long.count() as u64;
     assert!(long + counters.lost_ring_full + counters.waits_unended >= long_calls);
@@ -232,13 +234,18 @@ fn size_classes_add_up_and_lengths_fall_in_them() {
     let binary = or_skip!(build("futexes"));
     let (mut process, _) = GoProc::start_ready(&binary, &[]);
     let mut tracer = Tracer::follow(&process, Mode::All, Duration::from_secs(1));
-    process.ask("sleep 30", "slept");
+    for _ in 0..4 {
+        process.ask("sleep 30", "slept");
+    }
     let mut tally = Tally::default();
-    tracer.end(&mut tally);
+    let counters = tracer.end(&mut tally);
     let sleeps = totals(&tracer, SLEEP);
-    assert_eq!(sleeps.count, 1);
-    let class = (0..BUCKETS).find(|class| sleeps.buckets[*class] == 1).unwrap();
+    // The end of the last one may not have been seen, and nobody know yet.
+    let seen = sleeps.count + counters.waits_unended;
+    assert!((3..=4).contains(&seen) && sleeps.count > 0, "{sleeps:?} {counters:?}");
+    assert_eq!(sleeps.buckets.iter().sum::<u64>(), sleeps.count);
     // 2^24 ns is 17 ms, 2^25 are 34.
-    assert!(class >= 15 && sleeps.total_ns >= 30_000_000, "{sleeps:?}");
+    assert!(sleeps.buckets[..15].iter().all(|count| *count == 0), "{sleeps:?}");
+    assert!(sleeps.total_ns >= sleeps.count * 30_000_000, "{sleeps:?}");
     process.finish();
 }
