@@ -5,7 +5,7 @@ use std::time::Duration;
 use loiter::kernel::LoadSettings;
 use loiter::stream::Mode;
 use tracer_common::ids::sleep;
-use tracer_common::thread::{BUCKETS, ThreadWait, WaitTotals};
+use tracer_common::thread::{ThreadWait, WaitTotals};
 
 use crate::common::{GoProc, or_skip};
 use crate::support::{Tally, Tracer, alone, build, lost, values};
