@@ -130,6 +130,8 @@ fn instruction(code: u8, to: u8, from: u8, off: i16, imm: i32) -> bpf_insn {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -138,7 +140,9 @@ mod tests {
         let registers = match ThreadRegisters::of(pid) {
             Ok(registers) => registers,
             Err(why) => {
-                eprintln!("skipped: {why}");
+                // Past libtest's capture: `cargo xtask test` counts these lines.
+                let name = "this_process_has_as_many_registers_as_threads";
+                let _ = writeln!(io::stdout().lock(), "\nSKIPPED {name}: {why}");
                 return;
             }
         };

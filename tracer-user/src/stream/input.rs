@@ -243,7 +243,8 @@ pub enum LossKind {
     MapFull,
     /// The target's memory could not be read by a probe.
     UserRead,
-    /// A probe hit inside another BPF program was not run.
+    /// A probe was not run: it was hit inside another BPF program; or a thread that slept was seen to
+    /// sleep again, and its run in between was not.
     Recursion,
     /// A record came that makes no sense.
     Malformed,
