@@ -101,7 +101,9 @@ pub fn loss(kind: LossKind) -> &'static str {
         LossKind::RingFull => "the ring buffer was full (a larger --ring-size helps)",
         LossKind::MapFull => "a kernel map was full",
         LossKind::UserRead => "the target's memory could not be read by a probe",
-        LossKind::Recursion => "a probe was not run: it was hit inside another BPF program, or the scheduler did not tell",
+        LossKind::Recursion => {
+            "a probe was not run: it was hit inside another BPF program, or the scheduler did not tell"
+        }
         LossKind::Malformed => "a record made no sense",
         LossKind::Recording => "the recording is damaged",
     }
