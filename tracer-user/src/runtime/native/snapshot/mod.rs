@@ -8,7 +8,6 @@
 
 mod files;
 mod holders;
-mod naming;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -27,11 +26,11 @@ use crate::target::{
 };
 
 use super::futex::{self, Around, FutexCall, Waiter};
+use super::naming::{self, Told};
 use super::syscalls::{self, Subject, SyscallWait, number};
 use super::unwind::{StackCopy, StackWalker};
 use files::{Asked, Files};
 use holders::Stack;
-use naming::Told;
 
 /// How often a thread is read that does not stand still.
 const ATTEMPTS: usize = 3;
@@ -266,7 +265,8 @@ impl ThreadSnapshotter {
         let mut asked = None;
         if let (Some(regs), Some((number, arguments))) = (registers, call) {
             let mut stack = StackCopy::new(look.mem, &look.maps, regs.sp);
-            let pcs = self.walker.walk(&regs, &look.maps, &mut stack);
+            let is_code = |pc| look.maps.find(pc).is_some_and(|m| m.perms.execute);
+            let pcs = self.walker.walk(&regs, &is_code, &mut stack);
             let told = self.told(look, &pcs);
             (task.stack, task.wait_site, task.start) = (told.stack, told.wait_site, told.start);
             task.system = told.is_runtime;
