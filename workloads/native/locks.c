@@ -212,13 +212,56 @@ static void *short_lived(void *unused) {
 static void *spawner(void *unused) {
     (void)unused;
     for (int i = 0; i < 100000; i++) {
-        begin(fixed ? short_lived : wants_signal, i);
-        usleep(50000);
+        pthread_t thread;
+        /* Of four that are born three end: what becomes of most is known. */
+        int stays = !fixed && i % 4 == 0;
+        if (pthread_create(&thread, NULL, stays ? wants_signal : short_lived, NULL) != 0) {
+            perror("pthread_create");
+            exit(1);
+        }
+        pthread_detach(thread);
+        usleep(20000);
     }
     return NULL;
 }
 
-/* crowd: a number of threads that sleep for a signal, for the cost of looking at them. */
+/* left: workers that nobody tells that it is over, and nobody joins. */
+static void *worker(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&one);
+    while (word == 0) pthread_cond_wait(&cond, &one);
+    pthread_mutex_unlock(&one);
+    return NULL;
+}
+
+static void left(void) {
+    pthread_t list[3];
+    for (int i = 0; i < 3; i++) pthread_create(&list[i], NULL, worker, NULL);
+    if (!fixed) return;
+    pthread_mutex_lock(&one);
+    word = 1;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&one);
+    for (int i = 0; i < 3; i++) pthread_join(list[i], NULL);
+}
+
+/* churn: threads that end as soon as they were born. */
+static void *brief(void *unused) {
+    (void)unused;
+    usleep(300);
+    return NULL;
+}
+
+static void *churns(void *unused) {
+    (void)unused;
+    for (;;) {
+        pthread_t list[4];
+        for (int i = 0; i < 4; i++) pthread_create(&list[i], NULL, brief, NULL);
+        for (int i = 0; i < 4; i++) pthread_join(list[i], NULL);
+    }
+}
+
+/* many: a number of threads that sleep for a signal, for the cost of looking at them. */
 static void many(int threads) {
     pthread_attr_t small;
     pthread_attr_init(&small);
@@ -306,6 +349,10 @@ int main(int argc, char **argv) {
         begin(sleeps_on_word, 0);
         begin(sets_word, 0);
     }
+    else if (strcmp(name, "churn") == 0) {
+        for (int i = 0; i < 8; i++) begin(churns, i);
+    }
+    else if (strcmp(name, "left") == 0) left();
     else if (strcmp(name, "leak") == 0) begin(spawner, 0);
     else if (strcmp(name, "many") == 0) many(argc > 2 ? atoi(argv[2]) : 5000);
     else {

@@ -1,6 +1,8 @@
 //! From a thread's stack to the places that are told of it: where it waits and which function it
 //! runs, both in the program's own code where there is any.
 
+use std::sync::Arc;
+
 use crate::base::{FrameId, StackId};
 use crate::symbolize::native::{GO, NativeSymbolizer, Resolved};
 use crate::symbolize::{Interner, StackPc};
@@ -77,6 +79,8 @@ pub(super) struct Told {
     pub(super) wait_site: FrameId,
     /// The function it runs.
     pub(super) start: FrameId,
+    /// The file of code of the function it runs; empty where that is not known.
+    pub(super) module: Arc<str>,
     /// Whether the thread is at the Go runtime's own business: all code it is in is the runtime's.
     pub(super) is_runtime: bool,
     /// All frames, innermost first.
@@ -97,6 +101,7 @@ pub(super) fn told(symbols: &mut NativeSymbolizer, pcs: &[StackPc], names: &mut 
         stack: names.stack(&ids),
         wait_site: site.map_or(FrameId::UNKNOWN, |frame| frame.id),
         is_runtime: is_runtime(&frames),
+        module: start.map_or_else(Arc::default, |frame| Arc::clone(&frame.module)),
         start: start.map_or(FrameId::UNKNOWN, |frame| function_of(frame, names)),
         frames,
     }
@@ -160,8 +165,6 @@ fn is_plumbing(frame: &Resolved) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn frame(module: &str, function: &str) -> Resolved {
