@@ -115,6 +115,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
                 id: step.task.number,
                 waits_on: step.waits_on.clone(),
                 wait_site: names.frame(step.wait_site).cloned(),
+                runs: step.runs.map(|task| task.number),
             })
             .collect(),
         bystanders: finding.bystanders.iter().map(|t| t.number).collect(),

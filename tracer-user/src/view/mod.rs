@@ -182,6 +182,8 @@ pub struct CycleStepView {
     pub waits_on: WaitsOn,
     /// Where it waits.
     pub wait_site: Option<Arc<Frame>>,
+    /// The goroutine that a thread runs, where goroutines were read.
+    pub runs: Option<u64>,
 }
 
 /// What usually mends a finding.

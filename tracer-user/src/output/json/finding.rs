@@ -179,6 +179,7 @@ struct Step<'a> {
     id: u64,
     waits_on: Object<'a>,
     wait_site: Option<Site<'a>>,
+    runs: Option<u64>,
 }
 
 #[derive(serde::Serialize)]
@@ -243,6 +244,7 @@ impl<'a> Evidence<'a> {
                     id: step.id,
                     waits_on: Object(&step.waits_on),
                     wait_site: Site::of(&step.wait_site),
+                    runs: step.runs,
                 })
                 .collect(),
             bystanders: (!f.cycle.is_empty())

@@ -34,6 +34,7 @@ pub(super) fn open(
     let exe = crate::target::exe_link(pid)?;
     let names = SharedInterner::default();
     let symbols = NativeSymbolizer::default();
+    let native = Some(symbols.sharing());
     let snapshotter = ThreadSnapshotter::new(process, pid, symbols, registers(pid))?;
     let looks = NativeLooks {
         snapshotter,
@@ -59,7 +60,7 @@ pub(super) fn open(
         binary: PathBuf::from(format!("/proc/{pid}/exe")),
     };
     let threads = Threads::Read;
-    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None };
+    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None, native };
     Ok(Opened { def, looks: Box::new(looks), memory: MemoryGauge::of(pid), exit, probing })
 }
 

@@ -3,6 +3,8 @@
 pub mod futex;
 pub mod idle;
 pub mod names;
+mod naming;
 pub mod snapshot;
+pub mod spawn;
 pub mod syscalls;
 pub mod unwind;
