@@ -82,6 +82,8 @@ pub struct TaskView {
     pub thread: Option<u32>,
     /// Whether it is locked to it.
     pub locked_to_thread: bool,
+    /// What it is if it waits by nature, such as `Redis event loop`.
+    pub idle: Option<Arc<str>>,
 }
 
 /// All tasks of a process at one moment.

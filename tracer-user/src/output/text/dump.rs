@@ -111,6 +111,9 @@ fn write_group(page: &mut Page, dump: &DumpView, group: &Group, by: GroupBy) -> 
     }
     page.line(&head)?;
     write_objects(page, group)?;
+    if let Some(idle) = group.idle() {
+        page.field_words("idle", Tint::Good, &format!("waits by nature: {idle}"))?;
+    }
     match (by, &first.wait_site) {
         (GroupBy::Site, Some(site)) => frame_field(page, "at", site)?,
         _ => {

@@ -2,6 +2,7 @@
 
 pub mod futex;
 pub mod idle;
+pub mod managed;
 pub mod names;
 mod naming;
 pub mod snapshot;

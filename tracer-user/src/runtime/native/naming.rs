@@ -152,6 +152,19 @@ fn is_runtime(frames: &[Resolved]) -> bool {
     go().next().is_some() && go().all(own) && !frames.iter().any(calls_out)
 }
 
+/// What a database waits for in a function that it has for that alone, whichever way the thread
+/// sleeps: PostgreSQL's src/backend/storage/lmgr/proc.c (a lock that another session holds on a
+/// row or table) and lwlock.c (a lock within the server).
+pub(super) fn database_lock(frames: &[Resolved]) -> Option<&'static str> {
+    const LOCKS: [(&str, &str); 3] = [
+        ("ProcSleep", "PostgreSQL lock"),
+        ("LWLockAcquire", "PostgreSQL LWLock"),
+        ("LWLockAcquireOrWait", "PostgreSQL LWLock"),
+    ];
+    let lock = |frame: &Resolved| LOCKS.iter().find(|(function, _)| *frame.function == **function);
+    frames.iter().find_map(lock).map(|(_, word)| *word)
+}
+
 fn is_plumbing(frame: &Resolved) -> bool {
     if LIBRARIES.iter().any(|library| frame.module.starts_with(library)) {
         return true;
