@@ -22,12 +22,13 @@ use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::go::GoSymbolizer;
 use crate::symbolize::native::NativeSymbolizer;
 use crate::symbolize::{SharedInterner, Symbolizer as _};
-use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError, container_of};
+use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError};
 
 use super::clock;
 use super::identity::{Fate, Identity};
 use super::ingest::Names;
 use super::settings::{TargetSettings, Threads};
+use super::whereabouts;
 
 /// An opened process.
 pub struct Opened {
@@ -136,7 +137,7 @@ fn binary_path(program: &GoProgram) -> PathBuf {
 
 fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
     let pid = program.stat.pid;
-    let container = container_of(pid).ok().flatten().map(|id| id.0);
+    let (container, pod) = whereabouts::named(pid);
     ProcessDef {
         process,
         pid,
@@ -147,6 +148,7 @@ fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
         runtime_version: program.version.clone(),
         build: program.build.clone(),
         container,
+        pod,
         degraded: program.degraded.clone().into(),
     }
 }

@@ -45,6 +45,7 @@ pub fn described(def: &ProcessDef) -> ProcessView {
         runtime_version: def.runtime_version.to_string(),
         build: def.build.clone(),
         container: def.container.as_deref().map(Into::into),
+        pod: def.pod.clone(),
         degraded: def.degraded.iter().map(ToString::to_string).collect(),
     }
 }
