@@ -4,6 +4,7 @@
 mod acknowledge;
 mod args;
 mod check;
+mod completions;
 mod destination;
 mod diagnose;
 mod diff;
@@ -85,6 +86,10 @@ enum Command {
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
+    Version(version::VersionArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Manual(completions::ManualArgs),
 }
 
 /// What a command knows of its surroundings.
@@ -148,6 +153,9 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diff(args) => diff::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
+        Command::Version(args) => version::run(args, &context),
+        Command::Completions(args) => completions::completions(args, &context),
+        Command::Manual(args) => completions::manual(args, &context),
     }
 }
 
