@@ -24,6 +24,17 @@ pub fn container_of(pid: Pid) -> Result<Option<ContainerId>, TargetError> {
     Ok(parse(&procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL)?))
 }
 
+/// The paths of a process's cgroups, as its own hierarchy files name them.
+///
+/// # Errors
+/// As [`container_of`].
+pub fn cgroups_of(pid: Pid) -> Result<Vec<Box<str>>, TargetError> {
+    let text = procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL)?;
+    let text = String::from_utf8_lossy(&text);
+    let paths = text.lines().take(MAX_LINES).filter_map(|line| line.splitn(3, ':').nth(2));
+    Ok(paths.map(Box::from).collect())
+}
+
 /// A line is `hierarchy:controllers:path`, both for cgroup v1 and v2, see cgroups(7).
 fn parse(text: &[u8]) -> Option<ContainerId> {
     let text = String::from_utf8_lossy(text);
