@@ -146,7 +146,7 @@ pub fn died(current: &Traced) {
 /// The tid of a new thread as its creator's PID namespace counts it, which is loiter's, or all are.
 /// 0 where it cannot be read.
 #[inline(always)]
-fn tid_of(child: *const u8) -> u32 {
+pub fn tid_of(child: *const u8) -> u32 {
     // SAFETY: `child` is the tracepoint's typed argument, as is what it points to; offsets are the
     // kernel's own. The last address is computed, so the helper checks it.
     unsafe {

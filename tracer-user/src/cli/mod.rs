@@ -15,6 +15,7 @@ mod expectations;
 mod export;
 mod flight;
 mod freeze;
+mod host;
 mod progress;
 mod ps;
 mod record;
