@@ -19,6 +19,7 @@ mod ps;
 mod record;
 mod report;
 mod sink;
+mod telemetry;
 mod terminal;
 mod values;
 mod version;

@@ -1,7 +1,5 @@
 //! `loiter watch`: stay, and tell findings as they arise.
 
-use std::net::SocketAddr;
-
 use clap::{Args, ValueEnum};
 
 use super::Context;
@@ -11,16 +9,13 @@ use super::exit::{self, Outcome};
 use super::expectations::ExpectationArgs;
 use super::flight::FlightArgs;
 use super::sink;
+use super::telemetry::TelemetryArgs;
 use super::values;
 use crate::base::Nanos;
-use crate::output::metrics;
 use crate::pipeline;
-use crate::pipeline::MetricsSettings;
 use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, WatchSettings};
 use crate::stream::Mode;
-
-/// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
-const DEFAULT_METRICS: &str = "127.0.0.1:9464";
+use crate::view::SummaryView;
 
 /// Watch a process, and tell findings as they arise
 ///
@@ -43,18 +38,15 @@ pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
 
-    /// Tell metrics (OpenMetrics) at http://ADDRESS/metrics, with /healthz and /readyz; without an
-    /// address at 127.0.0.1:9464
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = DEFAULT_METRICS)]
-    metrics: Option<SocketAddr>,
-
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: StreamFormat,
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 
     #[command(flatten)]
     flight: FlightArgs,
@@ -160,13 +152,12 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(&args.follow)?;
+    let mut telemetry = args.telemetry.start()?;
     let summary = sink::tell(args.format, context, to, |sink| {
-        let metrics = args.metrics.map(|address| MetricsSettings {
-            address,
-            content_type: metrics::CONTENT_TYPE,
-            render: metrics::render,
-        });
-        pipeline::watch(&settings, args.flight.settings(), metrics, sink)
+        let (metrics, flight) = (telemetry.take_metrics(), args.flight.settings());
+        let watched = pipeline::watch(&settings, flight, metrics, &mut telemetry.relay(sink));
+        let deliveries = telemetry.finish();
+        Ok(SummaryView { deliveries, ..watched? })
     })?;
     Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
 }

@@ -21,6 +21,7 @@ mod ps;
 mod ready;
 mod replay;
 mod scrape;
+mod send;
 pub mod settings;
 mod signals;
 mod teller;
@@ -36,5 +37,6 @@ pub use ps::ps;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
-pub use scrape::MetricsSettings;
+pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
+pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
 pub use watch::{diagnose, record, watch};

@@ -111,8 +111,12 @@ pub enum Notice {
     },
     /// Metrics are told.
     Metrics {
+        /// `http` or `https`.
+        scheme: &'static str,
         /// Where.
         address: String,
+        /// Who may read them, in words.
+        readers: &'static str,
     },
     /// What an earlier flight recorder left unfinished is kept.
     LeftBehind {

@@ -466,6 +466,7 @@ pub fn summary() -> SummaryView {
             },
         ],
         thread_waits: vec![],
+        deliveries: vec![],
     }
 }
 

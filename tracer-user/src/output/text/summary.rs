@@ -71,6 +71,7 @@ pub fn write_summary(
     write_acknowledged(&mut page, summary)?;
     write_idle(&mut page, summary)?;
     write_thread_waits(&mut page, summary)?;
+    write_deliveries(&mut page, summary)?;
     write_sites(&mut page, summary)
 }
 
@@ -173,6 +174,21 @@ fn write_thread_waits(page: &mut Page, summary: &SummaryView) -> io::Result<()> 
             waits.total
         );
         page.field_words(if i == 0 { "waited" } else { "" }, Tint::Plain, &text)?;
+    }
+    Ok(())
+}
+
+/// What became of what was sent elsewhere.
+fn write_deliveries(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    for (i, delivery) in summary.deliveries.iter().enumerate() {
+        let (to, sent) = (delivery.to.word(), count(delivery.sent));
+        let mut text = format!("{to}: {sent} delivered");
+        for (n, word) in [(delivery.failed, "failed"), (delivery.dropped, "dropped")] {
+            if n > 0 {
+                text.push_str(&format!(", {} {word}", count(n)));
+            }
+        }
+        page.field_words(if i == 0 { "sent" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
 }

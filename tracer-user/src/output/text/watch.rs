@@ -90,7 +90,9 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
             }
             words
         }
-        Notice::Metrics { address } => format!("metrics at http://{address}/metrics"),
+        Notice::Metrics { scheme, address, readers } => {
+            format!("metrics at {scheme}://{address}/metrics, for {readers}")
+        }
         Notice::LeftBehind { path } => {
             format!("an earlier flight recorder broke off; what it had is kept as {path}")
         }

@@ -3,6 +3,7 @@
 use crate::base::{Nanos, Pid};
 use crate::pipeline::budget::{Budget, Hits, Meter, Policy, Sample, Turn, own_cpu_time};
 use crate::pipeline::scrape::Question;
+use crate::pipeline::thread_waits;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
 use crate::view::metrics::RatesView;
@@ -96,6 +97,11 @@ impl Watch<'_> {
                 let mut view = self.judge.metrics(self.session.process).await?;
                 if let (Some(view), Some(spending)) = (&mut view, &self.spending) {
                     (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
+                }
+                if let Some((view, tracer)) = view.as_mut().zip(self.tracer.as_ref())
+                    && let Some(slot) = self.session.slot
+                {
+                    thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
                 }
                 let _ = answer.send(view.into_iter().collect());
             }

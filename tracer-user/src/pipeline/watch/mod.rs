@@ -246,7 +246,7 @@ impl<'a> Watch<'a> {
         let began = clock::now();
         let signals = EndSignals::new()?;
         let opened = open(&job.target, ProcId(1))?;
-        let scrape = job.metrics.map(Scrape::start).transpose()?;
+        let scrape = job.metrics.clone().map(Scrape::start).transpose()?;
         let ceiling = ceiling(&job, opened.probing.threads());
         let tracer = match ceiling {
             Mode::None => None,
@@ -295,9 +295,8 @@ impl<'a> Watch<'a> {
         if let Some(path) = left.flatten() {
             watch.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
         }
-        if let Some(scrape) = &watch.scrape {
-            let address = scrape.address().to_string();
-            watch.sink.notice(&Notice::Metrics { address });
+        if let Some(notice) = watch.scrape.as_ref().and_then(Scrape::notice) {
+            watch.sink.notice(notice);
         }
         watch.judge.eat(vec![anchor, def]).await?;
         watch.attach().await?;
