@@ -48,6 +48,7 @@ fn def(exe: &str) -> Input {
         runtime_version: "go1.27.3".into(),
         build: BuildInfo::default(),
         container: None,
+        pod: None,
         degraded: Box::new([]),
     }))
 }

@@ -28,6 +28,7 @@ mod teller;
 mod thread_waits;
 mod tracer;
 mod watch;
+mod whereabouts;
 
 pub use check::check;
 pub use doctor::doctor;
@@ -40,3 +41,4 @@ pub use replay::{
 pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
 pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
 pub use watch::{diagnose, record, watch};
+pub use whereabouts::set_host_root;
