@@ -21,6 +21,7 @@ mod ps;
 mod record;
 mod report;
 mod sink;
+mod telemetry;
 mod terminal;
 mod values;
 mod version;

@@ -60,6 +60,15 @@ pub const GXX: Package =
 /// Python, which unpacks wheels.
 pub const PYTHON: Package =
     Package { name: "python3", purpose: "unpacks wheels", there: There::Program("python3") };
+/// Makes certificates for the tests of metrics over TLS.
+pub const OPENSSL: Package = Package {
+    name: "openssl",
+    purpose: "makes certificates",
+    there: There::Program("openssl"),
+};
+/// Asks for metrics over TLS in the tests.
+pub const CURL: Package =
+    Package { name: "curl", purpose: "speaks TLS", there: There::Program("curl") };
 /// The browser that opens reports in the tests.
 pub const CHROMIUM: Package =
     Package { name: "chromium", purpose: "opens reports", there: There::Program(BROWSER) };

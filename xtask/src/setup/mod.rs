@@ -43,7 +43,7 @@ pub enum Need<'a> {
     Fuzzer,
     /// Another tracer, to compare with.
     Bpftrace,
-    /// The tools that read exports: a browser, Perfetto's schema.
+    /// The tools that read what loiter writes: a browser, schemas, a client of TLS.
     Readers,
 }
 
@@ -82,7 +82,9 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::Bpftrace => debian::install(&[debian::BPFTRACE])?,
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
+                debian::install(&[debian::OPENSSL, debian::CURL])?;
                 wheels::perfetto()?;
+                wheels::opentelemetry()?;
             }
         }
     }
