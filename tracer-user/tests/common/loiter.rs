@@ -49,7 +49,12 @@ pub fn run_json(args: &[&str]) -> Value {
 impl Loiter {
     /// Starts `loiter` with arguments that make it print JSON lines.
     pub fn start(args: &[&str]) -> Loiter {
-        let mut child = command(args)
+        Loiter::start_by(command(args))
+    }
+
+    /// Starts `loiter` by a command that becomes it, such as one that enters namespaces first.
+    pub fn start_by(mut command: Command) -> Loiter {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

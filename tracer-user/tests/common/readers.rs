@@ -6,6 +6,8 @@ use super::go::target_dir;
 
 /// The Python package that has Perfetto's schema.
 pub const PERFETTO: &str = "0.59.1";
+/// The Python package that has the schemas of Kubernetes.
+pub const KUBERNETES_VALIDATE: &str = "1.37.0";
 /// The browser.
 pub const BROWSER: &str = "chromium";
 
@@ -22,6 +24,21 @@ pub fn perfetto_schema() -> Result<PathBuf, String> {
     let dir = perfetto_dir();
     let there = dir.join("perfetto/protos/perfetto/trace/perfetto_trace_pb2.py").is_file();
     if there { Ok(dir) } else { Err(missing("Perfetto's schema")) }
+}
+
+/// Where the schemas of Kubernetes lie.
+pub fn kubernetes_dir() -> PathBuf {
+    target_dir().join(format!("tools/kubernetes-validate-{KUBERNETES_VALIDATE}"))
+}
+
+/// What checks manifests against the schemas of Kubernetes, as a directory for `PYTHONPATH`.
+///
+/// # Errors
+/// If it is not installed; says how to get it.
+pub fn kubernetes_schemas() -> Result<PathBuf, String> {
+    let dir = kubernetes_dir();
+    let there = dir.join("kubernetes_validate/__init__.py").is_file();
+    if there { Ok(dir) } else { Err(missing("kubernetes-validate")) }
 }
 
 /// A browser.

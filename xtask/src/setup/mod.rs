@@ -83,6 +83,7 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
                 wheels::perfetto()?;
+                wheels::kubernetes()?;
             }
         }
     }

@@ -120,6 +120,23 @@ fn is_name(text: &str) -> bool {
         && bytes.iter().all(|&b| inner(b) || b == b'.' || b == b'-')
 }
 
+/// The container of a process; None if its cgroups name none.
+///
+/// # Errors
+/// If there is no such process or the file cannot be read.
+pub fn container_of(pid: Pid) -> Result<Option<ContainerId>, TargetError> {
+    Ok(cgroup::parse(&procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL)?).container)
+}
+
+/// The paths of a process's cgroups, as its own hierarchy files name them.
+///
+/// # Errors
+/// As [`container_of`].
+pub fn cgroups_of(pid: Pid) -> Result<Vec<Box<str>>, TargetError> {
+    let text = procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL)?;
+    Ok(cgroup::paths(&String::from_utf8_lossy(&text)).map(Box::from).collect())
+}
+
 /// Entry for fuzzing: no bytes of `cgroup`, `mountinfo` or names of files may cause a panic.
 pub fn fuzz_container(bytes: &[u8]) {
     let _ = cgroup::parse(bytes);
