@@ -4,6 +4,7 @@
 mod acknowledge;
 mod args;
 mod check;
+mod completions;
 mod destination;
 mod diagnose;
 mod diff;
@@ -14,6 +15,7 @@ mod expectations;
 mod export;
 mod flight;
 mod freeze;
+mod host;
 mod progress;
 mod ps;
 mod record;
@@ -85,6 +87,10 @@ enum Command {
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
+    Version(version::VersionArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Manual(completions::ManualArgs),
 }
 
 /// What a command knows of its surroundings.
@@ -148,6 +154,9 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diff(args) => diff::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
+        Command::Version(args) => version::run(args, &context),
+        Command::Completions(args) => completions::completions(args, &context),
+        Command::Manual(args) => completions::manual(args, &context),
     }
 }
 

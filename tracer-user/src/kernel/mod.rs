@@ -35,6 +35,7 @@ pub use features::{
 };
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};
+pub use process::HostLives;
 pub use registers::ThreadRegisters;
 pub use ring::{Drained, Fill};
 pub use threads::{SleepingThread, WaitTotal};

@@ -9,6 +9,7 @@ mod clock;
 mod doctor;
 mod dump;
 mod flight;
+mod host;
 mod identity;
 pub mod idle_list;
 mod ingest;
@@ -38,5 +39,5 @@ pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
 pub use scrape::MetricsSettings;
-pub use watch::{diagnose, record, watch};
+pub use watch::{diagnose, record, watch, watch_many};
 pub use whereabouts::set_host_root;

@@ -84,6 +84,8 @@ pub struct TaskView {
     pub thread: Option<u32>,
     /// Whether it is locked to it.
     pub locked_to_thread: bool,
+    /// What it is if it waits by nature, such as `Redis event loop`.
+    pub idle: Option<Arc<str>>,
 }
 
 /// All tasks of a process at one moment.
@@ -184,6 +186,8 @@ pub struct CycleStepView {
     pub waits_on: WaitsOn,
     /// Where it waits.
     pub wait_site: Option<Arc<Frame>>,
+    /// The goroutine that a thread runs, where goroutines were read.
+    pub runs: Option<u64>,
 }
 
 /// What usually mends a finding.
@@ -230,6 +234,16 @@ impl FindingCounts {
             Confidence::Certain => &mut self.certain,
         };
         *count = count.saturating_add(1);
+    }
+
+    /// With others.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            suspect: self.suspect.saturating_add(other.suspect),
+            likely: self.likely.saturating_add(other.likely),
+            certain: self.certain.saturating_add(other.certain),
+        }
     }
 
     /// All that are at least this sure.

@@ -3,7 +3,7 @@
 use crate::base::Nanos;
 use crate::stream::{LossKind, Mode};
 
-use super::{FindingView, WallTime};
+use super::{FindingView, SummaryView, WallTime};
 
 /// Takes what a watch or diagnosis has to tell, in the order in which it happens. None of these may
 /// block for long: they run between two looks.
@@ -28,6 +28,24 @@ pub trait WatchSink {
 
     /// Something about the tracing itself.
     fn notice(&mut self, notice: &Notice);
+
+    /// Something about the tracing of one process of many.
+    fn notice_of(&mut self, who: &Who, notice: &Notice);
+
+    /// One process of many is watched no more.
+    ///
+    /// # Errors
+    /// As [`WatchSink::opened`].
+    fn ended(&mut self, summary: &SummaryView) -> std::io::Result<()>;
+}
+
+/// A process, as far as its name goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Who {
+    /// PID as loiter sees it.
+    pub pid: u32,
+    /// Path of the executable; empty if it is not known.
+    pub exe: String,
 }
 
 /// Something about the tracing itself, for the person who watches.
@@ -67,6 +85,17 @@ pub enum Notice {
         at: WallTime,
         /// Now.
         mode: Mode,
+        /// Why, in words.
+        why: String,
+    },
+    /// All events are followed for a moment now and then, since they cost too much for long.
+    Sampled {
+        /// When the first moment began.
+        at: WallTime,
+        /// How long one is.
+        moment: Nanos,
+        /// From the beginning of one to that of the next.
+        every: Nanos,
         /// Why, in words.
         why: String,
     },

@@ -119,6 +119,7 @@ fn task(id: u64) -> TaskView {
         stack_bytes: 8192,
         thread: None,
         locked_to_thread: false,
+        idle: None,
     }
 }
 

@@ -49,11 +49,11 @@ pub fn run_json(args: &[&str]) -> Value {
 impl Loiter {
     /// Starts `loiter` with arguments that make it print JSON lines.
     pub fn start(args: &[&str]) -> Loiter {
-        Loiter::start_by(command(args))
+        Loiter::spawn(command(args))
     }
 
-    /// Starts `loiter` by a command that becomes it, such as one that enters namespaces first.
-    pub fn start_by(mut command: Command) -> Loiter {
+    /// Starts a command that prints JSON lines as `loiter` does.
+    pub fn spawn(mut command: Command) -> Loiter {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

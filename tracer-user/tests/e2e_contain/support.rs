@@ -165,7 +165,7 @@ impl Container<'_> {
         let pid = pid.to_string();
         let args =
             ["watch", &pid, "--format", "jsonl", "--stuck-after", "1s", "--budget", "off", "-v"];
-        let mut loiter = Loiter::start_by(self.command(pod, &args));
+        let mut loiter = Loiter::spawn(self.command(pod, &args));
         loiter.wait_message("watching");
         let own = if pod.is_some() { child_of(loiter.pid()) } else { loiter.pid() };
         (loiter, own)

@@ -165,7 +165,8 @@ fn write_cycle(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         let on = object(&step.waits_on).unwrap_or_default();
         let at = step.wait_site.as_deref();
         let at = at.map(|f| format!(", at {} {}", f.function, place(f))).unwrap_or_default();
-        let text = format!("{} {} waits for {on}{at}", finding.task_kind.word(), step.id);
+        let runs = step.runs.map(|id| format!(" (goroutine {id})")).unwrap_or_default();
+        let text = format!("{} {}{runs} waits for {on}{at}", finding.task_kind.word(), step.id);
         page.field_words(if i == 0 { "circle" } else { "" }, Tint::Plain, text.trim_end())?;
     }
     if finding.bystander_count > 0 {

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint};
-use super::process::{noun, short};
+use super::process::{name, noun, short};
 use super::stack::frame_lines;
 use super::words::{count, counted, mode, moment};
 use crate::base::Nanos;
@@ -72,6 +72,33 @@ pub fn write_summary(
     write_idle(&mut page, summary)?;
     write_thread_waits(&mut page, summary)?;
     write_sites(&mut page, summary)
+}
+
+/// Writes the summary of one process of many: what it came to, on one line.
+///
+/// # Errors
+/// The writer's.
+pub fn write_summary_line(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    summary: &SummaryView,
+) -> io::Result<()> {
+    let (tint, verdict) = match summary.findings.all() {
+        0 => (Tint::Good, "nothing stuck was found".to_owned()),
+        n => (Tint::Bad, counted(n, "finding")),
+    };
+    let who = format!("{}[{}]: ", name(&summary.process.exe), summary.process.pid);
+    let lost: u64 = summary.lost.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n));
+    let lost =
+        if lost > 0 { format!(", {} lost", counted(lost, "record")) } else { String::new() };
+    let rest = format!(
+        "; {}, watched for {}; {} alive{lost}",
+        summary.ended,
+        summary.watched,
+        counted(summary.alive, noun(&summary.process)),
+    );
+    let mut page = Page::new(out, options);
+    page.line(&Line::new().add(Tint::Plain, &who).add(tint, &verdict).add(Tint::Plain, &rest))
 }
 
 /// What was followed, and for how long each where that changed.

@@ -30,11 +30,13 @@ pub(super) fn open(
     pid: Pid,
     (process, at): (ProcId, KTime),
     exit: PidFd,
+    names: &SharedInterner,
 ) -> anyhow::Result<Opened> {
     let stat = crate::target::stat(pid)?;
     let exe = crate::target::exe_link(pid)?;
-    let names = SharedInterner::default();
+    let names = names.clone();
     let symbols = NativeSymbolizer::default();
+    let native = Some(symbols.sharing());
     let snapshotter = ThreadSnapshotter::new(process, pid, symbols, registers(pid))?;
     let looks = NativeLooks {
         snapshotter,
@@ -62,7 +64,7 @@ pub(super) fn open(
         binary: PathBuf::from(format!("/proc/{pid}/exe")),
     };
     let threads = Threads::Read;
-    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None };
+    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None, native };
     Ok(Opened { def, looks: Box::new(looks), memory: MemoryGauge::of(pid), exit, probing })
 }
 

@@ -100,7 +100,7 @@ fn contradict<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
 }
 
 /// The paths of all hierarchies.
-pub(super) fn paths(text: &str) -> impl Iterator<Item = &str> {
+fn paths(text: &str) -> impl Iterator<Item = &str> {
     text.lines().take(MAX_LINES).filter_map(|line| line.splitn(3, ':').nth(2))
 }
 
