@@ -85,6 +85,7 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
                 debian::install(&[debian::OPENSSL, debian::CURL])?;
                 wheels::perfetto()?;
                 wheels::opentelemetry()?;
+                wheels::kubernetes()?;
             }
         }
     }
