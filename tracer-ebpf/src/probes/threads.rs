@@ -8,6 +8,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::ids::{follow, kind};
 use tracer_common::thread::{STACK_DEPTH, Thread, ThreadBirth};
 
+use super::sched;
 use super::traced::{Traced, load};
 use crate::emit::{emit, emit_of, now};
 use crate::maps::{Counters, SLEEPERS, kernel};
@@ -48,8 +49,9 @@ pub fn born(ctx: &BtfTracePointContext, creator: &Traced, child: *const u8) {
 
 /// The current thread ends.
 #[inline(always)]
-pub fn died(current: &Traced) {
+pub fn died(current: &Traced, task: *const u8) {
     if current.follows(follow::WAITS) {
+        sched::ran_unseen(task);
         let _not_there = SLEEPERS.remove(bpf_get_current_pid_tgid() as u32);
     }
     if !current.follows(follow::LIVES) {
