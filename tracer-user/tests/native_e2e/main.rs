@@ -9,3 +9,5 @@ mod common;
 mod locks;
 mod looks;
 mod programs;
+mod runtimes;
+mod servers;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::base::{FunctionAt, IdlePattern, Numbers, Peers, Place, WaitClass};
 
-use Place::Stack;
+use Place::{Stack, WaitSite};
 use WaitClass::{Group, Io, Other};
 
 /// Name, why it is normal, wait classes, functions that are all there.
@@ -46,6 +46,9 @@ const TABLE: &[Row] = &[
     ("libuv worker", WORKER, &[Group], &[(Stack, "uv_cond_wait")]),
     ("V8 worker", WORKER, &[Group], &[(Stack, "v8::base::ConditionVariable::Wait")]),
     ("Node worker", WORKER, &[Group], &[(Stack, "node::*")]),
+    // tokio/src/runtime/io/driver.rs, through mio
+    ("Tokio event loop", LOOP, &[Io], &[(Stack, "tokio::runtime::io::driver::*")]),
+    ("Tokio event loop", LOOP, &[Io], &[(Stack, "<tokio::runtime::io::driver::*")]),
     // epoll.c of libevent, ev_epoll.c of libev
     ("libevent loop", LOOP, &[Io], &[(Stack, "event_base_loop")]),
     ("libev loop", LOOP, &[Io], &[(Stack, "ev_run")]),
@@ -79,7 +82,9 @@ const FEW: &[Row] = &[
     ("Java VM worker", WORKER, &[Group], &[(Stack, "PosixSemaphore::wait")]),
     ("parked Rust thread", WORKER, &[Group], &[(Stack, "std::thread::park*")]),
     // tokio/src/runtime/scheduler/multi_thread/park.rs, runtime/blocking/pool.rs
-    ("Tokio worker", WORKER, &[Group], &[(Stack, "tokio::runtime::*")]),
+    // Where it waits itself: below what it runs for the program there are the same functions.
+    ("Tokio worker", WORKER, &[Group], &[(WaitSite, "tokio::*")]),
+    ("Tokio worker", WORKER, &[Group], &[(WaitSite, "<tokio::*")]),
     (
         "worker queue",
         "a worker waits for work at a condition variable",
