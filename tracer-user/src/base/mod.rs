@@ -9,6 +9,9 @@ mod registers;
 mod time;
 mod wait;
 
+/// The label of a thread that a library has started: the name of the library's file.
+pub const LIBRARY_LABEL: &str = "library";
+
 pub use definition::Definition;
 pub use frame::{Frame, FrameKind, Visibility};
 pub use idle::{FunctionAt, IdlePattern, Numbers, Peers, Place};

@@ -230,7 +230,7 @@ fn why_unchecked(end: ProgramEnd, verdict: &Verdict) -> Option<String> {
             Some(format!("the program was killed by signal {signal}"))
         }
         (Verdict::Killed, _) => Some("the program was killed".to_owned()),
-        (Verdict::NoRuntime(why) | Verdict::Unreadable(why), _) => Some(why.clone()),
+        (Verdict::Unreadable(why), _) => Some(why.clone()),
     }
 }
 

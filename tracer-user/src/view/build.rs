@@ -45,6 +45,7 @@ pub fn described(def: &ProcessDef) -> ProcessView {
         runtime_version: def.runtime_version.to_string(),
         build: def.build.clone(),
         container: def.container.as_deref().map(Into::into),
+        pod: def.pod.clone(),
         degraded: def.degraded.iter().map(ToString::to_string).collect(),
     }
 }
@@ -144,6 +145,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
                 id: step.task.number,
                 waits_on: step.waits_on.clone(),
                 wait_site: names.frame(step.wait_site).cloned(),
+                runs: step.runs.map(|task| task.number),
             })
             .collect(),
         bystanders: finding.bystanders.iter().map(|t| t.number).collect(),

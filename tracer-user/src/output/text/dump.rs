@@ -128,6 +128,8 @@ fn write_group(page: &mut Page, dump: &DumpView, group: &Group, by: GroupBy) -> 
     let told = |site: &&Arc<Frame>| site.visibility == Visibility::Shown || first.system;
     if let Some(site) = first.created_by.as_ref().filter(told) {
         frame_field(page, "created by", site)?;
+    } else if let Some(start) = first.start.as_ref().filter(|_| first.kind == TaskKind::Thread) {
+        frame_field(page, "runs", start)?;
     }
     write_labels(page, group)?;
     write_threads(page, dump, group)?;

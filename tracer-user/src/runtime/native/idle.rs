@@ -70,7 +70,7 @@ const TABLE: &[Row] = &[
     ("signal loop", SIGNALS, &[Other], &[(Stack, "pause")]),
 ];
 
-/// Of these a few are normal.
+/// Of these a few are normal: workers of libraries.
 const FEW: &[Row] = &[
     // src/hotspot/os/posix/os_posix.cpp: java.util.concurrent parks what has nothing to do.
     ("parked Java thread", WORKER, &[Group], &[(Stack, "Unsafe_Park")]),
@@ -80,11 +80,15 @@ const FEW: &[Row] = &[
     ("Java VM worker", WORKER, &[Group], &[(Stack, "PlatformMonitor::wait*")]),
     ("Java VM worker", WORKER, &[Group], &[(Stack, "os::PlatformMonitor::wait*")]),
     ("Java VM worker", WORKER, &[Group], &[(Stack, "PosixSemaphore::wait")]),
-    ("parked Rust thread", WORKER, &[Group], &[(Stack, "std::thread::park*")]),
     // tokio/src/runtime/scheduler/multi_thread/park.rs, runtime/blocking/pool.rs
     // Where it waits itself: below what it runs for the program there are the same functions.
     ("Tokio worker", WORKER, &[Group], &[(WaitSite, "tokio::*")]),
     ("Tokio worker", WORKER, &[Group], &[(WaitSite, "<tokio::*")]),
+];
+
+/// As [`FEW`], by functions that a program calls itself.
+const OWN: &[Row] = &[
+    ("parked Rust thread", WORKER, &[Group], &[(Stack, "std::thread::park*")]),
     (
         "worker queue",
         "a worker waits for work at a condition variable",
@@ -129,8 +133,14 @@ const GENERIC: [&str; 2] = ["event loop", "Python event loop"];
 
 /// The table, in its order.
 pub fn patterns() -> Vec<IdlePattern> {
-    let few = FEW.iter().map(|row| pattern(row, Numbers::Few));
+    let few = FEW.iter().chain(OWN).map(|row| pattern(row, Numbers::Few));
     TABLE.iter().map(|row| pattern(row, Numbers::Any)).chain(few).collect()
+}
+
+/// Whether a pattern is normal in a program that runs, and not in one that ends: nobody will bring
+/// its own workers work any more.
+pub fn is_own_worker(tested: &IdlePattern) -> bool {
+    OWN.iter().any(|row| pattern(row, Numbers::Few) == *tested)
 }
 
 fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePattern {

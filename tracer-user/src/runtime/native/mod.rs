@@ -4,6 +4,8 @@ pub mod futex;
 pub mod idle;
 pub mod managed;
 pub mod names;
+mod naming;
 pub mod snapshot;
+pub mod spawn;
 pub mod syscalls;
 pub mod unwind;

@@ -8,19 +8,18 @@
 
 mod files;
 mod holders;
-mod naming;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::base::{
-    FrameId, KTime, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId, TaskState, Tid,
+    FrameId, KTime, LIBRARY_LABEL, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId, TaskState, Tid,
     WaitClass,
 };
 use crate::stream::{
     FutexKind, FutexOf, FutexState, Holder, Input, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn,
 };
-use crate::symbolize::native::NativeSymbolizer;
+use crate::symbolize::native::{GO, NativeSymbolizer};
 use crate::symbolize::{SharedInterner, StackPc};
 use crate::target::{
     Doing, Maps, ReadError, ReadMem, TargetError, ThreadIds, ThreadNow, Threads, VitalsReader,
@@ -28,11 +27,11 @@ use crate::target::{
 
 use super::futex::{self, Around, FutexCall, Waiter};
 use super::managed::{Managed, Sleeper};
+use super::naming::{self, Told};
 use super::syscalls::{self, Subject, SyscallWait, number};
 use super::unwind::{StackCopy, StackWalker};
 use files::{Asked, Files};
 use holders::Stack;
-use naming::Told;
 
 /// How often a thread is read that does not stand still.
 const ATTEMPTS: usize = 3;
@@ -82,6 +81,8 @@ pub struct ThreadSnapshotter {
     exe: String,
     registers: Option<Box<dyn ReadRegisters>>,
     is_warm: bool,
+    /// The name of the program's file.
+    program: Box<str>,
 }
 
 /// A thread as it was read, until all are.
@@ -138,6 +139,7 @@ impl ThreadSnapshotter {
                 .unwrap_or_default(),
             registers,
             is_warm: false,
+            program: program_name(pid),
         })
     }
 
@@ -284,10 +286,15 @@ impl ThreadSnapshotter {
         let mut asked = None;
         if let (Some(regs), Some((number, arguments))) = (registers, call) {
             let mut stack = StackCopy::new(look.mem, &look.maps, regs.sp);
-            let pcs = self.walker.walk(&regs, &look.maps, &mut stack);
+            let is_code = |pc| look.maps.find(pc).is_some_and(|m| m.perms.execute);
+            let pcs = self.walker.walk(&regs, &is_code, &mut stack);
             let told = self.told(look, &pcs);
             (task.stack, task.wait_site, task.start) = (told.stack, told.wait_site, told.start);
             task.system = told.is_runtime;
+            if self.is_library(&told.module) {
+                let label = (Box::from(LIBRARY_LABEL), Box::from(&*told.module));
+                task.labels = task.labels.iter().cloned().chain([label]).collect();
+            }
             task.stack_bytes = stack_bytes(&look.maps, regs.sp);
             let seq = RunSeq(now.sleeps as u8);
             task.mark = now.runs.map(|_| RunMark { seq, pc: regs.pc, sp: regs.sp });
@@ -312,6 +319,11 @@ impl ThreadSnapshotter {
             sp = None;
         }
         Reading { look: task, sp, asked }
+    }
+
+    /// Whether a file of code is neither the program nor Go code.
+    fn is_library(&self, module: &str) -> bool {
+        !module.is_empty() && module != GO && !self.program.is_empty() && module != &*self.program
     }
 
     fn told(&mut self, look: &Look<'_>, pcs: &[StackPc]) -> Told {
@@ -412,6 +424,12 @@ impl Found {
         }
         self.outcome
     }
+}
+
+fn program_name(pid: Pid) -> Box<str> {
+    let exe = crate::target::exe_link(pid).ok();
+    let name = exe.as_ref().and_then(|exe| exe.path.file_name());
+    name.map(|name| name.to_string_lossy().into()).unwrap_or_default()
 }
 
 /// What is known of a thread without its memory.
