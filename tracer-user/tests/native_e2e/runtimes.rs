@@ -146,6 +146,25 @@ fn an_idle_node_names_its_loop_and_its_workers() {
 }
 
 #[test]
+fn code_that_node_compiles_has_the_names_of_its_map() {
+    or_skip!(need_root());
+    let node = or_skip!(installed("node"));
+    // Waits in a call of its own, so that JavaScript's functions are on the stack.
+    let script = "function waits_for_a_child() { \
+                  require('child_process').execSync('echo; exec sleep 600', {stdio: 'pipe'}) } \
+                  console.log('ready'); waits_for_a_child()";
+    let (process, _) = GoProc::start_ready(
+        &node,
+        &["--perf-basic-prof", "--interpreted-frames-native-stack", "-e", script],
+    );
+    let named = |task: &Value| task["frames"].to_string().contains("waits_for_a_child");
+    let (main, _) = dump_with(&process, named);
+    let map = format!("/tmp/perf-{}.map", process.pid());
+    std::fs::remove_file(map).unwrap();
+    assert_eq!(main["id"], process.pid(), "{main}");
+}
+
+#[test]
 fn a_pool_of_cpp_is_idle_at_its_queue_and_blocked_behind_its_lock() {
     or_skip!(need_root());
     let exe = or_skip!(cxx_program("pools"));
@@ -156,11 +175,11 @@ fn a_pool_of_cpp_is_idle_at_its_queue_and_blocked_behind_its_lock() {
     let (blocked, _) = GoProc::start_ready(&exe, &["blocked"]);
     let held = finding(&blocked, "lock-held");
     assert_eq!((&held["count"], &held["wait_reason"]), (&3.into(), &"rwlock read".into()));
-    assert_eq!(held["wait_site"]["function"], "read_table()", "{held}");
+    assert_eq!(held["wait_site"]["function"], "read_table", "{held}");
     let holder = held["evidence"]["objects"][0]["object"]["holder"].as_u64();
     let all = dump(&blocked);
     let sleeper = all.iter().find(|task| task["id"].as_u64() == holder).unwrap();
-    assert_eq!(sleeper["wait_site"]["function"], "rewrite_table()", "{sleeper}");
+    assert_eq!(sleeper["wait_site"]["function"], "rewrite_table", "{sleeper}");
 }
 
 #[test]

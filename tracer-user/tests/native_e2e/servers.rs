@@ -110,11 +110,13 @@ impl Postgres {
         silent(self.command("psql").args(["-c", sql]))
     }
 
-    /// The backend whose title ends so.
-    fn backend(&self, end: &str) -> u32 {
-        let find = || {
-            children(self.server.0.id()).into_iter().find(|&pid| title(pid).trim().ends_with(end))
+    /// The backend of a session with this database whose title ends so.
+    fn backend(&self, database: &str, end: &str) -> u32 {
+        let is_it = |pid: &u32| {
+            let title = title(*pid);
+            title.contains(&format!(" {database} ")) && title.trim().ends_with(end)
         };
+        let find = || children(self.server.0.id()).into_iter().find(is_it);
         self.until(end, || find().is_some());
         find().unwrap()
     }
@@ -139,14 +141,14 @@ fn the_sessions_of_a_database_say_whether_they_wait_for_their_client_or_for_anot
     let made = postgres.command("psql").args(["-c", "create table orders (id int)"]).output();
     assert!(made.unwrap().status.success());
 
-    let _quiet = silent(&mut postgres.command("psql"));
-    let quiet = thread_of(postgres.backend(") idle"));
+    let _quiet = silent(postgres.command("psql").env("PGDATABASE", "template1"));
+    let quiet = thread_of(postgres.backend("template1", "idle"));
     assert_eq!(quiet["idle"], "PostgreSQL backend", "{quiet}");
 
     let _holds = postgres.session("begin; lock table orders; select pg_sleep(600)");
-    postgres.backend("SELECT");
+    postgres.backend("postgres", "SELECT");
     let _waits = postgres.session("select * from orders");
-    let waits = thread_of(postgres.backend("SELECT waiting"));
+    let waits = thread_of(postgres.backend("postgres", "SELECT waiting"));
     assert_eq!(
         (&waits["wait_reason"], &waits["wait_class"]),
         (&"PostgreSQL lock".into(), &"lock".into()),

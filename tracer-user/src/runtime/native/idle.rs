@@ -42,7 +42,20 @@ const TABLE: &[Row] = &[
     ("Python queue worker", WORKER, &[Group], &[(Stack, "_queue.cpython*")]),
     ("Python queue worker", WORKER, &[Group], &[(Stack, "_queue_SimpleQueue_get*")]),
     // deps/uv/src/unix/linux.c, deps/uv/src/threadpool.c
+    // src/spawn_sync.cc of Node: its own loop, until the child ends.
+    (
+        "Node, held by a child",
+        "JavaScript stands still until a child process ends (execSync, spawnSync)",
+        &[Io],
+        &[(Stack, "node::SyncProcessRunner::*")],
+    ),
     ("libuv event loop", LOOP, &[Io], &[(Stack, "uv__io_poll")]),
+    (
+        "Node worker",
+        WORKER,
+        &[Group],
+        &[(Stack, "node::(anonymous namespace)::PlatformWorkerThread")],
+    ),
     ("libuv worker", WORKER, &[Group], &[(Stack, "uv_cond_wait")]),
     ("V8 worker", WORKER, &[Group], &[(Stack, "v8::base::ConditionVariable::Wait")]),
     ("Node worker", WORKER, &[Group], &[(Stack, "node::*")]),

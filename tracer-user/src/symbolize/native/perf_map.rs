@@ -24,7 +24,7 @@ impl PerfMap {
     pub(super) fn refresh(&mut self, pid: Pid) -> bool {
         let file = perf_map(pid);
         let id = file.as_ref().map(FileAt::id);
-        if id == self.id {
+        if id == self.id || self.id.zip(id).is_some_and(has_grown_little) {
             return false;
         }
         self.id = id;
@@ -38,6 +38,12 @@ impl PerfMap {
         let (start, size, name) = self.code.get(above.checked_sub(1)?)?;
         (address.checked_sub(*start)? < *size).then_some(name)
     }
+}
+
+/// A program writes to its map as long as it compiles: it is not read anew for a few lines more.
+fn has_grown_little((was, is): (FileId, FileId)) -> bool {
+    let same = (was.device, was.inode) == (is.device, is.inode);
+    same && is.len.checked_sub(was.len).is_some_and(|more| more < was.len / 16)
 }
 
 fn text(file: &FileAt) -> Option<String> {
@@ -93,6 +99,15 @@ mod tests {
         assert_eq!(map.find(0x7f00_0000_1080), None);
         assert_eq!(map.find(0x7f00_0000_20ff), Some("Lcom/shop/Orders;::pay"));
         assert_eq!((map.find(0), map.find(u64::MAX)), (None, None));
+    }
+
+    #[test]
+    fn a_map_is_read_anew_when_it_is_another_or_has_much_more() {
+        let id = |inode, len| FileId { device: 1, inode, modified_ns: 0, len };
+        assert!(has_grown_little((id(1, 1600), id(1, 1699))));
+        for other in [id(1, 1700), id(1, 1599), id(2, 1600)] {
+            assert!(!has_grown_little((id(1, 1600), other)));
+        }
     }
 
     #[test]
