@@ -11,3 +11,5 @@ mod check;
 mod locks;
 mod looks;
 mod programs;
+mod runtimes;
+mod servers;

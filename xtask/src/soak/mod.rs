@@ -11,6 +11,7 @@ use crate::setup::{self, Need, versions};
 use crate::{fuzz, go, loiter, run, test};
 
 mod recording;
+mod servers;
 mod services;
 mod watch;
 

@@ -77,6 +77,8 @@ pub struct ThreadSnapshotter {
     symbols: NativeSymbolizer,
     walker: StackWalker,
     managed: Managed,
+    /// The name of the program's file.
+    exe: String,
     registers: Option<Box<dyn ReadRegisters>>,
     is_warm: bool,
     /// The name of the program's file.
@@ -130,6 +132,11 @@ impl ThreadSnapshotter {
             symbols,
             walker: StackWalker::default(),
             managed: Managed::default(),
+            exe: crate::target::exe_link(pid)?
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             registers,
             is_warm: false,
             program: program_name(pid),
@@ -258,7 +265,13 @@ impl ThreadSnapshotter {
     }
 
     fn reading(&mut self, look: &Look<'_>, now: &ThreadNow) -> Reading {
-        let mut task = blank(now, &look.main_name);
+        // The main thread has the program's name, which its file may not have (a link was started).
+        let is_main = now.tid.0 == self.pid.0;
+        let known_name = match is_main && !self.exe.starts_with(&*now.name) {
+            true => "",
+            false => &look.main_name,
+        };
+        let mut task = blank(now, known_name);
         let (registers, call) = match now.doing {
             Doing::InSyscall { number, arguments, sp, pc } => {
                 // They were read at another moment: only of the same wait they are right.
@@ -420,8 +433,8 @@ fn program_name(pid: Pid) -> Box<str> {
 }
 
 /// What is known of a thread without its memory.
-fn blank(now: &ThreadNow, main_name: &str) -> TaskLook {
-    let named = !now.name.is_empty() && &*now.name != main_name;
+fn blank(now: &ThreadNow, known_name: &str) -> TaskLook {
+    let named = !now.name.is_empty() && &*now.name != known_name;
     let labels =
         if named { Box::from([(Box::from(NAME), now.name.clone())]) } else { Box::default() };
     TaskLook {
