@@ -44,6 +44,7 @@ fn view(exe: &str, sites: u32, reasons: u16, function: &str) -> MetricsView {
         runtime_version: "go1.27.3".into(),
         build: BuildInfo::default(),
         container: None,
+        pod: None,
         degraded: Box::new([]),
     })));
     feed(Input::ModeChange { process: P, at: at(1), mode: Mode::All, why: "test".into() });

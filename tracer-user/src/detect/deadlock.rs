@@ -6,7 +6,7 @@
 //! were: then each held its lock all the time, and waited for the next. Where every lock itself
 //! names its holder that is certain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{KTime, Nanos, ProcId, TaskId};
 use crate::model::{Exactness, GroupKey, Process, Task, Wait};
@@ -108,12 +108,14 @@ fn finding(check: &Check<'_>, steps: &[(&Task, Edge)], behind: &[TaskId]) -> Opt
         state: first.state(),
     };
     let mut finding = gather(check, FindingKind::Deadlock, key, picked)?;
+    let run_by = run_by(check.process, steps);
     finding.cycle = steps
         .iter()
         .map(|(task, edge)| CycleStep {
             task: task.id(),
             waits_on: WaitsOn::Futex(edge.futex.clone()),
             wait_site: task.wait_site(),
+            runs: run_by.get(&task.id()).copied(),
         })
         .collect();
     finding.tasks = steps.iter().map(|(task, _)| task.id()).collect();
@@ -121,6 +123,13 @@ fn finding(check: &Check<'_>, steps: &[(&Task, Edge)], behind: &[TaskId]) -> Opt
     finding.bystander_count = behind.len() as u64;
     judge(check, &mut finding, steps);
     Some(finding)
+}
+
+/// The tasks that the threads of a circle run: a lock that is taken in foreign code is its thread's.
+fn run_by(process: &Process, steps: &[(&Task, Edge)]) -> BTreeMap<TaskId, TaskId> {
+    let threads: BTreeSet<TaskId> = steps.iter().map(|(task, _)| task.id()).collect();
+    let runs = |task: &Task| Some((TaskId::thread(task.thread()?.0), task.id()));
+    process.tasks().iter().filter_map(runs).filter(|(on, _)| threads.contains(on)).collect()
 }
 
 /// What the place is named by: the same circle has the same name in every run.

@@ -27,6 +27,7 @@ mod teller;
 mod thread_waits;
 mod tracer;
 mod watch;
+mod whereabouts;
 
 pub use check::check;
 pub use doctor::doctor;
@@ -38,3 +39,4 @@ pub use replay::{
 };
 pub use scrape::MetricsSettings;
 pub use watch::{diagnose, record, watch};
+pub use whereabouts::set_host_root;

@@ -12,7 +12,7 @@ mod waits;
 pub use command::{Command, SnapshotWhy};
 pub use event::{Event, EventKind, Waker};
 pub use gc::GcCycle;
-pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, ProcessDef};
+pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, PodInfo, ProcessDef};
 pub use look::{
     Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop,
     TaskLook, Vitals, WaitsOn,

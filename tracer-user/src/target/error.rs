@@ -9,7 +9,7 @@ use crate::base::Pid;
 pub enum TargetError {
     /// There is no such process.
     #[error(
-        "no process {pid}: check the PID, and that loiter runs in a PID namespace that shows the process"
+        "no process {pid}: check the PID, and that loiter runs in a PID namespace that shows the process (in Kubernetes: shareProcessNamespace or hostPID)"
     )]
     NoSuchProcess {
         /// The PID asked for.
@@ -29,7 +29,7 @@ pub enum TargetError {
     },
     /// The kernel does not allow it.
     #[error(
-        "reading {what} of process {pid} is not permitted: run loiter as root or with CAP_SYS_PTRACE, in a user namespace above the process"
+        "reading {what} of process {pid} is not permitted: run loiter as root or with CAP_SYS_PTRACE, in a user namespace above the process; `loiter doctor` tells what else stands in the way"
     )]
     Denied {
         /// Its PID.

@@ -23,7 +23,10 @@ mod threads;
 mod usage;
 mod vitals;
 
-pub use container::{ContainerId, container_of, fuzz_cgroup};
+pub use container::{
+    CgroupPlace, ContainerId, ContainerRuntime, KubeletFiles, Locator, OwnPod, Pod, PodNames,
+    PodPlace, PodUid, Whereabouts, fuzz_container,
+};
 pub use error::TargetError;
 pub use exit::exit_status;
 pub use fds::{FdLink, SocketInfo, Sockets, epoll_fds, fd_link, fuzz_fds};

@@ -70,6 +70,17 @@ pub enum Notice {
         /// Why, in words.
         why: String,
     },
+    /// All events are followed for a moment now and then, since they cost too much for long.
+    Sampled {
+        /// When the first moment began.
+        at: WallTime,
+        /// How long one is.
+        moment: Nanos,
+        /// From the beginning of one to that of the next.
+        every: Nanos,
+        /// Why, in words.
+        why: String,
+    },
     /// Records were lost since the last notice of this kind.
     Lost {
         /// When it was noticed.

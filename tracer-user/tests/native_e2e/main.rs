@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod cgo;
+mod check;
 mod locks;
 mod looks;
 mod programs;

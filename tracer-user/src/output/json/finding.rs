@@ -6,6 +6,7 @@ use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact,
 use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice};
+use crate::stream::Mode;
 use crate::view::watch::{Notice, WatchSink};
 use crate::view::{Climb, FindingView, SiteFate, TaskWait};
 
@@ -16,6 +17,27 @@ struct ModeChange<'a> {
     at: Moment,
     mode: &'static str,
     why: &'a str,
+    /// All events come for moments alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<Sampled>,
+}
+
+#[derive(serde::Serialize)]
+struct Sampled {
+    for_ns: u64,
+    every_ns: u64,
+}
+
+fn mode_change(notice: &Notice) -> Option<ModeChange<'_>> {
+    let (at, mode, why, sampled) = match notice {
+        Notice::ModeChanged { at, mode, why } => (at, *mode, why, None),
+        Notice::Sampled { at, moment, every, why } => {
+            (at, Mode::All, why, Some(Sampled { for_ns: moment.0, every_ns: every.0 }))
+        }
+        _ => return None,
+    };
+    let (at, mode) = (Moment(*at), mode.word());
+    Some(ModeChange { schema: "loiter.mode/1", at, mode, why, sampled })
 }
 
 #[derive(serde::Serialize)]
@@ -157,6 +179,7 @@ struct Step<'a> {
     id: u64,
     waits_on: Object<'a>,
     wait_site: Option<Site<'a>>,
+    runs: Option<u64>,
 }
 
 #[derive(serde::Serialize)]
@@ -221,6 +244,7 @@ impl<'a> Evidence<'a> {
                     id: step.id,
                     waits_on: Object(&step.waits_on),
                     wait_site: Site::of(&step.wait_site),
+                    runs: step.runs,
                 })
                 .collect(),
             bystanders: (!f.cycle.is_empty())
@@ -313,9 +337,7 @@ impl<Out: Write, Err: Write> WatchSink for JsonSink<Out, Err> {
 
     fn notice(&mut self, notice: &Notice) {
         write_notice(&mut self.err, &self.options, notice);
-        if let Notice::ModeChanged { at, mode, why } = notice {
-            let change =
-                ModeChange { schema: "loiter.mode/1", at: Moment(*at), mode: mode.word(), why };
+        if let Some(change) = mode_change(notice) {
             // A reader that has gone is noticed with the next finding, or the summary.
             let _ignored = write_line(&mut self.out, &change).and_then(|()| self.out.flush());
         }

@@ -74,6 +74,9 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
         Notice::ModeChanged { at: t, mode, why } => {
             format!("{}: events {} from now on: {why}", at(*t), mode.word())
         }
+        Notice::Sampled { at: t, moment, every, why } => {
+            format!("{}: all events for {moment} of every {every} from now on: {why}", at(*t))
+        }
         Notice::Lost { at: t, kind, count } => {
             format!("{}: {} lost: {}", at(*t), counted(*count, "record"), loss(*kind))
         }

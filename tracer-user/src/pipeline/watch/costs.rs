@@ -1,7 +1,9 @@
 //! The watch and its budget: measures, changes the probes, and says so.
 
-use crate::base::{Nanos, Pid};
-use crate::pipeline::budget::{Budget, Hits, Meter, Policy, Sample, Turn, own_cpu_time};
+use crate::base::{KTime, Nanos, Pid};
+use crate::pipeline::budget::{
+    Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
+};
 use crate::pipeline::scrape::Question;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
@@ -143,22 +145,34 @@ impl Watch<'_> {
             return Ok(());
         }
         self.mode = turn.mode;
-        if let Some(spending) = &mut self.spending {
-            spending.changes = spending.changes.saturating_add(1);
-        }
         let at = if turn.mode < before { began } else { clock::now() };
-        let told =
-            Notice::ModeChanged { at: self.wall(at), mode: turn.mode, why: turn.why.clone() };
-        self.sink.notice(&told);
+        self.announce(at, &turn);
         self.turns.push((at, turn));
         Ok(())
+    }
+
+    /// A change that stays is told, and that moments will come again and again; not each of them.
+    fn announce(&mut self, at: KTime, turn: &Turn) {
+        let (at, why) = (self.wall(at), turn.why.clone());
+        match turn.stay {
+            Stay::Long => {
+                if let Some(spending) = &mut self.spending {
+                    spending.changes = spending.changes.saturating_add(1);
+                }
+                self.sink.notice(&Notice::ModeChanged { at, mode: turn.mode, why });
+            }
+            Stay::Rhythm(Rhythm { moment, every }) => {
+                self.sink.notice(&Notice::Sampled { at, moment, every, why });
+            }
+            Stay::Moment => {}
+        }
     }
 
     /// Tells the model that the probes were changed, after what the probes told as they
     /// were: the ring was drained since.
     pub(super) async fn tell_turns(&mut self) -> anyhow::Result<()> {
         let process = self.session.process;
-        for (at, Turn { mode, why }) in std::mem::take(&mut self.turns) {
+        for (at, Turn { mode, why, .. }) in std::mem::take(&mut self.turns) {
             let change = Input::ModeChange { process, at, mode, why: why.into() };
             self.judge.eat(vec![change]).await?;
         }

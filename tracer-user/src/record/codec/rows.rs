@@ -5,7 +5,7 @@ use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
+    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo, ProcessDef,
     Stop, Vitals,
 };
 
@@ -126,6 +126,13 @@ fn process(def: &ProcessDef, row: &mut Vec<u8>) {
     row.maybe_word(def.container.as_deref());
     row.number(def.degraded.len() as u64);
     def.degraded.iter().for_each(|reason| row.word(reason));
+    let PodInfo { uid, name, namespace, container } = match &def.pod {
+        Some(pod) => pod,
+        None => return,
+    };
+    for part in [uid, name, namespace, container] {
+        row.maybe_word(part.as_deref());
+    }
 }
 
 /// Takes the next row of a sort.
@@ -258,6 +265,7 @@ fn read_process(row: &mut Take<'_>) -> Result<ProcessDef, Malformed> {
     }
     let build = BuildInfo { path, module, version, build_id, settings };
     let degraded = degraded.into();
+    let pod = later(row, read_pod)?;
     let def = ProcessDef {
         process,
         pid,
@@ -268,9 +276,15 @@ fn read_process(row: &mut Take<'_>) -> Result<ProcessDef, Malformed> {
         runtime_version,
         build,
         container,
+        pod,
         degraded,
     };
     Ok(def)
+}
+
+fn read_pod(row: &mut Take<'_>) -> Result<PodInfo, Malformed> {
+    let mut part = || Ok(row.maybe_word()?.map(Into::into));
+    Ok(PodInfo { uid: part()?, name: part()?, namespace: part()?, container: part()? })
 }
 
 fn read_loss(row: &mut Take<'_>) -> Result<Loss, Malformed> {

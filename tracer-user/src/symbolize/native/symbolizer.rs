@@ -48,6 +48,11 @@ impl NativeSymbolizer {
         Self { go: Some(go), ..Self::default() }
     }
 
+    /// Another one of the same process, which shares the files that were read.
+    pub fn sharing(&self) -> Self {
+        Self { modules: self.modules.sharing(), ..Self::default() }
+    }
+
     /// Brings the files of code in line with the mappings of now; whether they changed.
     pub fn refresh(&mut self, pid: Pid, maps: &Maps, mem: &dyn ReadMem) -> bool {
         let changed = self.modules.refresh(pid, maps, mem);

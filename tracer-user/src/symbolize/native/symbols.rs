@@ -96,6 +96,28 @@ impl Symbols {
     }
 }
 
+/// Where the data of a name lies that a file exports.
+pub(super) fn data(
+    image: &Image,
+    source: &(impl ByteSource + ?Sized),
+    wanted: &str,
+) -> Option<std::ops::Range<u64>> {
+    /// Data.
+    const STT_OBJECT: u8 = 1;
+    let contents = |name, max| image.section_contents(source, image.section(name)?, max).ok();
+    let (table, names) = (contents(".dynsym", MAX_TABLE)?, contents(".dynstr", MAX_NAMES)?);
+    table.as_chunks::<SYMBOL>().0.iter().find_map(|raw| {
+        let long = |at: usize| Some(u64::from_le_bytes(raw.get(at..at + 8)?.try_into().ok()?));
+        let name = u32::from_le_bytes(raw.get(..4)?.try_into().ok()?);
+        let rest = names.get(usize::try_from(name).ok()?..)?;
+        let is_it =
+            rest.strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0));
+        let is_defined = raw.get(6..8)? != [0, 0] && raw.get(4)? & 0xf == STT_OBJECT;
+        let address = long(8).filter(|_| is_it && is_defined)?;
+        Some(address..address.checked_add(long(16)?)?)
+    })
+}
+
 /// A defined function.
 fn symbol(raw: &[u8], table: u8) -> Option<Symbol> {
     let word = |at: usize| Some(u64::from_le_bytes(raw.get(at..at + 8)?.try_into().ok()?));
