@@ -75,6 +75,12 @@ pub const BPFTRACE: Package = Package {
     purpose: "tracing system calls, for comparison",
     there: There::Program("bpftrace"),
 };
+/// Virtual machines, for other kernels.
+pub const QEMU: Package = Package {
+    name: "qemu-system-x86",
+    purpose: "virtual machines with other kernels",
+    there: There::Program("qemu-system-x86_64"),
+};
 /// The load generator.
 pub const WRK: Package =
     Package { name: "wrk", purpose: "HTTP load", there: There::Program("wrk") };
@@ -184,6 +190,16 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
     let archive = super::only_file(temporary.path(), "deb")?;
     run::quiet(run::command("dpkg").arg("-x").arg(archive).arg(into))?;
     Ok(())
+}
+
+/// The package of a version that a package without contents stands for.
+///
+/// # Errors
+/// If apt does not know it.
+pub fn dependency(package: &str) -> Result<String> {
+    let told = run::quiet(run::command("apt-cache").args(["depends", package]))?;
+    let found = told.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(found.with_context(|| format!("{package} stands for no other package"))?.trim().to_owned())
 }
 
 fn open_to_all(dir: &Path) -> Result<()> {
