@@ -30,11 +30,7 @@ mod regs {
 
 /// The current thread has created another one in its own process. The two: itself, the new one.
 #[inline(always)]
-pub fn born(
-    ctx: &BtfTracePointContext,
-    creator: &Traced,
-    (parent, child): (*const u8, *const u8),
-) {
+pub fn born(ctx: &BtfTracePointContext, creator: &Traced, (parent, child): (*const u8, *const u8)) {
     if !creator.follows(follow::LIVES) {
         return;
     }

@@ -90,7 +90,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
-    #[command(hide = true)]
     Manual(completions::ManualArgs),
 }
 

@@ -14,9 +14,9 @@ use crate::pipeline::{
     Endpoint, HttpReceiver, ListenSettings, MetricsSettings, Outbox, PushSettings, SendSettings,
     TlsFiles, Told,
 };
-use crate::view::{FindingView, SummaryView};
 use crate::view::delivery::{DeliveryView, Receiver};
 use crate::view::watch::{Notice, WatchSink, Who};
+use crate::view::{FindingView, SummaryView};
 
 /// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
 const DEFAULT_METRICS: &str = "127.0.0.1:9464";

@@ -14,9 +14,7 @@ use super::telemetry::TelemetryArgs;
 use super::values;
 use crate::base::Nanos;
 use crate::pipeline;
-use crate::pipeline::settings::{
-    BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom,
-};
+use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom};
 use crate::stream::Mode;
 use crate::view::SummaryView;
 use crate::view::watch::Notice;

@@ -7,7 +7,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread, WaitTotal,
+    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
+    WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};

@@ -91,8 +91,7 @@ pub fn write_summary_line(
     };
     let who = format!("{}[{}]: ", name(&summary.process.exe), summary.process.pid);
     let lost: u64 = summary.lost.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n));
-    let lost =
-        if lost > 0 { format!(", {} lost", counted(lost, "record")) } else { String::new() };
+    let lost = if lost > 0 { format!(", {} lost", counted(lost, "record")) } else { String::new() };
     let rest = format!(
         "; {}, watched for {}; {} alive{lost}",
         summary.ended,

@@ -192,8 +192,7 @@ impl<'a> Watch<'a> {
         target: TargetSettings,
     ) -> anyhow::Result<ProcId> {
         let tune = self.job.tune_of(&opened.def.exe);
-        let (session, def) =
-            Session::new(opened, target, tune, self.job.share, &self.tell_news)?;
+        let (session, def) = Session::new(opened, target, tune, self.job.share, &self.tell_news)?;
         let process = session.process;
         self.sessions.insert(process, session);
         self.judge.eat(vec![def]).await?;

@@ -5,8 +5,8 @@ use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo, ProcessDef,
-    Stop, Vitals,
+    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo,
+    ProcessDef, Stop, Vitals,
 };
 
 use super::super::bytes::{Put as _, Take};

@@ -13,8 +13,8 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::base::{
-    FrameId, KTime, LIBRARY_LABEL, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId, TaskState, Tid,
-    WaitClass,
+    FrameId, KTime, LIBRARY_LABEL, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId,
+    TaskState, Tid, WaitClass,
 };
 use crate::stream::{
     FutexKind, FutexOf, FutexState, Holder, Input, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn,
