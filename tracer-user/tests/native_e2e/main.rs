@@ -10,4 +10,5 @@ mod cgo;
 mod check;
 mod locks;
 mod looks;
+mod recorded;
 mod programs;
