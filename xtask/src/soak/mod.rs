@@ -13,6 +13,7 @@ use crate::{dist, fuzz, go, loiter, run, test};
 mod cpio;
 mod kernels;
 mod recording;
+mod servers;
 mod services;
 mod watch;
 
