@@ -15,7 +15,7 @@ use crate::common::{need_bpf, need_root, or_skip};
 /// builds meanwhile is slow.
 pub const CIRCLE_WITHIN: Duration = Duration::from_secs(20);
 /// How long a twin is watched for nothing to be found: beyond all thresholds used here.
-pub const TWIN_WATCHED: &str = "8s";
+pub const TWIN_WATCHED: &str = "16s";
 /// Thresholds of these tests.
 pub const STUCK_AFTER: [&str; 2] = ["--stuck-after", "2s"];
 
@@ -71,6 +71,19 @@ fn circle_of(exe: &Path, name: &str, confidence: &str) {
     }
 }
 
+/// Twins that are watched at once.
+const SIDE_BY_SIDE: usize = 4;
+
+fn nothing_of_all(exe: &Path, names: &[&str]) {
+    for some in names.chunks(SIDE_BY_SIDE) {
+        std::thread::scope(|scope| {
+            for name in some {
+                scope.spawn(move || nothing_of(exe, &format!("{name}-fixed")));
+            }
+        });
+    }
+}
+
 fn nothing_of(exe: &Path, name: &str) {
     let stuck = start(exe, name);
     let mut args = vec!["--events", "none", "--interval", "1s", "--for", TWIN_WATCHED];
@@ -106,7 +119,8 @@ fn who_waits_behind_a_circle_is_told_apart() {
 fn circles_of_rust_locks_are_found_by_stacks() {
     or_skip!(need_root());
     let exe = or_skip!(rust_program());
-    for name in ["std-abba2", "std-abba3", "std-rw", "std-join", "lot-abba2", "lot-abba3", "lot-rw"] {
+    for name in ["std-abba2", "std-abba3", "std-rw", "std-join", "lot-abba2", "lot-abba3", "lot-rw"]
+    {
         circle_of(&exe, name, "likely");
     }
 }
@@ -177,16 +191,15 @@ fn threads_that_never_end_are_found_as_they_get_more() {
 fn nothing_is_found_of_the_twins() {
     or_skip!(need_root());
     let exe = or_skip!(c_program("locks"));
-    for name in ["abba2", "abba3", "self", "rw", "held", "pool", "cond", "join", "lost", "leak"] {
-        nothing_of(&exe, &format!("{name}-fixed"));
-    }
+    let names = ["abba2", "abba3", "self", "rw", "held", "pool", "cond", "join", "lost", "leak"];
+    nothing_of_all(&exe, &names);
 }
 
 #[test]
 fn nothing_is_found_of_the_twins_in_rust() {
     or_skip!(need_root());
     let exe = or_skip!(rust_program());
-    for name in [
+    let names = [
         "std-abba2",
         "std-abba3",
         "std-rw",
@@ -198,7 +211,6 @@ fn nothing_is_found_of_the_twins_in_rust() {
         "parked",
         "cond",
         "leak",
-    ] {
-        nothing_of(&exe, &format!("{name}-fixed"));
-    }
+    ];
+    nothing_of_all(&exe, &names);
 }

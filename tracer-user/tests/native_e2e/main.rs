@@ -10,7 +10,7 @@ mod check;
 mod common;
 mod locks;
 mod looks;
-mod recorded;
 mod programs;
+mod recorded;
 mod runtimes;
 mod servers;

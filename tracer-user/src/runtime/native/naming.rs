@@ -120,16 +120,8 @@ pub(super) fn spawn_site(frames: &[Resolved]) -> FrameId {
 
 /// Whether it is of what languages wrap around the creation of threads, besides [`is_plumbing`].
 fn is_thread_library(frame: &Resolved) -> bool {
-    const WRAPPERS: [&str; 8] = [
-        "std::jthread",
-        "std::async",
-        "std::__",
-        "std::make_",
-        "std::_",
-        "create_thread",
-        "allocate_stack",
-        "thrd_create",
-    ];
+    const WRAPPERS: [&str; 5] =
+        ["std::", "__gnu_cxx::", "create_thread", "allocate_stack", "thrd_create"];
     WRAPPERS.iter().any(|start| frame.function.starts_with(start))
 }
 
@@ -197,11 +189,12 @@ mod tests {
             frame("a.out", "std::sys::thread::unix::Thread::new", 2),
             frame("a.out", "std::thread::Builder::spawn_unchecked_", 3),
             frame("a.out", "std::thread::spawn", 4),
+            frame("a.out", "std::allocator_traits<std::allocator<void> >::construct", 4),
             frame("a.out", "server::start_workers", 5),
             frame("a.out", "server::main", 6),
         ];
         assert_eq!(spawn_site(&frames), FrameId(5));
-        assert_eq!(spawn_site(&frames[..4]), FrameId::UNKNOWN);
+        assert_eq!(spawn_site(&frames[..5]), FrameId::UNKNOWN);
     }
 
     #[test]

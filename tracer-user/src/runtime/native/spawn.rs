@@ -85,3 +85,41 @@ impl SpawnSites {
         site
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Registers;
+    use crate::target::LiveMem;
+
+    /// Of this process: registers and stacks that want to do harm.
+    #[test]
+    fn whatever_lies_on_a_stack_leads_to_a_place_or_to_none() {
+        let pid = Pid(std::process::id());
+        let mem = Box::new(LiveMem::open(pid).unwrap());
+        let mut sites = SpawnSites::new(pid, mem, NativeSymbolizer::default());
+        let names = SharedInterner::default();
+        let code = whatever_lies_on_a_stack_leads_to_a_place_or_to_none as fn() as usize as u64;
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for round in 0..2000_u64 {
+            let sp = if round % 3 == 0 { u64::MAX - next() % 64 } else { next() & !7 };
+            let mut word = || match next() % 3 {
+                0 => code.wrapping_add(next() % 65536),
+                1 => sp.wrapping_add(next() % 4096),
+                _ => next(),
+            };
+            let bytes: Vec<u8> = (0..64).flat_map(|_| word().to_ne_bytes()).collect();
+            let len = (word() as usize) % (bytes.len() + 1);
+            let registers =
+                Registers { pc: word(), sp, bp: word(), bx: word(), r12_to_r15: [word(); 4] };
+            let bytes = &bytes[..len];
+            let _whatever = sites.site(&SpawnStack { at: KTime(round), registers, bytes }, &names);
+        }
+    }
+}
