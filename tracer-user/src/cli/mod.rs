@@ -15,11 +15,13 @@ mod expectations;
 mod export;
 mod flight;
 mod freeze;
+mod host;
 mod progress;
 mod ps;
 mod record;
 mod report;
 mod sink;
+mod telemetry;
 mod terminal;
 mod values;
 mod version;
@@ -88,7 +90,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
-    #[command(hide = true)]
     Manual(completions::ManualArgs),
 }
 

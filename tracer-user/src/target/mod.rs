@@ -25,7 +25,7 @@ mod vitals;
 
 pub use container::{
     CgroupPlace, ContainerId, ContainerRuntime, KubeletFiles, Locator, OwnPod, Pod, PodNames,
-    PodPlace, PodUid, Whereabouts, fuzz_container,
+    PodPlace, PodUid, Whereabouts, cgroups_of, fuzz_container,
 };
 pub use error::TargetError;
 pub use exit::exit_status;

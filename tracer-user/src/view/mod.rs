@@ -4,6 +4,7 @@
 mod acknowledged;
 pub mod build;
 pub mod check;
+pub mod delivery;
 pub mod diff;
 pub mod doctor;
 pub mod life;
@@ -236,6 +237,16 @@ impl FindingCounts {
         *count = count.saturating_add(1);
     }
 
+    /// With others.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            suspect: self.suspect.saturating_add(other.suspect),
+            likely: self.likely.saturating_add(other.likely),
+            certain: self.certain.saturating_add(other.certain),
+        }
+    }
+
     /// All that are at least this sure.
     pub fn at_least(self, confidence: Confidence) -> u64 {
         match confidence {
@@ -367,6 +378,8 @@ pub struct SummaryView {
     /// What threads waited for, longest in all first, at most 20; empty where their waits were not
     /// followed, and of a recording.
     pub thread_waits: Vec<ThreadWaitsView>,
+    /// What became of what was sent elsewhere; empty where nothing is.
+    pub deliveries: Vec<delivery::DeliveryView>,
 }
 
 /// The waits of threads for one thing that ended, short ones too.

@@ -63,6 +63,12 @@ pub const GXX: Package = Package {
 /// Python, which unpacks wheels.
 pub const PYTHON: Package =
     Package { name: "python3", purpose: "unpacks wheels", there: There::Program("python3") };
+/// Makes certificates for the tests of metrics over TLS.
+pub const OPENSSL: Package =
+    Package { name: "openssl", purpose: "makes certificates", there: There::Program("openssl") };
+/// Asks for metrics over TLS in the tests.
+pub const CURL: Package =
+    Package { name: "curl", purpose: "speaks TLS", there: There::Program("curl") };
 /// The browser that opens reports in the tests.
 pub const CHROMIUM: Package =
     Package { name: "chromium", purpose: "opens reports", there: There::Program(BROWSER) };
@@ -77,6 +83,12 @@ pub const BPFTRACE: Package = Package {
     name: "bpftrace",
     purpose: "tracing system calls, for comparison",
     there: There::Program("bpftrace"),
+};
+/// Virtual machines, for other kernels.
+pub const QEMU: Package = Package {
+    name: "qemu-system-x86",
+    purpose: "virtual machines with other kernels",
+    there: There::Program("qemu-system-x86_64"),
 };
 /// The load generator.
 pub const WRK: Package =
@@ -215,6 +227,16 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
     let archive = super::only_file(temporary.path(), "deb")?;
     run::quiet(run::command("dpkg").arg("-x").arg(archive).arg(into))?;
     Ok(())
+}
+
+/// The package of a version that a package without contents stands for.
+///
+/// # Errors
+/// If apt does not know it.
+pub fn dependency(package: &str) -> Result<String> {
+    let told = run::quiet(run::command("apt-cache").args(["depends", package]))?;
+    let found = told.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(found.with_context(|| format!("{package} stands for no other package"))?.trim().to_owned())
 }
 
 fn open_to_all(dir: &Path) -> Result<()> {
