@@ -5,14 +5,14 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::loiter::{Loiter, run_json};
 use crate::common::{need_root, or_skip};
-use crate::programs::{Server, answers, installed, nothing_above_suspect, serve};
+use crate::programs::{Server, WATCHED, answers, installed, nothing_above_suspect, serve, until};
 
 /// Debian's users with no rights, `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
@@ -201,10 +201,11 @@ fn a_client_whose_server_does_not_answer_is_no_idle_event_loop() {
 fn under_load(server: &Child, load: &mut Command, name: &str) {
     let _load = silent(load);
     let pids: Vec<u32> = [vec![server.id()], children(server.id())].concat();
-    let args = ["--events", "all", "--interval", "1s", "--stuck-after", "5s", "--for", "12s"];
+    let args = ["--events", "all", "--interval", "1s", "--stuck-after", "5s"];
     let watches: Vec<Loiter> = pids.iter().map(|&pid| Loiter::watch(pid, &args)).collect();
+    let end = Instant::now() + WATCHED;
     for watch in watches {
-        let (code, summary, lines) = watch.end();
+        let (code, summary, lines) = until(watch, end);
         let above: Vec<_> = lines
             .iter()
             .filter(|line| line["kind"].is_string() && line["confidence"] != "suspect")

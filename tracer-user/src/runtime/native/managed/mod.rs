@@ -8,7 +8,7 @@ mod java;
 mod python;
 
 use crate::base::Tid;
-use crate::stream::FutexState;
+use crate::stream::{FutexOf, FutexState};
 use crate::symbolize::native::Modules;
 use crate::target::ReadMem;
 
@@ -23,7 +23,7 @@ pub struct Managed {
 
 /// A thread that waits on a futex.
 pub struct Sleeper<'a> {
-    /// Words of its registers and of the innermost part of its stack.
+    /// What of its registers and the innermost part of its stack may be addresses of objects.
     pub words: &'a [u64],
     /// The process's memory.
     pub mem: &'a dyn ReadMem,
@@ -35,6 +35,11 @@ impl Managed {
     /// Of the files of code that a process has now.
     pub fn of(modules: &Modules, mem: &dyn ReadMem) -> Self {
         Self { python: python::Python::of(modules), java: java::Java::of(modules, mem) }
+    }
+
+    /// Whether there is an interpreter that may know more of a futex.
+    pub fn knows_more(&self, futex: &FutexState) -> bool {
+        self.python.is_some() && matches!(futex.of, FutexOf::Python | FutexOf::Pthread)
     }
 
     /// Says more of a futex, where the interpreter knows more.
@@ -99,8 +104,15 @@ mod fake {
             Ok(())
         }
 
-        fn read_many(&self, _: &[Piece], _: &mut Vec<u8>) -> Result<Vec<bool>, ReadError> {
-            Ok(Vec::new())
+        fn read_many(&self, pieces: &[Piece], buf: &mut Vec<u8>) -> Result<Vec<bool>, ReadError> {
+            buf.clear();
+            let one = |piece: &Piece| {
+                let mut bytes = vec![0; piece.len];
+                let read = self.read(piece.address, &mut bytes).is_ok();
+                buf.extend(bytes);
+                read
+            };
+            Ok(pieces.iter().map(one).collect())
         }
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::base::Tid;
 use crate::stream::{FutexKind, FutexOf, FutexState, Holder};
 use crate::symbolize::native::Modules;
+use crate::target::Piece;
 
 use super::{Sleeper, int, is_text, long};
 
@@ -50,7 +51,9 @@ impl Python {
         match (futex.of, futex.kind) {
             (FutexOf::Python, FutexKind::Semaphore) => lock(sleeper, futex),
             // No other condition variable lies there on which a thread waits for a time.
-            (FutexOf::Pthread, FutexKind::Cond) if self.runtime.contains(&futex.object) => {
+            (FutexOf::Pthread, FutexKind::Cond)
+                if futex.timed && self.runtime.contains(&futex.object) =>
+            {
                 futex.kind = FutexKind::Mutex;
                 futex.of = FutexOf::PythonGil;
                 // What it sleeps for is a bell, which rings for others, too.
@@ -65,13 +68,15 @@ impl Python {
 /// The object that a thread waits for is in the registers or on the stack of who calls its method.
 fn lock(sleeper: &Sleeper<'_>, futex: &mut FutexState) {
     let inner = futex.object;
-    let tried: BTreeSet<u64> =
-        sleeper.words.iter().copied().filter(|word| word % 8 == 0 && *word > 4096).collect();
-    for object in tried {
+    let tried: BTreeSet<u64> = sleeper.words.iter().copied().collect();
+    let has_inner = |object: &u64| Some(Piece { address: object.checked_add(INNER)?, len: 8 });
+    let pieces: Vec<Piece> = tried.iter().filter_map(has_inner).collect();
+    let mut found = Vec::new();
+    let Ok(read) = sleeper.mem.read_many(&pieces, &mut found) else { return };
+    let fits = pieces.iter().zip(found.as_chunks::<8>().0).zip(read);
+    let fits = fits.filter(|((_, word), read)| *read && u64::from_le_bytes(**word) == inner);
+    for object in fits.map(|((piece, _), _)| piece.address.wrapping_sub(INNER)) {
         let at = |offset: u64| long(sleeper.mem, object.checked_add(offset)?);
-        if at(INNER) != Some(inner) {
-            continue;
-        }
         let name = at(OB_TYPE).and_then(|kind| long(sleeper.mem, kind.checked_add(TP_NAME)?));
         let Some(name) = name else { continue };
         if is_text(sleeper.mem, name, "_thread.RLock") {
@@ -209,6 +214,7 @@ mod tests {
         memory.long(0xa000 + 8, THREAD);
         put_thread(&mut memory, THREAD, 11);
         let mut waits = futex(FutexKind::Cond, FutexOf::Pthread, 0x1100);
+        waits.timed = true;
         let thread = |tid| (tid == 11).then_some(Tid(11));
         python.refine(&Sleeper { words: &[], mem: &memory, thread: &thread }, &mut waits);
         assert_eq!((waits.of, waits.kind), (FutexOf::PythonGil, FutexKind::Mutex));

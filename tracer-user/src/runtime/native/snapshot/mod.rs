@@ -392,9 +392,17 @@ impl ThreadSnapshotter {
         stack: &mut StackCopy<'_>,
         futex: &mut FutexState,
     ) {
+        if !self.managed.knows_more(futex) {
+            return;
+        }
         let mut words = vec![regs.bx, regs.bp];
         words.extend(regs.r12_to_r15);
         words.extend(stack.words(LOCK_STACK));
+        let is_object = |word: u64| {
+            let mapping = look.maps.find(word).filter(|_| word.is_multiple_of(8));
+            mapping.is_some_and(|m| m.perms.read && m.perms.write)
+        };
+        words.retain(|&word| is_object(word));
         let thread = |theirs| self.thread_called(look, theirs);
         self.managed.refine(&Sleeper { words: &words, mem: look.mem, thread: &thread }, futex);
     }
