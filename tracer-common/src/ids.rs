@@ -33,6 +33,8 @@ pub mod kind {
     /// A thread's whole wait, written when it ended (only with `min_wait`). Body:
     /// [`crate::thread::ThreadWait`].
     pub const THREAD_WAIT: u8 = 37;
+    /// A system call that is followed returned. Body: [`crate::call::ThreadCall`].
+    pub const THREAD_CALL: u8 = 38;
 }
 
 /// What a probe site stands for; part of the attach cookie.
@@ -113,6 +115,8 @@ pub mod follow {
     pub const LIVES: u32 = 1 << 16;
     /// Waits.
     pub const WAITS: u32 = 1 << 17;
+    /// System calls ([`crate::call::CALLS`]).
+    pub const CALLS: u32 = 1 << 18;
     /// Where the slot is.
     pub const SLOT: u32 = 0xffff;
 }
@@ -132,6 +136,12 @@ pub mod name {
     /// followed: name of the program, name of the tracepoint.
     pub const SCHED_PROGRAMS: [(&str, &str); 2] =
         [("sched_switch", "sched_switch"), ("sched_waking", "sched_waking")];
+    /// Programs at the tracepoints of system calls: when one begins, when it returns.
+    pub const CALL_PROGRAMS: [&str; 2] = ["sys_enter", "sys_exit"];
+    /// Host tid -> [`crate::call::Calling`].
+    pub const CALLS: &str = "CALLS";
+    /// [`crate::thread::WaitKey`] -> [`crate::call::CallTotals`].
+    pub const CALL_TOTALS: &str = "CALL_TOTALS";
     /// Host tid -> [`crate::thread::Sleeper`].
     pub const SLEEPERS: &str = "SLEEPERS";
     /// [`crate::thread::WaitKey`] -> [`crate::thread::WaitTotals`].

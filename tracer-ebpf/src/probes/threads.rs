@@ -11,7 +11,7 @@ use tracer_common::thread::{STACK_DEPTH, Thread, ThreadBirth};
 use super::sched;
 use super::traced::{Traced, load};
 use crate::emit::{emit, emit_of, now};
-use crate::maps::{Counters, SLEEPERS, kernel};
+use crate::maps::{CALLS, Counters, SLEEPERS, kernel};
 
 /// The current thread has created another one in its own process.
 #[inline(always)]
@@ -53,6 +53,9 @@ pub fn died(current: &Traced, task: *const u8) {
     if current.follows(follow::WAITS) {
         sched::ran_unseen(task);
         let _not_there = SLEEPERS.remove(bpf_get_current_pid_tgid() as u32);
+    }
+    if current.follows(follow::CALLS) {
+        let _not_there = CALLS.remove(bpf_get_current_pid_tgid() as u32);
     }
     if !current.follows(follow::LIVES) {
         return;

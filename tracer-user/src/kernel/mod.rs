@@ -8,6 +8,7 @@
 mod attach;
 mod binary;
 mod btf;
+mod calls;
 mod counters;
 mod error;
 mod features;
@@ -25,6 +26,7 @@ mod threads;
 
 pub use attach::{AttachTarget, Attached, Detached, Kinds};
 pub use btf::fuzz_btf;
+pub use calls::{CallTotal, tracepoints as call_tracepoints};
 pub use counters::{Missed, ParkedTask};
 pub use error::KernelError;
 pub use features::{

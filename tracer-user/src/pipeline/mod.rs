@@ -24,6 +24,7 @@ mod scrape;
 pub mod settings;
 mod signals;
 mod teller;
+mod thread_calls;
 mod thread_waits;
 mod tracer;
 mod watch;

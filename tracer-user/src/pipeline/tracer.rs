@@ -7,10 +7,11 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread, WaitTotal,
+    AttachTarget, Attached, CallTotal, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
+    WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
-use crate::stream::{Event, EventKind, Input, LossKind, Mode};
+use crate::stream::{Calls, Event, EventKind, Input, LossKind, Mode};
 use tracer_common::config::{SlotCounters, TargetConfig};
 
 use super::budget::Hits;
@@ -67,7 +68,12 @@ impl Tracer {
     ///
     /// # Errors
     /// If it cannot be loaded here.
-    pub fn load(ring: RingSize, min_wait: Nanos, threads: Mode) -> anyhow::Result<Self> {
+    pub fn load(
+        ring: RingSize,
+        min_wait: Nanos,
+        threads: Mode,
+        calls: Calls,
+    ) -> anyhow::Result<Self> {
         let room = |needed: bool, room: u32| if needed { room } else { 1 };
         let waits = threads == Mode::All;
         let kernel = Kernel::load(&LoadSettings {
@@ -75,6 +81,7 @@ impl Tracer {
             parked_capacity: room(min_wait.0 != 0, LoadSettings::DEFAULT_PARKED_CAPACITY),
             thread_capacity: room(waits, LoadSettings::DEFAULT_THREAD_CAPACITY),
             totals_capacity: room(waits, LoadSettings::DEFAULT_TOTALS_CAPACITY),
+            calls,
             ..LoadSettings::default()
         })?;
         // Reading the kernel's types takes some 20 MB for a moment; without this the allocator
@@ -112,6 +119,22 @@ impl Tracer {
         };
         self.ingest.own(attached.slot, tracee.process, names, at);
         Ok(attached)
+    }
+
+    /// Follows the system calls of a slot's threads, too, while their waits are followed.
+    ///
+    /// # Errors
+    /// If this kernel or this place does not allow it: nothing else changes.
+    pub fn follow_calls(&mut self, slot: u16) -> anyhow::Result<()> {
+        Ok(self.kernel.follow_calls(slot)?)
+    }
+
+    /// The system calls of a slot's threads that returned, added up.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn call_totals(&self, slot: u16) -> anyhow::Result<Vec<CallTotal>> {
+        Ok(self.kernel.call_totals(slot)?)
     }
 
     /// Takes all probes off a slot. What its last records and counters tell is in the next

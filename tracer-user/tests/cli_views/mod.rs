@@ -466,6 +466,7 @@ pub fn summary() -> SummaryView {
             },
         ],
         thread_waits: vec![],
+        thread_calls: vec![],
     }
 }
 

@@ -1,6 +1,6 @@
 //! What this kernel and these rights allow, as a list of checks.
 
-use crate::kernel::{Features, Lockdown, MultiSupport, Obstacle, Sandbox};
+use crate::kernel::{Features, Lockdown, MultiSupport, Obstacle, Sandbox, call_tracepoints};
 use crate::view::doctor::{CheckState, CheckView};
 
 /// Where loiter runs, where it matters.
@@ -82,6 +82,7 @@ pub fn features(f: &Features) -> Vec<CheckView> {
     vec![
         check("kernel", "attach cookies", release),
         check("scheduler", "waits of threads", scheduler(f)),
+        check("system calls", "--syscalls only", system_calls()),
         check("BPF ring buffer", "events", ring),
         check("uprobes", "events", uprobes),
         check("uprobe_multi", "fast attach, fewer rights", multi),
@@ -102,6 +103,16 @@ fn scheduler(f: &Features) -> CheckState {
         ok(
             "each sleep of a followed thread costs it less than a microsecond, a system call that does not sleep nothing",
         )
+    }
+}
+
+/// System calls are told at tracepoints of their own.
+fn system_calls() -> CheckState {
+    match call_tracepoints() {
+        Ok(_) => ok(
+            "only while asked for: each system call of every process of the host then takes about 0.06 us longer, those that are followed 0.25",
+        ),
+        Err(why) => without(&format!("no --syscalls: {why}"), ""),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::base::{Nanos, ProcId};
 use crate::pipeline::looker::{Answer, Taken};
 use crate::pipeline::open::open;
 use crate::pipeline::pace::Pace;
-use crate::pipeline::thread_waits;
+use crate::pipeline::{thread_calls, thread_waits};
 use crate::runtime::link::LookError;
 use crate::stream::{EndHow, Input, Mode, Stop};
 use crate::view::watch::Notice;
@@ -147,6 +147,7 @@ impl Watch<'_> {
         };
         tracer.detach(slot)?;
         self.thread_waits = thread_waits::told(tracer.wait_totals(slot)?);
+        self.thread_calls = thread_calls::told(tracer.call_totals(slot)?);
         let inputs = tracer.take();
         self.judge.eat(self.session.probing.take_defs()).await?;
         self.judge.eat(inputs).await

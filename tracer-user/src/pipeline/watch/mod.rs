@@ -17,9 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::base::{KTime, Nanos, ProcId};
 use crate::detect;
 use crate::record::{Recorder, RecorderSettings, Written};
-use crate::stream::{Command, Input, Mode, Stop};
+use crate::stream::{Calls, Command, Input, Mode, Stop};
 use crate::view::watch::{Notice, WatchSink};
-use crate::view::{Acknowledgements, SummaryView, ThreadWaitsView, WallTime};
+use crate::view::{Acknowledgements, SummaryView, ThreadCallsView, ThreadWaitsView, WallTime};
 
 use super::budget::Turn;
 use super::clock;
@@ -55,6 +55,7 @@ struct Job {
     mode: Mode,
     budget: Option<BudgetSettings>,
     min_wait: Nanos,
+    calls: Calls,
     ring: RingSize,
     time_limit: Option<Nanos>,
     looks: Option<u32>,
@@ -104,6 +105,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         mode: settings.mode,
         budget: settings.budget,
         min_wait: settings.min_wait,
+        calls: settings.calls,
         ring: settings.ring,
         time_limit: settings.time_limit,
         looks: None,
@@ -133,6 +135,7 @@ pub fn diagnose(
             mode: Mode::None,
             budget: None,
             min_wait: Nanos(0),
+            calls: Calls::Left,
             ring: RingSize::MIN,
             time_limit: None,
             looks: Some(settings.looks),
@@ -223,6 +226,7 @@ struct Watch<'a> {
     tracer: Option<Tracer>,
     /// Of the incarnation that was released last.
     thread_waits: Vec<ThreadWaitsView>,
+    thread_calls: Vec<ThreadCallsView>,
     session: Session,
     /// The probes that are on.
     mode: Mode,
@@ -252,7 +256,7 @@ impl<'a> Watch<'a> {
             Mode::None => None,
             _ => {
                 let threads = threads_mode(opened.probing.threads(), ceiling);
-                Some(Tracer::load(job.ring, job.min_wait, threads)?)
+                Some(Tracer::load(job.ring, job.min_wait, threads, job.calls)?)
             }
         };
         let (flight, left) = job.flight.clone().map(Flight::start).transpose()?.unzip();
@@ -277,6 +281,7 @@ impl<'a> Watch<'a> {
             judge,
             tracer,
             thread_waits: Vec::new(),
+            thread_calls: Vec::new(),
             session,
             mode,
             spending,
@@ -325,6 +330,14 @@ impl<'a> Watch<'a> {
             };
             let attached = tracer.attach(&tracee, mode, probing.record_names())?;
             self.session.slot = Some(attached.slot);
+            if self.job.calls == Calls::Followed {
+                if probing.threads() == Threads::Left {
+                    anyhow::bail!(
+                        "--syscalls follows system calls of threads: of a Go program give --threads, too"
+                    );
+                }
+                tracer.follow_calls(attached.slot)?;
+            }
             self.session.probes = u32::try_from(attached.sites).unwrap_or(u32::MAX);
             if let Some(why) = tracer.process_events_missing() {
                 let reason = format!("exec of the target is noticed late: {why}");
@@ -467,6 +480,7 @@ impl<'a> Watch<'a> {
         let mut summary = self.judge.summary(process, ended.words()).await?;
         summary.cost = self.spending.as_ref().map(Spending::view);
         summary.thread_waits = std::mem::take(&mut self.thread_waits);
+        summary.thread_calls = std::mem::take(&mut self.thread_calls);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
         }
