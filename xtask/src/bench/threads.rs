@@ -33,6 +33,8 @@ const PLANS: [(By, &str); 6] = [
     (By::LoiterCalls, "loiter, waits and --syscalls"),
     (By::Bpftrace, "bpftrace, system calls"),
 ];
+/// Arguments of [`By::LoiterCalls`].
+const WITH_CALLS: [&str; 5] = ["--events", "all", "--min-wait", "1ms", "--syscalls"];
 const BARE: usize = 0;
 const AGAIN: usize = 1;
 const WAITS: usize = 3;
@@ -123,7 +125,9 @@ impl Running {
         Ok(match by {
             By::Nobody => Running::Nobody,
             By::Loiter(arguments) => Running::Loiter(Tracer::watch(loiter, pid, arguments)?),
-            By::LoiterCalls => Running::Calls(with_calls(loiter, pid)?),
+            By::LoiterCalls => {
+                Running::Calls(Tracer::watch_with_tracefs(loiter, pid, &WITH_CALLS)?)
+            }
             By::Bpftrace => Running::Bpftrace(bpftrace(pid)?),
         })
     }
