@@ -5,6 +5,11 @@ use core::mem::size_of;
 /// Most targets traced at once; slots are `0..MAX_SLOTS`.
 pub const MAX_SLOTS: u32 = 1024;
 
+/// The slot of what is told of all processes of the host: no target has it. The value of a
+/// [`crate::event::Process`] is then the thread group that it is about, as loiter's PID namespace
+/// counts it.
+pub const HOST_SLOT: u16 = MAX_SLOTS as u16 - 2;
+
 /// Marks an offset of [`TargetConfig`] that this runtime version does not have.
 pub const NO_OFFSET: u16 = u16::MAX;
 

@@ -34,7 +34,10 @@ pub mod kind {
     /// [`crate::thread::ThreadWait`].
     pub const THREAD_WAIT: u8 = 37;
     /// A system call that is followed returned. Body: [`crate::call::ThreadCall`].
-    pub const THREAD_CALL: u8 = 38;
+    pub const THREAD_CALL: u8 = 39;
+    /// A thread was created, with the stack of its creator (only with [`super::follow::STACKS`]).
+    /// Body: [`crate::thread::ThreadSpawn`].
+    pub const THREAD_SPAWN: u8 = 38;
 }
 
 /// What a probe site stands for; part of the attach cookie.
@@ -116,7 +119,9 @@ pub mod follow {
     /// Waits.
     pub const WAITS: u32 = 1 << 17;
     /// System calls ([`crate::call::CALLS`]).
-    pub const CALLS: u32 = 1 << 18;
+    pub const CALLS: u32 = 1 << 19;
+    /// With births the creator's stack as it lies in memory: code without frame pointers.
+    pub const STACKS: u32 = 1 << 18;
     /// Where the slot is.
     pub const SLOT: u32 = 0xffff;
 }
@@ -132,6 +137,9 @@ pub mod name {
         ("proc_exit", "sched_process_exit"),
         ("proc_fork", "sched_process_fork"),
     ];
+    /// Programs on kernel tracepoints that tell of all processes of the host.
+    pub const HOST_PROGRAMS: [(&str, &str); 2] =
+        [("host_exec", "sched_process_exec"), ("host_fork", "sched_process_fork")];
     /// Programs on kernel tracepoints that are attached while some target's waits of threads are
     /// followed: name of the program, name of the tracepoint.
     pub const SCHED_PROGRAMS: [(&str, &str); 2] =

@@ -1,7 +1,8 @@
 //! The programs, one file a source of events.
 
 pub mod calls;
-mod go;
+pub mod go;
+pub mod host;
 pub mod process;
 pub mod registers;
 pub mod sched;

@@ -283,6 +283,8 @@ pub struct CycleStep {
     pub waits_on: WaitsOn,
     /// Where it waits.
     pub wait_site: FrameId,
+    /// The task that a thread runs, where such were read.
+    pub runs: Option<TaskId>,
 }
 
 /// A label, and how many tasks of a finding have it.
@@ -427,4 +429,7 @@ pub trait Detector: Send {
     fn sees_through_standstill(&self) -> bool {
         false
     }
+
+    /// Gives up what it keeps of a process that is no more.
+    fn forget(&mut self, _process: ProcId) {}
 }

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
+use tracer_common::config::{
+    HOST_SLOT, KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig,
+};
 use tracer_common::ids::name;
 
 use crate::stream::Calls;
@@ -19,7 +21,7 @@ use super::counters::{self, Missed, ParkedTask, PlainCounters, PlainParked, Plai
 use super::features::{Features, MultiSupport, Obstacle};
 use super::log::Diagnostics;
 use super::multi::{Instructions, MultiPrograms};
-use super::process::{self, ProcessPrograms};
+use super::process::{self, HostLives, ProcessPrograms};
 use super::ring::{Drained, Fill, Ring};
 use super::slots::Slots;
 use super::threads::Threads;
@@ -34,6 +36,7 @@ const WAKE_PARTS: u32 = 8;
 
 /// The last slot is kept for trying uprobe_multi on loiter itself.
 const SELF_TEST_SLOT: u16 = MAX_SLOTS as u16 - 1;
+const _: () = assert!(HOST_SLOT < SELF_TEST_SLOT);
 
 /// How probes are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -84,6 +87,8 @@ pub struct LoadSettings {
     pub calls: Calls,
     /// How probes are to be attached.
     pub attach_method: AttachMethod,
+    /// What is told of processes that are no targets.
+    pub host_lives: HostLives,
 }
 
 impl LoadSettings {
@@ -114,6 +119,7 @@ impl Default for LoadSettings {
             totals_capacity: Self::DEFAULT_TOTALS_CAPACITY,
             calls: Calls::Left,
             attach_method: AttachMethod::default(),
+            host_lives: HostLives::default(),
         }
     }
 }
@@ -132,6 +138,7 @@ pub struct Kernel {
     parked_fd: OwnedFd,
     parked_capacity: u32,
     process: Result<ProcessPrograms, String>,
+    host: ProcessPrograms,
     pub(super) threads: Threads,
     pub(super) calls: CallPrograms,
     ring: Ring,
@@ -167,6 +174,7 @@ impl Kernel {
             Ok(_) => Err("this kernel's types lack a field that is needed".to_owned()),
             Err(why) => Err(why.clone()),
         };
+        let host = ProcessPrograms::of_host(settings.host_lives, &instructions, types.as_ref())?;
         let threads = Threads::load(&mut ebpf, settings, &instructions, types.as_ref())?;
         let calls = CallPrograms::load(&mut ebpf, settings)?;
         let diagnostics = Diagnostics::default();
@@ -178,7 +186,7 @@ impl Kernel {
             .map_err(|e| KernelError::Map { map: name::RING, why: e.to_string() })?;
         let (parked, parked_fd) = take_hash(&mut ebpf, name::PARKED)?;
         let mut kernel = Self {
-            slots: Slots::new(SELF_TEST_SLOT),
+            slots: Slots::new(HOST_SLOT),
             targets: take(&mut ebpf, name::TARGETS)?
                 .try_into()
                 .map_err(map_error(name::TARGETS))?,
@@ -193,6 +201,7 @@ impl Kernel {
             parked_fd,
             parked_capacity: settings.parked_capacity,
             process,
+            host,
             threads,
             calls,
             ring,
@@ -324,7 +333,8 @@ impl Kernel {
             missed.threads += sys::recursion_misses(program.as_fd()).map_err(failed)?;
         }
         missed.threads += self.missed_calls().map_err(failed)?;
-        for program in self.process.iter().flat_map(ProcessPrograms::iter) {
+        let processes = self.process.iter().flat_map(ProcessPrograms::iter);
+        for program in processes.chain(self.host.iter()) {
             missed.process += sys::recursion_misses(program.as_fd()).map_err(failed)?;
         }
         Ok(missed)

@@ -9,6 +9,7 @@ mod attach;
 mod binary;
 mod btf;
 mod calls;
+mod confinement;
 mod counters;
 mod error;
 mod features;
@@ -16,6 +17,7 @@ mod load;
 mod log;
 mod multi;
 mod object;
+pub mod privileges;
 mod process;
 mod registers;
 mod ring;
@@ -27,13 +29,16 @@ mod threads;
 pub use attach::{AttachTarget, Attached, Detached, Kinds};
 pub use btf::fuzz_btf;
 pub use calls::{CallTotal, tracepoints as call_tracepoints};
+pub use confinement::Confinement;
 pub use counters::{Missed, ParkedTask};
 pub use error::KernelError;
 pub use features::{
-    Capabilities, Features, KernelRelease, Limitation, Lockdown, MultiSupport, Obstacle, Sandbox,
+    Capabilities, Features, KernelRelease, Limitation, Lockdown, MultiSupport, Obstacle, Refuser,
+    Sandbox,
 };
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};
+pub use process::HostLives;
 pub use registers::ThreadRegisters;
 pub use ring::{Drained, Fill};
 pub use threads::{SleepingThread, WaitTotal};

@@ -182,9 +182,9 @@ impl Kernel {
         let calls = self.calls_flag(slot, mode)?;
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         let before = std::mem::replace(&mut target.threads, mode);
-        let pid = target.pid;
+        let (pid, stacks) = (target.pid, target.birth_stacks());
         if self.process_programs().is_ok() {
-            let value = u32::from(slot) | flags(mode) | calls;
+            let value = u32::from(slot) | flags(mode, stacks) | calls;
             self.tgids.insert(pid.0, value, 0).map_err(map_error(name::TGIDS))?;
         }
         if before == Mode::All && mode != Mode::All {
@@ -268,11 +268,11 @@ impl Kernel {
 }
 
 /// What the kernel part is told of a mode.
-const fn flags(mode: Mode) -> u32 {
+const fn flags(mode: Mode, stacks: u32) -> u32 {
     match mode {
         Mode::None => 0,
-        Mode::Lifecycle => follow::LIVES,
-        Mode::All => follow::LIVES | follow::WAITS,
+        Mode::Lifecycle => follow::LIVES | stacks,
+        Mode::All => follow::LIVES | follow::WAITS | stacks,
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod doctor;
 mod dump;
 mod flight;
+mod host;
 mod identity;
 pub mod idle_list;
 mod ingest;
@@ -21,6 +22,7 @@ mod ps;
 mod ready;
 mod replay;
 mod scrape;
+mod send;
 pub mod settings;
 mod signals;
 mod teller;
@@ -28,6 +30,7 @@ mod thread_calls;
 mod thread_waits;
 mod tracer;
 mod watch;
+mod whereabouts;
 
 pub use check::check;
 pub use doctor::doctor;
@@ -37,5 +40,7 @@ pub use ps::ps;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
-pub use scrape::MetricsSettings;
-pub use watch::{diagnose, record, watch};
+pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
+pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
+pub use watch::{diagnose, record, watch, watch_many};
+pub use whereabouts::set_host_root;

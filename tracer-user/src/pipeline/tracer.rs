@@ -7,16 +7,16 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, CallTotal, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
-    WaitTotal,
+    AttachTarget, Attached, CallTotal, HostLives, Kernel, Kinds, LoadSettings, ParkedTask,
+    SleepingThread, WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
 use crate::stream::{Calls, Event, EventKind, Input, LossKind, Mode};
-use tracer_common::config::{SlotCounters, TargetConfig};
+use tracer_common::config::{HOST_SLOT, SlotCounters, TargetConfig};
 
 use super::budget::Hits;
 use super::clock;
-use super::ingest::{Ingest, Names};
+use super::ingest::{Born, Ingest, Names};
 use super::ready::readiness;
 use super::settings::RingSize;
 
@@ -39,6 +39,10 @@ pub struct Tracer {
     ingest: Ingest,
     last_settled: KTime,
     missed: u64,
+    /// What was lost of the lives of processes that are no targets.
+    lives_lost: u64,
+    lives_lost_anew: bool,
+    follows_host: bool,
 }
 
 /// What [`Tracer::attach`] needs to know of a target.
@@ -53,6 +57,8 @@ pub struct Tracee<'a> {
     pub threads: Mode,
     /// Waits shorter than this leave no record.
     pub min_wait: Nanos,
+    /// Whether the system calls of its threads are followed with their waits.
+    pub calls: Calls,
 }
 
 /// The probes of a runtime.
@@ -70,9 +76,9 @@ impl Tracer {
     /// If it cannot be loaded here.
     pub fn load(
         ring: RingSize,
-        min_wait: Nanos,
+        (min_wait, calls): (Nanos, Calls),
         threads: Mode,
-        calls: Calls,
+        host_lives: HostLives,
     ) -> anyhow::Result<Self> {
         let room = |needed: bool, room: u32| if needed { room } else { 1 };
         let waits = threads == Mode::All;
@@ -82,6 +88,7 @@ impl Tracer {
             thread_capacity: room(waits, LoadSettings::DEFAULT_THREAD_CAPACITY),
             totals_capacity: room(waits, LoadSettings::DEFAULT_TOTALS_CAPACITY),
             calls,
+            host_lives,
             ..LoadSettings::default()
         })?;
         // Reading the kernel's types takes some 20 MB for a moment; without this the allocator
@@ -90,7 +97,16 @@ impl Tracer {
         unsafe { libc::malloc_trim(0) };
         let ready = readiness(kernel.as_fd())?;
         let last_settled = clock::now();
-        Ok(Self { ready, kernel, ingest: Ingest::default(), last_settled, missed: 0 })
+        Ok(Self {
+            ready,
+            kernel,
+            ingest: Ingest::default(),
+            last_settled,
+            missed: 0,
+            lives_lost: 0,
+            lives_lost_anew: false,
+            follows_host: host_lives != HostLives::Untold,
+        })
     }
 
     /// Puts the probes of a mode on a target.
@@ -117,15 +133,21 @@ impl Tracer {
             }
             None => self.kernel.attach_threads(tracee.target, tracee.threads, tracee.min_wait)?,
         };
+        if tracee.calls == Calls::Followed
+            && let Err(why) = self.follow_calls(tracee, attached.slot)
+        {
+            let _undone = self.kernel.detach(attached.slot);
+            return Err(why);
+        }
         self.ingest.own(attached.slot, tracee.process, names, at);
         Ok(attached)
     }
 
-    /// Follows the system calls of a slot's threads, too, while their waits are followed.
-    ///
-    /// # Errors
-    /// If this kernel or this place does not allow it: nothing else changes.
-    pub fn follow_calls(&mut self, slot: u16) -> anyhow::Result<()> {
+    fn follow_calls(&mut self, tracee: &Tracee<'_>, slot: u16) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            tracee.threads != Mode::None,
+            "--syscalls follows system calls of threads: of a Go program give --threads, too"
+        );
         Ok(self.kernel.follow_calls(slot)?)
     }
 
@@ -210,6 +232,11 @@ impl Tracer {
         }
         // The kernel counts these by program, not by target: nobody in particular.
         let missed = self.kernel.missed()?;
+        if self.follows_host {
+            let lost = self.kernel.counters(HOST_SLOT)?.lost_ring_full;
+            let lost = lost.saturating_add(missed.process);
+            self.lives_lost_anew |= lost != std::mem::replace(&mut self.lives_lost, lost);
+        }
         let missed = missed.sites.saturating_add(missed.threads);
         let new = missed.saturating_sub(self.missed);
         self.missed = missed;
@@ -233,6 +260,16 @@ impl Tracer {
     /// Processes that replaced their image since the last call.
     pub fn take_exec(&mut self) -> Vec<ProcId> {
         self.ingest.take_exec()
+    }
+
+    /// Processes that run another program since the last call, or are new.
+    pub fn take_born(&mut self) -> Vec<Born> {
+        self.ingest.take_born()
+    }
+
+    /// Whether news of processes were lost since the last call.
+    pub const fn take_lives_lost(&mut self) -> bool {
+        std::mem::replace(&mut self.lives_lost_anew, false)
     }
 
     /// The parks longer than `min_wait` that go on in a slot, as events: without this a wait that

@@ -4,6 +4,7 @@
 mod acknowledged;
 pub mod build;
 pub mod check;
+pub mod delivery;
 pub mod diff;
 pub mod doctor;
 pub mod life;
@@ -16,7 +17,7 @@ pub mod watch;
 use std::sync::Arc;
 
 use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
-use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
+use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, PodInfo, WaitsOn};
 
 pub use crate::detect::{Climb, Confidence, FindingKind, LabelCount, MemoryClimb, SiteFate};
 pub use crate::model::{Exactness, Names, Waited};
@@ -41,6 +42,8 @@ pub struct ProcessView {
     pub build: BuildInfo,
     /// Container id.
     pub container: Option<String>,
+    /// The pod of Kubernetes that it runs in.
+    pub pod: Option<PodInfo>,
     /// Why less than everything may be told.
     pub degraded: Vec<String>,
 }
@@ -82,6 +85,8 @@ pub struct TaskView {
     pub thread: Option<u32>,
     /// Whether it is locked to it.
     pub locked_to_thread: bool,
+    /// What it is if it waits by nature, such as `Redis event loop`.
+    pub idle: Option<Arc<str>>,
 }
 
 /// All tasks of a process at one moment.
@@ -182,6 +187,8 @@ pub struct CycleStepView {
     pub waits_on: WaitsOn,
     /// Where it waits.
     pub wait_site: Option<Arc<Frame>>,
+    /// The goroutine that a thread runs, where goroutines were read.
+    pub runs: Option<u64>,
 }
 
 /// What usually mends a finding.
@@ -228,6 +235,16 @@ impl FindingCounts {
             Confidence::Certain => &mut self.certain,
         };
         *count = count.saturating_add(1);
+    }
+
+    /// With others.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            suspect: self.suspect.saturating_add(other.suspect),
+            likely: self.likely.saturating_add(other.likely),
+            certain: self.certain.saturating_add(other.certain),
+        }
     }
 
     /// All that are at least this sure.
@@ -364,6 +381,8 @@ pub struct SummaryView {
     /// System calls of threads, longest in all first, at most 20; empty where they were not followed,
     /// and of a recording.
     pub thread_calls: Vec<ThreadCallsView>,
+    /// What became of what was sent elsewhere; empty where nothing is.
+    pub deliveries: Vec<delivery::DeliveryView>,
 }
 
 /// The system calls of threads of one sort and for one thing that returned.

@@ -8,7 +8,7 @@ use crate::object::{ByteSource, SourceError};
 use crate::target::FileAt;
 
 use super::debug::{Debug, Place};
-use super::symbols::Symbols;
+use super::symbols::{self, Symbols};
 
 /// Where separate debug files lie, by build id (gdb, "Separate Debug Files").
 const DEBUG_DIR: &str = "/usr/lib/debug/.build-id";
@@ -98,6 +98,11 @@ impl Binary {
     pub(super) fn function(&self, address: u64) -> Option<String> {
         let from_separate = || self.separate()?.symbols().find(address);
         self.symbols().find(address).or_else(from_separate)
+    }
+
+    /// Where the data lies, as linked, that the file exports under a name.
+    pub fn data(&self, name: &str) -> Option<std::ops::Range<u64>> {
+        symbols::data(&self.image, &self.bytes, name)
     }
 
     fn symbols(&self) -> &Symbols {

@@ -141,6 +141,47 @@ fn parked(fixed: bool) {
     }
 }
 
+/// One of four stays for ever.
+fn spawn_and_forget(number: u64, fixed: bool) {
+    thread::spawn(move || {
+        while !fixed && number % 4 == 0 {
+            thread::park();
+        }
+        thread::sleep(Duration::from_millis(20));
+    });
+}
+
+fn leak(fixed: bool) {
+    thread::spawn(move || {
+        for number in 0..100_000 {
+            spawn_and_forget(number, fixed);
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+static OVER: (std::sync::Mutex<bool>, std::sync::Condvar) =
+    (std::sync::Mutex::new(false), std::sync::Condvar::new());
+
+fn worker() {
+    let mut over = OVER.0.lock().expect("nobody panics");
+    while !*over {
+        over = OVER.1.wait(over).expect("nobody panics");
+    }
+}
+
+/// Workers that nobody tells that it is over, and nobody joins.
+fn left(fixed: bool) {
+    let workers: Vec<_> = (0..3).map(|_| thread::spawn(worker)).collect();
+    if fixed {
+        *OVER.0.lock().expect("nobody panics") = true;
+        OVER.1.notify_all();
+        for worker in workers {
+            let _ = worker.join();
+        }
+    }
+}
+
 fn main() {
     let name = std::env::args().nth(1).unwrap_or_default();
     let (name, fixed) = match name.strip_suffix("-fixed") {
@@ -163,6 +204,8 @@ fn main() {
         ),
         "held" => held(fixed),
         "parked" => parked(fixed),
+        "leak" => leak(fixed),
+        "left" => left(fixed),
         other => {
             eprintln!("rustlocks: no such scenario: {other}");
             std::process::exit(2);

@@ -68,6 +68,7 @@ const TABLE: &[(Names, FutexKind, FutexOf)] = &[
     (Begins("ObjectMonitor::wait"), Cond, Java),
     (Begins("Monitor::wait"), Cond, Java),
     (Begins("PlatformMonitor::wait"), Cond, Java),
+    (Begins("os::PlatformMonitor::wait"), Cond, Java),
     (Is("pthread_mutex_lock"), Mutex, Pthread),
     (Begins("pthread_mutex_lock_full"), Mutex, Pthread),
     (Begins("pthread_mutex_timedlock"), Mutex, Pthread),
