@@ -92,6 +92,14 @@ impl FileAt {
         Self::regular(File::open(path)?)
     }
 
+    /// Opens a file by a path of the process's mount namespace.
+    ///
+    /// # Errors
+    /// If it cannot be opened or is not a regular file.
+    pub fn within_root_of(pid: Pid, path: &Path) -> io::Result<Self> {
+        Self::regular(Self::in_root(pid, path)?)
+    }
+
     /// Links are resolved inside the root of the process and never block (pipes, devices).
     fn in_root(pid: Pid, path: &Path) -> io::Result<File> {
         let root = rustix::fs::open(

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod debug_files;
 mod manifests;
 mod names;
 mod pod;

@@ -10,6 +10,7 @@ mod check;
 mod common;
 mod locks;
 mod looks;
+mod recorded;
 mod programs;
 mod runtimes;
 mod servers;

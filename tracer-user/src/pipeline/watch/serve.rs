@@ -33,7 +33,7 @@ use super::session::{Session, ceiling, threads_mode};
 use super::{Ended, Job, clock};
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
-const DRAIN_EVERY: Duration = Duration::from_millis(20);
+const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// Ticks of the model: what goes by time alone is noticed this late.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The wall clock may be set while a watch runs.

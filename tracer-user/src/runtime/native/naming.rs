@@ -62,8 +62,9 @@ const PLUMBING_WHOLE: [&str; 11] = [
     "start",
     "start_c",
 ];
-/// As [`PLUMBING`], in Rust and C++ names that begin with a type.
-const PLUMBING_TYPES: [&str; 7] = [
+/// As [`PLUMBING`], in Rust and C++ names that begin with a type or with underscores.
+const PLUMBING_TYPES: [&str; 8] = [
+    "__rust_",
     "<std::",
     "<core::",
     "<alloc::",

@@ -35,6 +35,8 @@ use holders::Stack;
 
 /// How often a thread is read that does not stand still.
 const ATTEMPTS: usize = 3;
+/// Threads that are read to learn what code there is: those of a pool stand in the same.
+const WARMING: usize = 128;
 /// The label under which a thread's name is told.
 const NAME: &str = "thread";
 
@@ -188,7 +190,7 @@ impl ThreadSnapshotter {
         clock: &dyn Fn() -> KTime,
     ) -> Result<(), SnapshotError> {
         if !std::mem::replace(&mut self.is_warm, true) {
-            self.read(mem, interner, clock)?;
+            self.read_most(WARMING, mem, interner, clock)?;
         }
         Ok(())
     }
@@ -199,6 +201,17 @@ impl ThreadSnapshotter {
     /// If the process cannot be read any more.
     pub fn read(
         &mut self,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+        clock: &dyn Fn() -> KTime,
+    ) -> Result<Found, SnapshotError> {
+        self.read_most(usize::MAX, mem, interner, clock)
+    }
+
+    /// As [`ThreadSnapshotter::read`], of no more threads than this, taken from all over the list.
+    fn read_most(
+        &mut self,
+        most: usize,
         mem: &dyn ReadMem,
         interner: &SharedInterner,
         clock: &dyn Fn() -> KTime,
@@ -222,7 +235,8 @@ impl ThreadSnapshotter {
         };
         let mut found = Found::default();
         found.outcome.truncated = left_out;
-        for tid in tids {
+        let step = tids.len().div_ceil(most.max(1)).max(1);
+        for tid in tids.into_iter().step_by(step) {
             self.thread(&look, tid, clock, &mut found);
         }
         found.outcome.listed = (found.readings.len() as u64).saturating_add(left_out);
