@@ -60,9 +60,10 @@ pub struct SlotCounters {
     pub lost_user_read: u64,
     /// Wake-ups whose record says "waker unknown" because the way to the waker could not be read.
     pub waker_unread: u64,
-    /// Births and deaths of threads, waits begun and ended, and wake-ups that leave a record.
+    /// Births and deaths of threads, waits begun and ended, wake-ups that leave a record, and system
+    /// calls that returned.
     pub thread_hits: u64,
-    /// Waits of threads that are in no total because the map of totals was full.
+    /// Waits and system calls of threads that are in no total because the map of totals was full.
     pub waits_untotalled: u64,
     /// Waits of threads whose end the scheduler did not tell, so that it was found when the thread
     /// left its CPU again or died. In totals and records as all others.

@@ -33,6 +33,8 @@ pub mod kind {
     /// A thread's whole wait, written when it ended (only with `min_wait`). Body:
     /// [`crate::thread::ThreadWait`].
     pub const THREAD_WAIT: u8 = 37;
+    /// A system call that is followed returned. Body: [`crate::call::ThreadCall`].
+    pub const THREAD_CALL: u8 = 39;
     /// A thread was created, with the stack of its creator (only with [`super::follow::STACKS`]).
     /// Body: [`crate::thread::ThreadSpawn`].
     pub const THREAD_SPAWN: u8 = 38;
@@ -116,6 +118,8 @@ pub mod follow {
     pub const LIVES: u32 = 1 << 16;
     /// Waits.
     pub const WAITS: u32 = 1 << 17;
+    /// System calls ([`crate::call::CALLS`]).
+    pub const CALLS: u32 = 1 << 19;
     /// With births the creator's stack as it lies in memory: code without frame pointers.
     pub const STACKS: u32 = 1 << 18;
     /// Where the slot is.
@@ -140,6 +144,12 @@ pub mod name {
     /// followed: name of the program, name of the tracepoint.
     pub const SCHED_PROGRAMS: [(&str, &str); 2] =
         [("sched_switch", "sched_switch"), ("sched_waking", "sched_waking")];
+    /// Programs at the tracepoints of system calls: when one begins, when it returns.
+    pub const CALL_PROGRAMS: [&str; 2] = ["sys_enter", "sys_exit"];
+    /// Host tid -> [`crate::call::Calling`].
+    pub const CALLS: &str = "CALLS";
+    /// [`crate::thread::WaitKey`] -> [`crate::call::CallTotals`].
+    pub const CALL_TOTALS: &str = "CALL_TOTALS";
     /// Host tid -> [`crate::thread::Sleeper`].
     pub const SLEEPERS: &str = "SLEEPERS";
     /// [`crate::thread::WaitKey`] -> [`crate::thread::WaitTotals`].

@@ -6,6 +6,7 @@
 //! in a record (any bit pattern that arrives must be a valid value). May use: nothing.
 #![no_std]
 
+pub mod call;
 pub mod config;
 pub mod event;
 pub mod ids;

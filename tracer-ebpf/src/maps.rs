@@ -5,6 +5,7 @@ use core::ptr::{addr_of, addr_of_mut};
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use tracer_common::call::{CallTotals, Calling};
 use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
 use tracer_common::thread::{Sleeper, WaitKey, WaitTotals};
 
@@ -32,6 +33,12 @@ pub static SLEEPERS: HashMap<u32, Sleeper> = HashMap::with_max_entries(1, 0);
 
 #[map]
 pub static WAITS: HashMap<WaitKey, WaitTotals> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub static CALLS: HashMap<u32, Calling> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub static CALL_TOTALS: HashMap<WaitKey, CallTotals> = HashMap::with_max_entries(1, 0);
 
 /// Never written: too long for the stack of a program.
 #[map]

@@ -1,5 +1,6 @@
 //! The programs, one file a source of events.
 
+pub mod calls;
 pub mod go;
 pub mod host;
 pub mod process;

@@ -18,6 +18,7 @@ use tracer_common::thread::{
     Asleep, BUCKETS, Sleeper, Thread, ThreadPark, ThreadReady, ThreadWait, WaitKey, bucket,
 };
 
+use super::calls::is_told;
 use super::traced::{current, load, traced};
 use crate::emit::{emit, emit_of, now};
 use crate::maps::{Counters, Lost, NO_WAITS, SLEEPERS, TARGETS, WAITS, add_up, kernel};
@@ -184,7 +185,13 @@ fn wakes(ctx: &BtfTracePointContext, woken: *const u8, entry: *mut Sleeper) {
     };
     let slot = sleeper.slot;
     let Some(target) = TARGETS.get(u32::from(slot)) else { return };
-    if target.min_wait_ns != 0 || sleeper.since_ns == 0 {
+    if sleeper.since_ns == 0 {
+        return;
+    }
+    if target.min_wait_ns != 0 {
+        if waker != 0 && time_ns.wrapping_sub(sleeper.since_ns) >= target.min_wait_ns {
+            is_told();
+        }
         return;
     }
     let Some(counters) = Counters::of(slot) else { return };
@@ -349,7 +356,8 @@ fn tell(ids: u64, counters: Counters, target: &TargetConfig, sleeper: &Sleeper, 
 /// Adds a sleep to the totals.
 #[inline(always)]
 fn total(counters: Counters, sleeper: &Sleeper, ns: u64) {
-    let key = key(sleeper);
+    let Asleep { arguments: [subject, operation, _], number, sleep, .. } = sleeper.asleep;
+    let key = key((number, sleep), (subject, operation), sleeper.slot);
     let mut totals = WAITS.get_ptr_mut(&key);
     if totals.is_none() {
         if let Some(none) = NO_WAITS.get(0) {
@@ -368,19 +376,17 @@ fn total(counters: Counters, sleeper: &Sleeper, ns: u64) {
     }
 }
 
-/// What a sleep is totalled under.
+/// What a sleep, or a system call, is totalled under: its number and kind, its first two arguments.
 #[inline(always)]
-fn key(sleeper: &Sleeper) -> WaitKey {
+pub fn key((number, sleep): (i32, u8), (subject, operation): (u64, u64), slot: u16) -> WaitKey {
     /// Source: include/uapi/linux/futex.h, `FUTEX_CMD_MASK`.
     const OPERATION: u64 = 127;
-    let asleep = &sleeper.asleep;
-    let [subject, operation, _] = asleep.arguments;
-    let in_call = asleep.sleep == sleep::SYSCALL;
-    let (subject, operation) = match asleep.number {
-        // futex; then futex_waitv, futex_wait, epoll_wait, epoll_pwait, epoll_pwait2.
+    let in_call = sleep == sleep::SYSCALL;
+    let (subject, operation) = match number {
+        // futex; then futex_waitv, futex_wake, futex_wait, epoll_wait, epoll_pwait, epoll_pwait2.
         202 if in_call => (subject, (operation & OPERATION) as u8),
-        449 | 455 | 232 | 281 | 441 if in_call => (subject, 0),
+        449 | 454 | 455 | 232 | 281 | 441 if in_call => (subject, 0),
         _ => (0, 0),
     };
-    WaitKey { subject, number: asleep.number, slot: sleeper.slot, sleep: asleep.sleep, operation }
+    WaitKey { subject, number, slot, sleep, operation }
 }

@@ -14,7 +14,7 @@ use tracer_common::thread::{SPAWN_STACK, STACK_DEPTH, Thread, ThreadBirth, Threa
 use super::sched;
 use super::traced::{Traced, load};
 use crate::emit::{emit, emit_of, now};
-use crate::maps::{Counters, SLEEPERS, kernel};
+use crate::maps::{CALLS, Counters, SLEEPERS, kernel};
 
 /// Offsets in `struct pt_regs`. Source: arch/x86/include/asm/ptrace.h, unchanged since 2.6.
 mod regs {
@@ -128,6 +128,9 @@ pub fn died(current: &Traced, task: *const u8) {
     if current.follows(follow::WAITS) {
         sched::ran_unseen(task);
         let _not_there = SLEEPERS.remove(bpf_get_current_pid_tgid() as u32);
+    }
+    if current.follows(follow::CALLS) {
+        let _not_there = CALLS.remove(bpf_get_current_pid_tgid() as u32);
     }
     if !current.follows(follow::LIVES) {
         return;

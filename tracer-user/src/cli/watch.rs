@@ -15,7 +15,7 @@ use super::values;
 use crate::base::Nanos;
 use crate::pipeline;
 use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom};
-use crate::stream::Mode;
+use crate::stream::{Calls, Mode};
 use crate::view::SummaryView;
 use crate::view::watch::Notice;
 
@@ -80,6 +80,12 @@ pub struct FollowArgs {
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     min_wait: Option<Nanos>,
 
+    /// Follow the system calls in which threads wait and wake (futex, epoll_wait, poll, select and their
+    /// like), too: arguments, results, and calls that did not block (with --events all; of a Go program
+    /// with --threads). Needs tracefs, and slows every system call of every process of the host meanwhile
+    #[arg(long)]
+    syscalls: bool,
+
     /// End after this time
     #[arg(long = "for", value_name = "DURATION", value_parser = values::positive_duration)]
     time_limit: Option<Nanos>,
@@ -136,12 +142,16 @@ pub fn settings(args: &FollowArgs, whom: Whom) -> anyhow::Result<WatchSettings> 
     if args.min_wait.is_some() && mode != Mode::All {
         return Err(exit::usage("--min-wait says which waits to follow: it needs --events all"));
     }
+    if args.syscalls && mode != Mode::All {
+        return Err(exit::usage("--syscalls follows calls beside waits: it needs --events all"));
+    }
     Ok(WatchSettings {
         whom,
         tune: Tune {
             mode,
             budget: args.budget.0.map(|budget| BudgetSettings { budget, ceiling: asked }),
             min_wait: args.min_wait.unwrap_or_default(),
+            calls: if args.syscalls { Calls::Followed } else { Calls::Left },
             interval: args.interval,
         },
         time_limit: args.time_limit,

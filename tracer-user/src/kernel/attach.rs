@@ -18,7 +18,7 @@ use tracer_common::ids::{Cookie, follow, name};
 
 use crate::base::Pid;
 use crate::runtime::plan::{ProbePlan, SiteKind};
-use crate::stream::Mode;
+use crate::stream::{Calls, Mode};
 
 use super::binary::Binary;
 use super::counters::{PlainCounters, PlainTarget};
@@ -135,6 +135,8 @@ pub struct Target {
     binary: Option<Binary>,
     /// Which events of its threads are followed.
     pub(super) threads: Mode,
+    /// Whether their system calls are, too.
+    pub(super) calls: Calls,
     sites: BTreeMap<SiteKind, Sites>,
     attachments: BTreeMap<SiteKind, Attachment>,
     config: TargetConfig,
@@ -146,6 +148,7 @@ impl Target {
             pid,
             binary,
             threads: Mode::None,
+            calls: Calls::Left,
             sites: BTreeMap::new(),
             attachments: BTreeMap::new(),
             config,
@@ -239,6 +242,7 @@ impl Kernel {
         self.lost.set(index, 0u64, 0).map_err(map_error(name::LOST))?;
         let follows_process = self.process_programs().is_ok();
         self.forget_totals(slot)?;
+        self.forget_call_totals(slot)?;
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         for (index, site) in (0u16..).zip(&plan.sites) {
             let sites = target.sites.entry(site.kind).or_default();

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
+use tracer_common::call::{CallTotals, Calling};
 use tracer_common::config::{Parked, SlotCounters, TargetConfig, parked_key, parked_tag};
 use tracer_common::thread::{Sleeper, WaitKey, WaitTotals};
 
@@ -31,7 +32,9 @@ plain!(
     PlainParked(Parked),
     PlainSleeper(Sleeper),
     PlainWaitKey(WaitKey),
-    PlainTotals(WaitTotals)
+    PlainTotals(WaitTotals),
+    PlainCalling(Calling),
+    PlainCallTotals(CallTotals)
 );
 
 /// How often the programs were not run because another BPF program was running on the CPU. The

@@ -156,6 +156,12 @@ pub enum KernelError {
         /// Why.
         why: String,
     },
+    /// System calls cannot be followed here.
+    #[error("system calls cannot be followed (--syscalls): {why}")]
+    Calls {
+        /// Why, and the remedy.
+        why: String,
+    },
     /// A map could not be read.
     #[error("reading the map of {of} failed: {source}")]
     ReadMap {

@@ -11,10 +11,12 @@ use tracer_common::config::{
 };
 use tracer_common::ids::name;
 
+use crate::stream::Calls;
 use crate::stream::decode::RawRecord;
 
 use super::attach::Target;
 use super::btf::KernelTypes;
+use super::calls::CallPrograms;
 use super::counters::{self, Missed, ParkedTask, PlainCounters, PlainParked, PlainTarget};
 use super::features::{Features, MultiSupport, Obstacle};
 use super::log::Diagnostics;
@@ -81,6 +83,8 @@ pub struct LoadSettings {
     /// Totals of waits over all targets: one a process and thing waited on. About 320 bytes each; 1
     /// where no thread's waits are followed.
     pub totals_capacity: u32,
+    /// Whether system calls are followed for some target; else no room is made for them.
+    pub calls: Calls,
     /// How probes are to be attached.
     pub attach_method: AttachMethod,
     /// What is told of processes that are no targets.
@@ -96,6 +100,14 @@ impl LoadSettings {
     pub const DEFAULT_THREAD_CAPACITY: u32 = 65_536;
     /// 5 MB of kernel memory.
     pub const DEFAULT_TOTALS_CAPACITY: u32 = 16_384;
+
+    /// A capacity for system calls.
+    pub(super) const fn call_capacity(&self, capacity: u32) -> u32 {
+        match self.calls {
+            Calls::Left => 1,
+            Calls::Followed => capacity,
+        }
+    }
 }
 
 impl Default for LoadSettings {
@@ -105,6 +117,7 @@ impl Default for LoadSettings {
             parked_capacity: Self::DEFAULT_PARKED_CAPACITY,
             thread_capacity: Self::DEFAULT_THREAD_CAPACITY,
             totals_capacity: Self::DEFAULT_TOTALS_CAPACITY,
+            calls: Calls::Left,
             attach_method: AttachMethod::default(),
             host_lives: HostLives::default(),
         }
@@ -127,6 +140,7 @@ pub struct Kernel {
     process: Result<ProcessPrograms, String>,
     host: ProcessPrograms,
     pub(super) threads: Threads,
+    pub(super) calls: CallPrograms,
     ring: Ring,
     logger: EbpfLogger<Diagnostics>,
     diagnostics: Diagnostics,
@@ -162,6 +176,7 @@ impl Kernel {
         };
         let host = ProcessPrograms::of_host(settings.host_lives, &instructions, types.as_ref())?;
         let threads = Threads::load(&mut ebpf, settings, &instructions, types.as_ref())?;
+        let calls = CallPrograms::load(&mut ebpf, settings)?;
         let diagnostics = Diagnostics::default();
         let logger = EbpfLogger::init_with_logger(&mut ebpf, diagnostics.clone())
             .map_err(|e| KernelError::Object { why: e.to_string() })?;
@@ -188,6 +203,7 @@ impl Kernel {
             process,
             host,
             threads,
+            calls,
             ring,
             logger,
             diagnostics,
@@ -316,6 +332,7 @@ impl Kernel {
         for program in self.threads.programs() {
             missed.threads += sys::recursion_misses(program.as_fd()).map_err(failed)?;
         }
+        missed.threads += self.missed_calls().map_err(failed)?;
         let processes = self.process.iter().flat_map(ProcessPrograms::iter);
         for program in processes.chain(self.host.iter()) {
             missed.process += sys::recursion_misses(program.as_fd()).map_err(failed)?;
@@ -426,6 +443,8 @@ fn load_maps(
         .map_max_entries(name::PARKED, settings.parked_capacity)
         .map_max_entries(name::SLEEPERS, settings.thread_capacity)
         .map_max_entries(name::WAITS, settings.totals_capacity)
+        .map_max_entries(name::CALLS, settings.call_capacity(settings.thread_capacity))
+        .map_max_entries(name::CALL_TOTALS, settings.call_capacity(settings.totals_capacity))
         .load(bytes)
         .map_err(|error| match error {
             aya::EbpfError::MapError(why) => map_error("of the kernel part")(why),
@@ -443,12 +462,24 @@ fn load_for_perf_event(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Kernel
     let missing = || KernelError::Object { why: format!("it has no program {name}") };
     let program = ebpf.program_mut(name).ok_or_else(missing)?;
     let program: &mut aya::programs::UProbe = program.try_into().map_err(|_| missing())?;
-    program.load().map_err(|error| match error {
+    program.load().map_err(|error| refused(name, error))
+}
+
+/// Loads a program that is attached through perf events of tracepoints.
+pub(super) fn load_for_tracepoints(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
+    let missing = || KernelError::Object { why: format!("it has no program {name}") };
+    let program = ebpf.program_mut(name).ok_or_else(missing)?;
+    let program: &mut aya::programs::TracePoint = program.try_into().map_err(|_| missing())?;
+    program.load().map_err(|error| refused(name, error))
+}
+
+fn refused(program: &'static str, error: aya::programs::ProgramError) -> KernelError {
+    match error {
         aya::programs::ProgramError::LoadError { io_error, verifier_log } => {
-            KernelError::Program { program: name, source: io_error, log: verifier_log.to_string() }
+            KernelError::Program { program, source: io_error, log: verifier_log.to_string() }
         }
         other => KernelError::Object { why: whole(&other) },
-    })
+    }
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
@@ -482,7 +513,7 @@ pub(super) fn map_error(map: &'static str) -> impl Fn(MapError) -> KernelError {
 }
 
 /// An error with all its causes.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -8,6 +8,7 @@
 mod attach;
 mod binary;
 mod btf;
+mod calls;
 mod confinement;
 mod counters;
 mod error;
@@ -27,6 +28,7 @@ mod threads;
 
 pub use attach::{AttachTarget, Attached, Detached, Kinds};
 pub use btf::fuzz_btf;
+pub use calls::{CallTotal, tracepoints as call_tracepoints};
 pub use confinement::Confinement;
 pub use counters::{Missed, ParkedTask};
 pub use error::KernelError;

@@ -179,11 +179,12 @@ impl Kernel {
         if mode == Mode::All {
             self.threads.link()?;
         }
+        let calls = self.calls_flag(slot, mode)?;
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         let before = std::mem::replace(&mut target.threads, mode);
         let (pid, stacks) = (target.pid, target.birth_stacks());
         if self.process_programs().is_ok() {
-            let value = u32::from(slot) | flags(mode, stacks);
+            let value = u32::from(slot) | flags(mode, stacks) | calls;
             self.tgids.insert(pid.0, value, 0).map_err(map_error(name::TGIDS))?;
         }
         if before == Mode::All && mode != Mode::All {
@@ -239,9 +240,11 @@ impl Kernel {
         if !self.slots.in_use().any(|(_, target)| target.threads == Mode::All) {
             self.threads.links.clear();
         }
+        self.unlink_calls();
         // No program adds an entry after this one, and none writes a record after the next.
         wait_for_running_programs();
         self.forget_sleepers(slot)?;
+        self.forget_calls(slot)?;
         wait_for_running_programs();
         Ok(())
     }

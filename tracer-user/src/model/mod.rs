@@ -183,6 +183,8 @@ impl Model {
             }
             // For timelines; no judgement goes by it.
             Input::GcCycle { at, .. } => self.now = self.now.max(at),
+            // Its wait is told by the scheduler, as all are.
+            Input::Call(call) => self.now = self.now.max(call.at),
             Input::ClockAnchor { mono, wall_ns } => {
                 self.now = self.now.max(mono);
                 self.anchor = Some(Anchor { mono, wall_ns });

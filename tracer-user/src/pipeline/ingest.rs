@@ -8,7 +8,7 @@ use tracer_common::thread::Asleep;
 
 use crate::base::{KTime, Pid, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::runtime::link::{RecordNames, ThreadNames};
-use crate::stream::decode::RawRecord;
+use crate::stream::decode::{RawRecord, ThreadRecord};
 use crate::stream::{Event, EventKind, Input, Loss, LossKind, Waker};
 
 use super::losses::SlotLosses;
@@ -81,9 +81,11 @@ impl Ingest {
             self.exec.push(process);
         }
         let kind = match record {
-            RawRecord::Thread(record) => {
-                Some(threads::event_kind(record, slot.names.threads.as_mut()))
+            RawRecord::Thread(ThreadRecord::Call(call)) => {
+                self.batch.push(Input::Call(Box::new(threads::call(process, call))));
+                return;
             }
+            RawRecord::Thread(record) => threads::event_kind(record, slot.names.threads.as_mut()),
             record => event_kind(record, slot.names.tasks.as_mut()),
         };
         match kind {

@@ -26,6 +26,7 @@ mod send;
 pub mod settings;
 mod signals;
 mod teller;
+mod thread_calls;
 mod thread_waits;
 mod tracer;
 mod watch;

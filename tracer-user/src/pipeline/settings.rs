@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::base::{IdlePattern, Nanos, Pid};
 use crate::detect::Confidence;
 use crate::record::{Content, Limits, Meta};
-use crate::stream::Mode;
+use crate::stream::{Calls, Mode};
 use crate::view::Acknowledgements;
 
 pub use super::budget::Budget;
@@ -246,6 +246,8 @@ pub struct Tune {
     pub budget: Option<BudgetSettings>,
     /// Waits shorter than this leave no record; only with [`Mode::All`].
     pub min_wait: Nanos,
+    /// Whether the system calls of threads are followed; only with [`Mode::All`].
+    pub calls: Calls,
     /// Time between two snapshots.
     pub interval: Nanos,
 }

@@ -57,17 +57,22 @@ fn wait(total: &WaitTotal) -> SyscallWait {
 fn view(total: &WaitTotal) -> ThreadWaitsView {
     let key = &total.key;
     let wait = wait(total);
-    let subject = match wait.subject {
-        Subject::Futex | Subject::FutexList => Some(("futex", key.subject)),
-        Subject::Epoll => Some(("epoll", key.subject)),
-        Subject::None | Subject::Fd | Subject::FdSet => None,
-    };
+    let subject = subject(wait.subject, key.subject);
     ThreadWaitsView {
         reason: wait.word.into_owned(),
         subject,
         count: total.totals.count,
         total: Nanos(total.totals.total_ns),
         lengths: lengths(&total.totals),
+    }
+}
+
+/// What is waited on, where it has a name that means the same in each wait.
+pub fn subject(kind: Subject, value: u64) -> Option<(&'static str, u64)> {
+    match kind {
+        Subject::Futex | Subject::FutexList => Some(("futex", value)),
+        Subject::Epoll => Some(("epoll", value)),
+        Subject::None | Subject::Fd | Subject::FdSet => None,
     }
 }
 

@@ -7,11 +7,11 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
-    WaitTotal,
+    AttachTarget, Attached, CallTotal, HostLives, Kernel, Kinds, LoadSettings, ParkedTask,
+    SleepingThread, WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
-use crate::stream::{Event, EventKind, Input, LossKind, Mode};
+use crate::stream::{Calls, Event, EventKind, Input, LossKind, Mode};
 use tracer_common::config::{HOST_SLOT, SlotCounters, TargetConfig};
 
 use super::budget::Hits;
@@ -57,6 +57,8 @@ pub struct Tracee<'a> {
     pub threads: Mode,
     /// Waits shorter than this leave no record.
     pub min_wait: Nanos,
+    /// Whether the system calls of its threads are followed with their waits.
+    pub calls: Calls,
 }
 
 /// The probes of a runtime.
@@ -74,7 +76,7 @@ impl Tracer {
     /// If it cannot be loaded here.
     pub fn load(
         ring: RingSize,
-        min_wait: Nanos,
+        (min_wait, calls): (Nanos, Calls),
         threads: Mode,
         host_lives: HostLives,
     ) -> anyhow::Result<Self> {
@@ -85,6 +87,7 @@ impl Tracer {
             parked_capacity: room(min_wait.0 != 0, LoadSettings::DEFAULT_PARKED_CAPACITY),
             thread_capacity: room(waits, LoadSettings::DEFAULT_THREAD_CAPACITY),
             totals_capacity: room(waits, LoadSettings::DEFAULT_TOTALS_CAPACITY),
+            calls,
             host_lives,
             ..LoadSettings::default()
         })?;
@@ -130,8 +133,30 @@ impl Tracer {
             }
             None => self.kernel.attach_threads(tracee.target, tracee.threads, tracee.min_wait)?,
         };
+        if tracee.calls == Calls::Followed
+            && let Err(why) = self.follow_calls(tracee, attached.slot)
+        {
+            let _undone = self.kernel.detach(attached.slot);
+            return Err(why);
+        }
         self.ingest.own(attached.slot, tracee.process, names, at);
         Ok(attached)
+    }
+
+    fn follow_calls(&mut self, tracee: &Tracee<'_>, slot: u16) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            tracee.threads != Mode::None,
+            "--syscalls follows system calls of threads: of a Go program give --threads, too"
+        );
+        Ok(self.kernel.follow_calls(slot)?)
+    }
+
+    /// The system calls of a slot's threads that returned, added up.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn call_totals(&self, slot: u16) -> anyhow::Result<Vec<CallTotal>> {
+        Ok(self.kernel.call_totals(slot)?)
     }
 
     /// Takes all probes off a slot. What its last records and counters tell is in the next

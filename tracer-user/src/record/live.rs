@@ -99,6 +99,7 @@ impl Live {
             | Input::Loss(_)
             | Input::Memory { .. }
             | Input::GcCycle { .. }
+            | Input::Call(_)
             | Input::Tick(_) => {}
         }
     }

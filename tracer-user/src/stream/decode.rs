@@ -245,7 +245,7 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    const KINDS: [u8; 16] = [
+    const KINDS: [u8; 17] = [
         kind::BIRTH,
         kind::DEATH,
         kind::PARK,
@@ -261,6 +261,7 @@ mod tests {
         kind::THREAD_RUN,
         kind::THREAD_READY,
         kind::THREAD_WAIT,
+        kind::THREAD_CALL,
         kind::THREAD_SPAWN,
     ];
 
@@ -311,6 +312,15 @@ mod tests {
         assert_eq!(wait.asleep.arguments, [1, 2, 3]);
         assert_eq!((wait.asleep.number, wait.asleep.sleep, wait.asleep.run_seq), (4, 0, 0));
         assert_eq!((wait.parked_ns, wait.ready_ns, wait.tid, wait.waker), (5, 6, 7, 0));
+    }
+
+    #[test]
+    fn what_a_call_asked_for_and_returned_comes_from_its_place() {
+        let record = decode(&written(kind::THREAD_CALL)).unwrap();
+        let RawRecord::Thread(ThreadRecord::Call(call)) = record else { panic!() };
+        assert_eq!((call.began_ns, call.result), (1, 2));
+        assert_eq!(call.arguments, [3, 4, 5, 6, 7, 8]);
+        assert_eq!((call.tid, call.number, call.slept), (9, 0, 10));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::base::{Definition, Frame, FrameId, KTime, Pid, ProcId, ReasonId, StackId, WaitClass};
 
-use super::{Event, GcCycle, LookOutcome, LookSeq, TaskLook};
+use super::{Call, Event, GcCycle, LookOutcome, LookSeq, TaskLook};
 
 /// Everything the model eats.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,6 +99,8 @@ pub enum Input {
         /// The collection.
         cycle: GcCycle,
     },
+    /// A system call of a thread returned (`--syscalls`).
+    Call(Box<Call>),
     /// Ties the two clocks together.
     ClockAnchor {
         /// CLOCK_MONOTONIC.
@@ -126,6 +128,7 @@ impl Input {
             | Input::Tick(at) => *at,
             Input::ClockAnchor { mono, .. } => *mono,
             Input::ProcessDef(def) => def.at,
+            Input::Call(call) => call.at,
             Input::NameDef { .. } | Input::StackDef { .. } | Input::ReasonDef { .. } => {
                 return None;
             }

@@ -1,6 +1,7 @@
 //! The one language of the model: [`Input`] down, [`Command`] up; and the border where raw bytes
 //! from the ring become checked records. No clock, no I/O. May use: base, tracer-common.
 
+pub mod call;
 mod command;
 pub mod decode;
 mod event;
@@ -10,6 +11,7 @@ mod look;
 mod scheduler;
 mod waits;
 
+pub use call::{Call, Calls};
 pub use command::{Command, SnapshotWhy};
 pub use event::{Event, EventKind, Waker};
 pub use gc::GcCycle;

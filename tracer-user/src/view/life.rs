@@ -40,6 +40,19 @@ pub enum LifeEvent {
         /// Who ended it, where seen.
         by: Option<u64>,
     },
+    /// A system call of it returned.
+    Called {
+        /// Its name.
+        call: &'static str,
+        /// How long it took.
+        lasted: Nanos,
+        /// What it returned.
+        result: i64,
+        /// How it ended: `done`, `timed-out`, `interrupted`, `changed`, `failed`.
+        outcome: &'static str,
+        /// How many threads it woke.
+        woken: u64,
+    },
     /// It created another.
     Bore {
         /// Which.

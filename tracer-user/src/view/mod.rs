@@ -378,8 +378,32 @@ pub struct SummaryView {
     /// What threads waited for, longest in all first, at most 20; empty where their waits were not
     /// followed, and of a recording.
     pub thread_waits: Vec<ThreadWaitsView>,
+    /// System calls of threads, longest in all first, at most 20; empty where they were not followed,
+    /// and of a recording.
+    pub thread_calls: Vec<ThreadCallsView>,
     /// What became of what was sent elsewhere; empty where nothing is.
     pub deliveries: Vec<delivery::DeliveryView>,
+}
+
+/// The system calls of threads of one sort and for one thing that returned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ThreadCallsView {
+    /// Its name.
+    pub call: &'static str,
+    /// The operation of `futex`.
+    pub operation: Option<&'static str>,
+    /// `futex` or `epoll`, and its address or number; None for other calls.
+    pub subject: Option<(&'static str, u64)>,
+    /// How many returned.
+    pub count: u64,
+    /// In how many of them the thread slept; the others did not block.
+    pub slept: u64,
+    /// How they ended, in a word, and how many.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// How many threads they woke.
+    pub woken: u64,
+    /// How long they took in all.
+    pub total: Nanos,
 }
 
 /// The waits of threads for one thing that ended, short ones too.

@@ -113,6 +113,20 @@ impl Dice {
         Event { process: self.process(), at: self.time(), tid, kind }
     }
 
+    fn call(&mut self) -> Call {
+        let began = self.time();
+        Call {
+            process: self.process(),
+            task: TaskId::thread(self.number() as u32),
+            began,
+            at: KTime(began.0.saturating_add(self.number())),
+            number: self.number() as i32,
+            arguments: std::array::from_fn(|_| self.number()),
+            result: self.number() as i64,
+            slept: self.number() as u32,
+        }
+    }
+
     fn cycle(&mut self) -> GcCycle {
         let stop = self.below(1 << 62);
         let mut at = stop;
@@ -289,7 +303,7 @@ pub fn inputs(seed: u64, n: usize) -> Vec<Input> {
     let mut out = Vec::new();
     while out.len() < n {
         let id = u32::try_from(out.len()).unwrap().min(60_000);
-        let input = match dice.below(13) {
+        let input = match dice.below(14) {
             0 => Input::ProcessDef(Box::new(dice.def())),
             1 => Input::ProcessEnd {
                 process: dice.process(),
@@ -323,6 +337,7 @@ pub fn inputs(seed: u64, n: usize) -> Vec<Input> {
                 limit_bytes: dice.maybe(Dice::number),
             },
             9 => Input::GcCycle { process: dice.process(), at: dice.time(), cycle: dice.cycle() },
+            10 => Input::Call(Box::new(dice.call())),
             _ => Input::Event(dice.event()),
         };
         out.push(input);

@@ -10,6 +10,7 @@ use loiter::base::{Nanos, Pid};
 use loiter::kernel::{AttachTarget, Kernel, LoadSettings};
 use loiter::stream::Mode;
 use loiter::stream::decode::{RawRecord, ThreadRecord};
+use tracer_common::call::ThreadCall;
 use tracer_common::config::SlotCounters;
 use tracer_common::thread::{ThreadSpawn, ThreadWait};
 
@@ -57,6 +58,7 @@ pub struct Tally {
     pub runs: u64,
     pub readies: u64,
     pub waits: Vec<ThreadWait>,
+    pub calls: Vec<ThreadCall>,
     pub exits: Vec<u64>,
 }
 
@@ -74,6 +76,7 @@ impl Tally {
             RawRecord::Thread(ThreadRecord::Run(_)) => self.runs += 1,
             RawRecord::Thread(ThreadRecord::Ready(_)) => self.readies += 1,
             RawRecord::Thread(ThreadRecord::Wait(wait)) => self.waits.push(wait),
+            RawRecord::Thread(ThreadRecord::Call(call)) => self.calls.push(*call),
             RawRecord::Exit(exit) => self.exits.push(exit.value),
             _ => {}
         }

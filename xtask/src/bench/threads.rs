@@ -19,21 +19,27 @@ use crate::{go, run};
 enum By {
     Nobody,
     Loiter(&'static [&'static str]),
+    /// With `--syscalls`, which needs tracefs.
+    LoiterCalls,
     Bpftrace,
 }
 
 /// What is compared, and how it is called.
-const PLANS: [(By, &str); 5] = [
+const PLANS: [(By, &str); 6] = [
     (By::Nobody, "bare"),
     (By::Nobody, "bare again (A/A)"),
     (By::Loiter(&[]), "loiter, births and deaths (default)"),
     (By::Loiter(&["--events", "all", "--min-wait", "1ms"]), "loiter, waits at the scheduler"),
+    (By::LoiterCalls, "loiter, waits and --syscalls"),
     (By::Bpftrace, "bpftrace, system calls"),
 ];
+/// Arguments of [`By::LoiterCalls`].
+const WITH_CALLS: [&str; 5] = ["--events", "all", "--min-wait", "1ms", "--syscalls"];
 const BARE: usize = 0;
 const AGAIN: usize = 1;
 const WAITS: usize = 3;
-const BPFTRACE: usize = 4;
+const CALLED: usize = 4;
+const BPFTRACE: usize = 5;
 
 /// The system calls in which threads wait, as loiter's waits cover them.
 const CALLS: [&str; 8] = [
@@ -88,6 +94,11 @@ pub fn run(loiter: &Path, options: &Options) -> Result<()> {
         calls[WAITS].minus(&calls[BARE]),
         calls[AGAIN].minus(&calls[BARE])
     );
+    println!(
+        "with --syscalls: {} over what bpftrace adds to a round trip; {} to the other program's call",
+        added(CALLED).over(&added(BPFTRACE)),
+        calls[CALLED].minus(&calls[BARE])
+    );
     Ok(())
 }
 
@@ -104,6 +115,8 @@ enum Running {
     #[expect(dead_code, reason = "held to keep it running")]
     Loiter(Tracer),
     #[expect(dead_code, reason = "held to keep it running")]
+    Calls(Tracer),
+    #[expect(dead_code, reason = "held to keep it running")]
     Bpftrace(Workload),
 }
 
@@ -112,6 +125,9 @@ impl Running {
         Ok(match by {
             By::Nobody => Running::Nobody,
             By::Loiter(arguments) => Running::Loiter(Tracer::watch(loiter, pid, arguments)?),
+            By::LoiterCalls => {
+                Running::Calls(Tracer::watch_with_tracefs(loiter, pid, &WITH_CALLS)?)
+            }
             By::Bpftrace => Running::Bpftrace(bpftrace(pid)?),
         })
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::loiter;
 use crate::program::Background;
+use crate::{loiter, run};
 
 /// Longest wait until it is attached.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,7 +38,23 @@ impl Tracer {
     /// If it cannot watch.
     pub fn start(loiter: &Path, command: &str, pid: u32, args: &[&str]) -> Result<Tracer> {
         let pid = pid.to_string();
-        let mut command = loiter::command(loiter, &[command, &pid, "--format", "jsonl"]);
+        Tracer::run(loiter::command(loiter, &[command, &pid, "--format", "jsonl"]), args)
+    }
+
+    /// `loiter watch` where tracefs is mounted, for it alone.
+    ///
+    /// # Errors
+    /// If it cannot watch.
+    pub fn watch_with_tracefs(loiter: &Path, pid: u32, args: &[&str]) -> Result<Tracer> {
+        const SCRIPT: &str = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$0\" \"$@\"";
+        let loiter = loiter.to_str().context("a path that is not UTF-8")?;
+        let pid = pid.to_string();
+        let mut command = run::command(Path::new("unshare"));
+        command.args(["-m", "sh", "-c", SCRIPT, loiter, "watch", &pid, "--format", "jsonl"]);
+        Tracer::run(command, args)
+    }
+
+    fn run(mut command: Command, args: &[&str]) -> Result<Tracer> {
         if !args.contains(&"--budget") {
             // What is measured is what these events cost.
             command.args(["--budget", "off"]);

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::base::{FrameId, KTime, ReasonId, TaskId};
 use crate::output::json::parts::{Moment, Object, Pairs, Process, Site, class};
 use crate::output::json::safe::write_line;
+use crate::stream::call::outcome_word;
 use crate::stream::{Event, EventKind, Input, LastLeave, Leave, ProcessDef, TaskLook, Waker};
 use crate::view::recording::{InputSink, Missing};
 use crate::view::{Names, WallTime, build};
@@ -108,6 +109,19 @@ impl<W: Write> InputSink for InputLines<W> {
                     "mark_monotonic_ns": cycle.mark.map(|at| at.0),
                     "mark_end_monotonic_ns": cycle.mark_end.map(|at| at.0),
                     "end_monotonic_ns": cycle.end.map(|at| at.0),
+                }),
+            ),
+            Input::Call(call) => (
+                "call",
+                json!({
+                    "process": call.process.0,
+                    "task": call.task.number,
+                    "call": call.name(),
+                    "arguments": call.arguments.map(|argument| format!("{argument:#x}")),
+                    "result": call.result,
+                    "outcome": outcome_word(call.outcome()),
+                    "took_ns": call.at.since(call.began).0,
+                    "slept": call.slept,
                 }),
             ),
             Input::ClockAnchor { .. } => ("clock", json!({})),

@@ -45,6 +45,14 @@ impl Serialize for Event<'_> {
                 map.serialize_entry("wait_reason", &word(reason))?;
                 map.serialize_entry("by", by)?;
             }
+            LifeEvent::Called { call, lasted, result, outcome, woken } => {
+                map.serialize_entry("event", "called")?;
+                map.serialize_entry("call", call)?;
+                map.serialize_entry("lasted_ns", &lasted.0)?;
+                map.serialize_entry("result", result)?;
+                map.serialize_entry("outcome", outcome)?;
+                map.serialize_entry("woken", woken)?;
+            }
             LifeEvent::Bore { task } => {
                 map.serialize_entry("event", "created")?;
                 map.serialize_entry("task", task)?;

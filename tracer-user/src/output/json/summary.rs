@@ -1,5 +1,6 @@
 //! `loiter.summary/1`: the last line of a watch or diagnosis. May use: view.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -9,7 +10,7 @@ use super::safe::write_line;
 use crate::base::Nanos;
 use crate::stream::{LossKind, Mode};
 use crate::view::delivery::DeliveryView;
-use crate::view::{AcknowledgedView, CostView, SummaryView, ThreadWaitsView};
+use crate::view::{AcknowledgedView, CostView, SummaryView, ThreadCallsView, ThreadWaitsView};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
@@ -33,6 +34,8 @@ struct Summary<'a> {
     spawn_sites: Vec<SpawnSite<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thread_waits: Vec<ThreadWaits<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    thread_calls: Vec<ThreadCalls>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deliveries: Vec<Delivery>,
 }
@@ -62,9 +65,43 @@ struct ThreadWaits<'a> {
 }
 
 #[derive(serde::Serialize)]
+struct ThreadCalls {
+    call: &'static str,
+    operation: Option<&'static str>,
+    subject: Option<Subject>,
+    count: u64,
+    slept: u64,
+    outcomes: BTreeMap<&'static str, u64>,
+    woken: u64,
+    total_ns: u64,
+}
+
+impl ThreadCalls {
+    fn new(calls: &ThreadCallsView) -> Self {
+        Self {
+            call: calls.call,
+            operation: calls.operation,
+            subject: calls.subject.map(Subject::new),
+            count: calls.count,
+            slept: calls.slept,
+            outcomes: calls.outcomes.iter().copied().collect(),
+            woken: calls.woken,
+            total_ns: calls.total.0,
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
 struct Subject {
     kind: &'static str,
     value: String,
+}
+
+impl Subject {
+    fn new((kind, value): (&'static str, u64)) -> Self {
+        let value = if kind == "futex" { format!("{value:#x}") } else { value.to_string() };
+        Self { kind, value }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -75,17 +112,13 @@ struct Length {
 
 impl<'a> ThreadWaits<'a> {
     fn new(waits: &'a ThreadWaitsView) -> Self {
-        let subject = waits.subject.map(|(kind, value)| {
-            let value = if kind == "futex" { format!("{value:#x}") } else { value.to_string() };
-            Subject { kind, value }
-        });
         let length = |&(below, count): &(Nanos, u64)| Length {
             below_ns: (below.0 != u64::MAX).then_some(below.0),
             count,
         };
         Self {
             reason: &waits.reason,
-            subject,
+            subject: waits.subject.map(Subject::new),
             count: waits.count,
             total_ns: waits.total.0,
             lengths: waits.lengths.iter().map(length).collect(),
@@ -237,6 +270,7 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
             })
             .collect(),
         thread_waits: s.thread_waits.iter().map(ThreadWaits::new).collect(),
+        thread_calls: s.thread_calls.iter().map(ThreadCalls::new).collect(),
         deliveries: s.deliveries.iter().map(Delivery::new).collect(),
     };
     write_line(out, &summary)

@@ -53,6 +53,13 @@ fn told(event: &LifeEvent) -> (Tint, String) {
         LifeEvent::Waited { lasted, reason, by } => {
             (Tint::Plain, format!("runs after {lasted} of waiting ({reason}){}", woken(by)))
         }
+        LifeEvent::Called { call, lasted, result, outcome, woken } => {
+            let woke = match woken {
+                0 => String::new(),
+                woken => format!(", woke {}", counted(*woken, "thread")),
+            };
+            (Tint::Plain, format!("{call} returns {result} after {lasted}: {outcome}{woke}"))
+        }
         LifeEvent::Bore { task } => (Tint::Plain, format!("creates {task}")),
         LifeEvent::Woke { task } => (Tint::Plain, format!("wakes {task}")),
         LifeEvent::Seen { state, reason, wait_site } => {

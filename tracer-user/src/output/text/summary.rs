@@ -72,6 +72,7 @@ pub fn write_summary(
     write_acknowledged(&mut page, summary)?;
     write_idle(&mut page, summary)?;
     write_thread_waits(&mut page, summary)?;
+    write_thread_calls(&mut page, summary)?;
     write_deliveries(&mut page, summary)?;
     write_sites(&mut page, summary)
 }
@@ -189,11 +190,7 @@ fn write_idle(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
 /// What threads waited for.
 fn write_thread_waits(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
     for (i, waits) in summary.thread_waits.iter().take(SITES).enumerate() {
-        let subject = match waits.subject {
-            Some(("futex", address)) => format!(" at {address:#x}"),
-            Some((kind, number)) => format!(" on {kind} {number}"),
-            None => String::new(),
-        };
+        let subject = subject(waits.subject);
         let text = format!(
             "{}{subject}: {}, {} in all",
             waits.reason,
@@ -201,6 +198,44 @@ fn write_thread_waits(page: &mut Page, summary: &SummaryView) -> io::Result<()> 
             waits.total
         );
         page.field_words(if i == 0 { "waited" } else { "" }, Tint::Plain, &text)?;
+    }
+    Ok(())
+}
+
+fn subject(subject: Option<(&'static str, u64)>) -> String {
+    match subject {
+        Some(("futex", address)) => format!(" at {address:#x}"),
+        Some((kind, number)) => format!(" on {kind} {number}"),
+        None => String::new(),
+    }
+}
+
+/// Which system calls threads made, and how they ended.
+fn write_thread_calls(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    for (i, calls) in summary.thread_calls.iter().take(SITES).enumerate() {
+        let operation = calls.operation.map_or_else(String::new, |name| format!(" {name}"));
+        let mut parts: Vec<String> = calls
+            .outcomes
+            .iter()
+            .filter(|(word, count)| *word != "done" && *count > 0)
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
+        let awake = calls.count.saturating_sub(calls.slept);
+        if awake > 0 {
+            parts.push(format!("{awake} did not block"));
+        }
+        if calls.woken > 0 {
+            parts.push(format!("{} woken", counted(calls.woken, "thread")));
+        }
+        let how = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        let text = format!(
+            "{}{operation}{}: {}{how}, {} in all",
+            calls.call,
+            subject(calls.subject),
+            counted(calls.count, "call"),
+            calls.total
+        );
+        page.field_words(if i == 0 { "called" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
 }

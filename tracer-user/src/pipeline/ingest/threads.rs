@@ -1,15 +1,17 @@
 //! Records about OS threads -> events.
 
+use tracer_common::call::ThreadCall;
 use tracer_common::thread::ThreadSpawn;
 
-use crate::base::{FrameId, KTime, Registers, RunSeq, TaskId};
+use crate::base::{FrameId, KTime, ProcId, Registers, RunSeq, TaskId};
 use crate::runtime::link::{SpawnStack, ThreadNames};
 use crate::stream::decode::ThreadRecord;
-use crate::stream::{EventKind, Waker};
+use crate::stream::{Call, EventKind, Waker};
 
-/// What a record says of a thread.
-pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> EventKind {
-    match record {
+/// What a record says of a thread; None for a system call, see [`call`].
+pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> Option<EventKind> {
+    Some(match record {
+        ThreadRecord::Call(_) => return None,
         ThreadRecord::Birth(r) => {
             let depth = usize::try_from(r.depth).unwrap_or(usize::MAX).min(r.stack.len());
             EventKind::Birth {
@@ -45,6 +47,20 @@ pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> 
             reason: names.reason(&r.asleep),
             run_seq: RunSeq(r.asleep.run_seq),
         },
+    })
+}
+
+/// A system call that returned.
+pub(super) const fn call(process: ProcId, record: &ThreadCall) -> Call {
+    Call {
+        process,
+        task: TaskId::thread(record.tid),
+        began: KTime(record.began_ns),
+        at: KTime(record.header.time_ns),
+        number: record.number,
+        arguments: record.arguments,
+        result: record.result,
+        slept: record.slept,
     }
 }
 

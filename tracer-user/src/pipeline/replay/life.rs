@@ -11,6 +11,7 @@ use crate::detect::{Change, Engine};
 use crate::pipeline::settings::{Expectations, Moment, Thresholds};
 use crate::pipeline::watch::detectors;
 use crate::record::Recording;
+use crate::stream::call::outcome_word;
 use crate::stream::{Event, EventKind, GcCycle, Input, TaskLook, Waker};
 use crate::view::build;
 use crate::view::life::{LifeEvent, LifeView, NamedBy};
@@ -110,6 +111,17 @@ impl Told {
                 }
             }
             Input::GcCycle { cycle, .. } if self.lives == Lives::Yes => self.collection(cycle),
+            Input::Call(call) if call.task == self.task => {
+                (self.known, self.lives) = (true, Lives::Yes);
+                let event = LifeEvent::Called {
+                    call: call.name(),
+                    lasted: call.at.since(call.began),
+                    result: call.result,
+                    outcome: outcome_word(call.outcome()),
+                    woken: call.woken(),
+                };
+                self.tell(call.at, event);
+            }
             Input::Loss(loss) if self.lives == Lives::Yes => {
                 self.tell(loss.until, LifeEvent::Lost { kind: loss.kind, count: loss.count });
             }

@@ -36,6 +36,7 @@ impl Watch<'_> {
         let mut summary = self.judge.summary(process, why).await?;
         summary.cost = session.spending.as_ref().map(Spending::view);
         summary.thread_waits = std::mem::take(&mut session.thread_waits);
+        summary.thread_calls = std::mem::take(&mut session.thread_calls);
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;
         }
@@ -99,6 +100,7 @@ impl Watch<'_> {
         if let Some(session) = self.sessions.get_mut(&process) {
             summary.cost = session.spending.as_ref().map(Spending::view);
             summary.thread_waits = std::mem::take(&mut session.thread_waits);
+            summary.thread_calls = std::mem::take(&mut session.thread_calls);
         }
         while let Some(said) = self.judge.said_now() {
             self.hear(said).await?;

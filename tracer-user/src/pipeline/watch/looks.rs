@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::base::{Nanos, ProcId};
 use crate::pipeline::looker::Look;
-use crate::pipeline::thread_waits;
+use crate::pipeline::{thread_calls, thread_waits};
 use crate::runtime::link::LookError;
 use crate::stream::{EndHow, Input, Mode, Stop};
 use crate::view::watch::Notice;
@@ -174,6 +174,7 @@ impl Watch<'_> {
         };
         tracer.detach(slot)?;
         session.thread_waits = thread_waits::told(tracer.wait_totals(slot)?);
+        session.thread_calls = thread_calls::told(tracer.call_totals(slot)?);
         let inputs = tracer.take();
         self.eat_defs().await?;
         self.judge.eat(inputs).await

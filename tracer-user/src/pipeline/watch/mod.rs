@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use crate::base::Nanos;
 use crate::detect;
 use crate::record::{RecorderSettings, Written};
-use crate::stream::Mode;
+use crate::stream::{Calls, Mode};
 use crate::view::watch::WatchSink;
 use crate::view::{Acknowledgements, FindingCounts, SummaryView};
 
@@ -138,6 +138,7 @@ pub fn diagnose(
                 mode: Mode::None,
                 budget: None,
                 min_wait: Nanos(0),
+                calls: Calls::Left,
                 interval: Nanos(settings.over.0 / gaps),
             },
             ring: RingSize::MIN,

@@ -100,7 +100,12 @@ impl<'a> Watch<'a> {
             Mode::None if alone => None,
             _ => {
                 let threads = threads_mode(threads, ceiling);
-                Some(Tracer::load(job.ring, job.min_wait(), threads, host_lives(&job.whom))?)
+                Some(Tracer::load(
+                    job.ring,
+                    (job.min_wait(), job.tune.calls),
+                    threads,
+                    host_lives(&job.whom),
+                )?)
             }
         };
         let host = match &job.whom {
@@ -217,6 +222,7 @@ impl<'a> Watch<'a> {
                 probes: probes.map(|(plan, sites)| Probes { plan, config: sites.config(min_wait) }),
                 threads: threads_mode(probing.threads(), mode),
                 min_wait,
+                calls: session.tune.calls,
             };
             let attached = tracer.attach(&tracee, mode, probing.record_names())?;
             session.slot = Some(attached.slot);

@@ -15,8 +15,8 @@ use crate::pipeline::pace::{Pace, Share};
 use crate::pipeline::ready::readiness;
 use crate::pipeline::settings::{BudgetSettings, TargetSettings, Threads, Tune};
 use crate::stream::{Input, Mode, Stop};
-use crate::view::ThreadWaitsView;
 use crate::view::watch::Who;
+use crate::view::{ThreadCallsView, ThreadWaitsView};
 
 use super::costs::{Charge, Spending};
 use super::flow::Losses;
@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub losses: Losses,
     /// Once its probes are off.
     pub thread_waits: Vec<ThreadWaitsView>,
+    /// Likewise.
+    pub thread_calls: Vec<ThreadCallsView>,
 }
 
 impl Session {
@@ -86,6 +88,7 @@ impl Session {
             looks_taken: 0,
             losses: Losses::none(),
             thread_waits: Vec::new(),
+            thread_calls: Vec::new(),
         };
         Ok((session, Input::ProcessDef(Box::new(opened.def))))
     }

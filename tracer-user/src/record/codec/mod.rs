@@ -52,6 +52,8 @@ pub enum Sort {
     Memory = 14,
     /// [`Input::GcCycle`]
     GcCycle = 15,
+    /// [`Input::Call`]
+    Call = 16,
 }
 
 impl Sort {
@@ -72,6 +74,7 @@ impl Sort {
         Sort::Tick,
         Sort::Memory,
         Sort::GcCycle,
+        Sort::Call,
     ];
 
     /// Of an input: the one place that a new sort of input is added to, beside [`rows`].
@@ -92,6 +95,7 @@ impl Sort {
             Input::Tick(_) => Sort::Tick,
             Input::Memory { .. } => Sort::Memory,
             Input::GcCycle { .. } => Sort::GcCycle,
+            Input::Call(_) => Sort::Call,
         }
     }
 
@@ -113,6 +117,7 @@ impl Sort {
             Sort::Tick => "tick",
             Sort::Memory => "memory",
             Sort::GcCycle => "gc",
+            Sort::Call => "call",
         }
     }
 
@@ -127,7 +132,7 @@ impl Sort {
 }
 
 /// How many sorts there are.
-pub const SORTS: usize = 15;
+pub const SORTS: usize = 16;
 
 /// How many inputs there were of each sort, and what they took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

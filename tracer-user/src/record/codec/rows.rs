@@ -2,10 +2,11 @@
 //! version may add fields at the end of a row; older readers do not see them.
 
 use crate::base::{
-    Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
+    Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, TaskId, Visibility,
+    WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo,
+    BuildInfo, Call, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo,
     ProcessDef, Stop, Vitals,
 };
 
@@ -97,6 +98,7 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             row.number(at.0);
             put_cycle(cycle, row);
         }
+        Input::Call(call) => put_call(call, row),
         Input::ClockAnchor { mono, wall_ns } => {
             row.number(mono.0);
             row.signed(*wall_ns);
@@ -178,6 +180,7 @@ pub fn read(sort: Sort, rows: &mut Take<'_>) -> Result<Input, Malformed> {
         Sort::GcCycle => {
             Input::GcCycle { process: proc(row)?, at: time(row)?, cycle: read_cycle(row)? }
         }
+        Sort::Call => Input::Call(Box::new(read_call(row)?)),
         Sort::ClockAnchor => Input::ClockAnchor { mono: time(row)?, wall_ns: row.signed()? },
         Sort::Tick => Input::Tick(time(row)?),
         Sort::Event | Sort::SnapshotTask => return Err(Malformed("a row of what has columns")),
@@ -213,6 +216,34 @@ fn read_cycle(row: &mut Take<'_>) -> Result<GcCycle, Malformed> {
         Ok(Some(last))
     };
     Ok(GcCycle { stop, mark: next()?, mark_end: next()?, end: next()? })
+}
+
+/// Of which thread, when it began, how long it took, what, and how it ended.
+fn put_call(call: &Call, row: &mut Vec<u8>) {
+    row.number(u64::from(call.process.0));
+    row.number(call.task.number);
+    row.number(call.began.0);
+    row.number(call.at.since(call.began).0);
+    row.signed(i64::from(call.number));
+    call.arguments.iter().for_each(|argument| row.number(*argument));
+    row.signed(call.result);
+    row.number(u64::from(call.slept));
+}
+
+fn read_call(row: &mut Take<'_>) -> Result<Call, Malformed> {
+    const LATE: Malformed = Malformed("a system call that returns beyond all time");
+    const NUMBER: Malformed = Malformed("a number that no system call has");
+    let process = proc(row)?;
+    let task = TaskId::thread(row.narrow()?);
+    let began = time(row)?;
+    let at = KTime(began.0.checked_add(row.number()?).ok_or(LATE)?);
+    let number = i32::try_from(row.signed()?).map_err(|_| NUMBER)?;
+    let mut arguments = [0; 6];
+    for argument in &mut arguments {
+        *argument = row.number()?;
+    }
+    let result = row.signed()?;
+    Ok(Call { process, task, began, at, number, arguments, result, slept: row.narrow()? })
 }
 
 fn proc(row: &mut Take<'_>) -> Result<ProcId, Malformed> {

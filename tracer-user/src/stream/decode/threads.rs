@@ -1,5 +1,6 @@
 //! Records about OS threads.
 
+use tracer_common::call::ThreadCall;
 use tracer_common::event::Header;
 use tracer_common::ids::{kind, sleep};
 use tracer_common::thread::{
@@ -26,6 +27,8 @@ pub enum ThreadRecord {
     Ready(ThreadReady),
     /// A whole wait, written when it ended.
     Wait(ThreadWait),
+    /// A system call that is followed returned.
+    Call(Box<ThreadCall>),
 }
 
 impl ThreadRecord {
@@ -38,6 +41,7 @@ impl ThreadRecord {
             ThreadRecord::Park(r) => &r.header,
             ThreadRecord::Ready(r) => &r.header,
             ThreadRecord::Wait(r) => &r.header,
+            ThreadRecord::Call(r) => &r.header,
         }
     }
 
@@ -54,6 +58,7 @@ impl ThreadRecord {
                 let known = r.asleep.sleep <= sleep::COMPAT;
                 r.tid != 0 && known && r.parked_ns <= r.header.time_ns
             }
+            ThreadRecord::Call(r) => r.tid != 0 && r.began_ns <= r.header.time_ns,
         }
     }
 }
@@ -67,6 +72,7 @@ pub(super) const fn length_of(kind: u8) -> Option<usize> {
         kind::THREAD_PARK => size_of::<ThreadPark>(),
         kind::THREAD_READY => size_of::<ThreadReady>(),
         kind::THREAD_WAIT => size_of::<ThreadWait>(),
+        kind::THREAD_CALL => size_of::<ThreadCall>(),
         _ => return None,
     })
 }
@@ -114,6 +120,16 @@ pub(super) fn body(fields: &mut Fields<'_>, header: Header) -> Option<ThreadReco
             tid: fields.u32()?,
             waker: fields.u32()?,
         }),
+        kind::THREAD_CALL => ThreadRecord::Call(Box::new(ThreadCall {
+            header,
+            began_ns: fields.u64()?,
+            result: fields.u64()?.cast_signed(),
+            arguments: fields.words()?,
+            tid: fields.u32()?,
+            number: fields.u32()?.cast_signed(),
+            slept: fields.u32()?,
+            pad: fields.u32()?,
+        })),
         _ => return None,
     })
 }
