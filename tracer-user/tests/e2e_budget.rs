@@ -116,3 +116,33 @@ fn the_cost_that_is_told_is_a_part_of_what_the_kernel_accounts_for() {
     target.assert_alive();
     target.finish();
 }
+
+#[test]
+fn what_costs_too_much_for_long_is_followed_for_moments_and_that_is_told_once() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "pingpong", Variant::Stripped));
+    let (mut target, _) = GoProc::start_ready(&exe, &["-procs", "1"]);
+    // What is asked for at first costs several times that: it is known then what moments cost.
+    let args = ["--events", "all", "--budget", "10%"];
+    let mut loiter = Loiter::watch(target.pid(), &args);
+    let told = loiter.wait_line_after(0, "moments", |l| {
+        l["schema"] == "loiter.mode/1" && l["sampled"].is_object()
+    });
+    println!("{told}");
+    let (moment, every) =
+        (number(&told["sampled"]["for_ns"]), number(&told["sampled"]["every_ns"]));
+    assert!(moment == 200_000_000 && every >= 10_000_000_000, "{told}");
+    // Two moments more.
+    let enough = Instant::now() + 2 * Duration::from_nanos(every);
+    while Instant::now() < enough {
+        loiter.more_lines(usize::MAX, enough);
+    }
+    let (code, summary, lines) = loiter.interrupt();
+    println!("{}\n{}", summary["modes"], summary["cost"]);
+    let told = lines.iter().filter(|l| l["sampled"].is_object()).count();
+    let stayed = number(&summary["cost"]["changes"]);
+    assert!(told as u64 <= stayed + 1, "told once after each change: {told}, {stayed}");
+    assert_eq!(code, 0, "{summary}");
+    target.assert_alive();
+    target.finish();
+}

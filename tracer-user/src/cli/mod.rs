@@ -4,6 +4,7 @@
 mod acknowledge;
 mod args;
 mod check;
+mod config;
 mod destination;
 mod diagnose;
 mod diff;

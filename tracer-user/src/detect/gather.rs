@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::base::{StackId, TaskId};
+use crate::base::{Nanos, StackId, TaskId};
 use crate::model::{Exactness, GroupKey, Task, Wait, Waited};
-use crate::stream::{ChannelState, LockKind, Mode, WaitsOn};
+use crate::stream::{ChannelState, LockKind, WaitsOn};
 
 use super::identity::finding_id;
 use super::{
@@ -17,6 +17,8 @@ use super::{
 
 /// Most ancestors a finding names; programs nest a few deep, and a loop of numbers must end.
 const MAX_ANCESTORS: usize = 8;
+/// Births and deaths of a spawn site are told once they have come for so long: of moments alone they say little.
+const FOLLOWED: Nanos = Nanos::from_secs(1);
 
 /// A task picked, with its wait.
 pub(super) type Picked<'a> = (&'a Task, Wait);
@@ -120,7 +122,7 @@ fn objects(picked: &[Picked<'_>]) -> (Vec<(WaitsOn, u64)>, u64) {
 
 fn site_fate(check: &Check<'_>, key: GroupKey) -> Option<SiteFate> {
     let site = check.process.spawn_site(key.spawn_site)?;
-    (check.process.mode() > Mode::None).then(|| SiteFate {
+    (check.process.followed_for(check.now) >= FOLLOWED).then(|| SiteFate {
         births: site.births,
         deaths: site.deaths,
         alive: site.alive,

@@ -11,7 +11,6 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::base::{FrameId, KTime, Nanos, ProcId, TaskState, WaitClass};
 use crate::model::{Exactness, Group, GroupKey, OLD, Recent, Wait};
-use crate::stream::Mode;
 
 use super::evidence::{how_known, lower, waits_by_nature};
 use super::gather::{Picked, gather, objects_in_words};
@@ -281,7 +280,7 @@ impl Growth {
         if picked.len() < found.count {
             return None;
         }
-        let events = process.mode() > Mode::None;
+        let events = process.followed_for(check.now) >= found.over;
         let least = check.settings.growth_at_least * STRONG * READERS;
         let sure = found.steady && events && found.left == 0 && found.count >= least;
         let busy = picked.iter().filter(|(_, wait)| wait.length() < OLD).count();

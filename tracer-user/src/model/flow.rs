@@ -19,6 +19,8 @@ pub(super) struct Flow {
     raw: bool,
     /// The mode before, if it was [`Mode::All`]: when it began, and whether single runs came.
     before: Option<(KTime, bool)>,
+    /// Since when births and deaths come.
+    followed: Option<KTime>,
     /// Start of what was lost and has not been healed; [`NEVER`] = all is healed.
     lost_since: KTime,
     /// End of the last loss, healed or not.
@@ -34,6 +36,7 @@ impl Flow {
             since: at,
             raw: false,
             before: None,
+            followed: None,
             lost_since: NEVER,
             lost_until: NEVER,
         }
@@ -42,6 +45,11 @@ impl Flow {
     /// Which probes are on.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Since when births and deaths have come without a break.
+    pub fn followed(&self) -> Option<KTime> {
+        self.followed
     }
 
     /// The widest mode there was.
@@ -57,6 +65,7 @@ impl Flow {
     /// The probes changed.
     pub fn change(&mut self, mode: Mode, at: KTime) {
         self.before = (self.mode == Mode::All).then_some((self.since, self.raw));
+        self.followed = (mode > Mode::None).then(|| self.followed.unwrap_or(at));
         self.mode = mode;
         self.widest = self.widest.max(mode);
         self.since = self.since.max(at);

@@ -141,6 +141,11 @@ impl Process {
     pub fn widest_mode(&self) -> Mode {
         self.flow.widest()
     }
+    /// For how long births and deaths have been followed without a break.
+    pub fn followed_for(&self, now: KTime) -> Nanos {
+        self.flow.followed().map_or(Nanos(0), |since| now.since(since))
+    }
+
     /// How long each mode was on, up to `now` or its end; those that never were are left out.
     pub fn time_in_modes(&self, now: KTime) -> Vec<(Mode, Nanos)> {
         let now = self.ended.map_or(now, |(at, _)| at.min(now));

@@ -22,6 +22,7 @@ mod ps;
 mod ready;
 mod replay;
 mod scrape;
+mod service;
 pub mod settings;
 mod signals;
 mod teller;
@@ -38,4 +39,4 @@ pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
 pub use scrape::MetricsSettings;
-pub use watch::{diagnose, record, watch, watch_many};
+pub use watch::{Reload, Reloaded, diagnose, record, watch, watch_many};

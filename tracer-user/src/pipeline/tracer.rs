@@ -7,7 +7,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread, WaitTotal,
+    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
+    WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};
@@ -154,6 +155,14 @@ impl Tracer {
     pub fn set_mode(&mut self, slot: u16, sites: Mode, threads: Mode) -> anyhow::Result<()> {
         self.kernel.set_kinds(slot, kinds(sites))?;
         Ok(self.kernel.set_threads(slot, threads)?)
+    }
+
+    /// Changes from which length on waits of a slot leave a record.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_min_wait(&mut self, slot: u16, min_wait: Nanos) -> anyhow::Result<()> {
+        Ok(self.kernel.set_min_wait(slot, min_wait.0)?)
     }
 
     /// How often the probes of a slot have been hit since it was attached.

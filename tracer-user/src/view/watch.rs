@@ -88,6 +88,17 @@ pub enum Notice {
         /// Why, in words.
         why: String,
     },
+    /// All events are followed for a moment now and then, since they cost too much for long.
+    Sampled {
+        /// When the first moment began.
+        at: WallTime,
+        /// How long one is.
+        moment: Nanos,
+        /// From the beginning of one to that of the next.
+        every: Nanos,
+        /// Why, in words.
+        why: String,
+    },
     /// Records were lost since the last notice of this kind.
     Lost {
         /// When it was noticed.
@@ -126,6 +137,16 @@ pub enum Notice {
         bytes: u64,
         /// Triggers that came too soon after another one since the last such notice.
         held_back: u64,
+    },
+    /// All processes of the host that pass the filter are watched from now on.
+    Host {
+        /// At most so many at a time.
+        most: usize,
+    },
+    /// The configuration was read again, or could not be.
+    Reloaded {
+        /// What came of it.
+        words: String,
     },
     /// Metrics are told.
     Metrics {

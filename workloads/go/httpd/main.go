@@ -1,7 +1,8 @@
 // Httpd is a web server whose handler starts one goroutine a request and waits for it: what loiter costs a busy
-// service is measured on it. Nothing leaks.
+// service is measured on it. Nothing leaks, unless told so.
 //
 //	-addr ADDRESS   where to listen (127.0.0.1:0)
+//	-leak N         each Nth request leaves a goroutine behind that sends where nobody receives (0: none does)
 //
 // Lines: "ready ADDRESS". Command "usage" answers "usage REQUESTS CPU_NS": requests answered and CPU time
 // used by the process so far. Its pprof pages are under /debug/pprof/.
@@ -19,7 +20,10 @@ import (
 	"loiter/workloads/control"
 )
 
-var requests uint64
+var (
+	requests uint64
+	leak     uint64
+)
 
 // compute is the work of one request.
 func compute(n uint64, result chan<- uint64) {
@@ -31,7 +35,11 @@ func compute(n uint64, result chan<- uint64) {
 
 func handle(w http.ResponseWriter, _ *http.Request) {
 	result := make(chan uint64)
-	go compute(atomic.AddUint64(&requests, 1), result)
+	n := atomic.AddUint64(&requests, 1)
+	go compute(n, result)
+	if leak != 0 && n%leak == 0 {
+		go compute(n, make(chan uint64))
+	}
 	w.Write(strconv.AppendUint(nil, <-result, 16))
 }
 
@@ -45,6 +53,7 @@ func cpu() int64 {
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
+	flag.Uint64Var(&leak, "leak", 0, "each Nth request leaks a goroutine")
 	flag.Parse()
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {

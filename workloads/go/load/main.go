@@ -5,7 +5,8 @@
 //	-rate N                                 requests a second (200)
 //	-connections N                          at most so many at a time (16)
 //
-// Lines: "ready" when each request was answered once. Command "answered" answers "answered N FAILED".
+// Lines: "ready" when each request was answered once. Command "answered" answers "answered N FAILED"; "latencies"
+// answers "latencies N P50_NS P99_NS" of the requests since it was asked last, from when each was due.
 package main
 
 import (
@@ -13,7 +14,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sort"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,14 +65,51 @@ func exchange(text string) error {
 	return nil
 }
 
-func work(turns <-chan string) {
-	for text := range turns {
-		if exchange(text) != nil {
+// turn is a request and when it is due.
+type turn struct {
+	text string
+	due  time.Time
+}
+
+func work(turns <-chan turn) {
+	for turn := range turns {
+		if exchange(turn.text) != nil {
 			atomic.AddUint64(&failed, 1)
 		} else {
 			atomic.AddUint64(&answered, 1)
 		}
+		times.add(time.Since(turn.due))
 	}
+}
+
+// latencies are those since they were taken last, as many as there is room for.
+type latencies struct {
+	sync.Mutex
+	all []time.Duration
+}
+
+var times = latencies{all: make([]time.Duration, 0, 1<<20)}
+
+func (l *latencies) add(one time.Duration) {
+	l.Lock()
+	defer l.Unlock()
+	if len(l.all) < cap(l.all) {
+		l.all = append(l.all, one)
+	}
+}
+
+// take gives how many there were, the middle one, and the one that 99 of 100 do not pass.
+func (l *latencies) take() (int, time.Duration, time.Duration) {
+	l.Lock()
+	defer l.Unlock()
+	n := len(l.all)
+	if n == 0 {
+		return 0, 0, 0
+	}
+	sort.Slice(l.all, func(i, j int) bool { return l.all[i] < l.all[j] })
+	half, most := l.all[n/2], l.all[n*99/100]
+	l.all = l.all[:0]
+	return n, half, most
 }
 
 func hold(text string) {
@@ -98,15 +138,17 @@ func main() {
 	for _, text := range streams {
 		go hold(text)
 	}
-	turns := make(chan string)
+	turns := make(chan turn, 1<<16)
 	for i := 0; i < *connections; i++ {
 		go work(turns)
 	}
 	go func() {
-		tick := time.NewTicker(time.Second / time.Duration(*rate))
+		period := time.Second / time.Duration(*rate)
+		due := time.Now()
 		for n := 0; len(each) > 0; n++ {
-			turns <- each[n%len(each)]
-			<-tick.C
+			time.Sleep(time.Until(due))
+			turns <- turn{each[n%len(each)], due}
+			due = due.Add(period)
 		}
 	}()
 	control.Say("ready")
@@ -114,6 +156,9 @@ func main() {
 		switch command {
 		case "answered":
 			control.Say("answered %d %d", atomic.LoadUint64(&answered), atomic.LoadUint64(&failed))
+		case "latencies":
+			n, half, most := times.take()
+			control.Say("latencies %d %d %d", n, half, most)
 		default:
 			control.Fail("unknown command %q", command)
 		}

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::stats::Samples;
 use super::tracer::{Tracer, cpu_of};
-use super::{Options, hit};
+use super::{Options, hit, to_f64};
 use crate::go::{self, Variant};
 use crate::program::Workload;
 use crate::run;
@@ -41,7 +41,6 @@ const WAYS: &[Way] = &[
         by: By::Loiter(&["--events", "all", "--min-wait", "1ms"]),
         aim: Some(0.55),
     },
-    Way { name: "as it is by default", by: By::Loiter(&["--budget", "1%"]), aim: Some(0.98) },
     Way { name: "our plan, records dropped", by: By::Plan("ours"), aim: None },
     Way { name: "entry plan, records dropped", by: By::Plan("entry"), aim: None },
 ];
@@ -141,7 +140,10 @@ fn measure(programs: &Programs<'_>, way: &Way, seconds: u64, gave: &mut Gave) ->
 }
 
 /// Requests answered, and CPU time used in ns.
-fn usage(service: &mut Workload) -> Result<(u64, u64)> {
+///
+/// # Errors
+/// If it tells something else.
+pub fn usage(service: &mut Workload) -> Result<(u64, u64)> {
     let numbers = service.ask_numbers("usage", "usage")?;
     match numbers.as_slice() {
         &[requests, cpu] => Ok((requests, cpu)),
@@ -184,11 +186,6 @@ fn print(gave: &[Gave]) {
             gave.tracer_cpu.to_string(),
         );
     }
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn to_f64(number: u64) -> f64 {
-    number as f64
 }
 
 /// How long a round takes, for the announcement.

@@ -2,6 +2,7 @@
 //! shows the noise; medians and the middle half are printed.
 
 mod attach;
+mod budget;
 mod check;
 mod dump;
 mod hit;
@@ -57,9 +58,11 @@ enum Which {
     Record,
     /// (h) Cost of following threads' waits, beside bpftrace
     Threads,
+    /// (i) What the default costs a web service, and whether the budget tells the truth
+    Budget,
 }
 
-const ALL: [Which; 8] = [
+const ALL: [Which; 9] = [
     Which::Hit,
     Which::Http,
     Which::Dump,
@@ -68,7 +71,13 @@ const ALL: [Which; 8] = [
     Which::Check,
     Which::Record,
     Which::Threads,
+    Which::Budget,
 ];
+
+#[allow(clippy::cast_precision_loss)]
+const fn to_f64(number: u64) -> f64 {
+    number as f64
+}
 
 /// `cargo xtask bench`
 ///
@@ -98,6 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
             Which::Memory => dump::memory(&loiter, &args.options)?,
             Which::Check => check::run(&loiter, &args.options)?,
             Which::Record => record::run(&loiter, &args.options)?,
+            Which::Budget => budget::run(&loiter, &args.options)?,
             Which::Threads => {
                 setup::ensure(&[Need::Cgo, Need::Bpftrace])?;
                 threads::run(&loiter, &args.options)?;

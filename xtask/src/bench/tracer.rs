@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -43,8 +43,24 @@ impl Tracer {
             // What is measured is what these events cost.
             command.args(["--budget", "off"]);
         }
-        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = Background::start(&mut command)?;
+        Tracer::run(command.args(args).stdout(Stdio::null()))
+    }
+
+    /// As a user has it, with the budget that is the default; what it says goes to a file.
+    ///
+    /// # Errors
+    /// If it cannot watch.
+    pub fn by_default(loiter: &Path, pid: u32, args: &[&str], said: &Path) -> Result<Tracer> {
+        let pid = pid.to_string();
+        let mut command = loiter::command(loiter, &["watch", &pid, "--format", "jsonl"]);
+        let file =
+            fs::File::create(said).with_context(|| format!("cannot create {}", said.display()))?;
+        Tracer::run(command.args(args).stdout(file))
+    }
+
+    fn run(command: &mut Command) -> Result<Tracer> {
+        command.stderr(Stdio::piped());
+        let mut process = Background::start(command)?;
         let stderr = process.child().stderr.take().context("the output is not piped")?;
         let (sender, lines) = channel();
         std::thread::spawn(move || {

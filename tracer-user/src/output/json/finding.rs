@@ -6,6 +6,7 @@ use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact,
 use super::safe::write_line;
 use crate::output::Change;
 use crate::output::text::{TextOptions, write_notice, write_notice_of};
+use crate::stream::Mode;
 use crate::view::watch::{Notice, WatchSink, Who};
 use crate::view::{Climb, FindingView, SiteFate, SummaryView, TaskWait};
 
@@ -38,6 +39,27 @@ struct ModeChange<'a> {
     process: Option<Named<'a>>,
     mode: &'static str,
     why: &'a str,
+    /// All events come for moments alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<Sampled>,
+}
+
+#[derive(serde::Serialize)]
+struct Sampled {
+    for_ns: u64,
+    every_ns: u64,
+}
+
+fn mode_change<'a>(process: Option<Named<'a>>, notice: &'a Notice) -> Option<ModeChange<'a>> {
+    let (at, mode, why, sampled) = match notice {
+        Notice::ModeChanged { at, mode, why } => (at, *mode, why, None),
+        Notice::Sampled { at, moment, every, why } => {
+            (at, Mode::All, why, Some(Sampled { for_ns: moment.0, every_ns: every.0 }))
+        }
+        _ => return None,
+    };
+    let (at, mode) = (Moment(*at), mode.word());
+    Some(ModeChange { schema: "loiter.mode/1", at, process, mode, why, sampled })
 }
 
 #[derive(serde::Serialize)]
@@ -322,12 +344,6 @@ impl<Out: Write, Err: Write> JsonSink<Out, Err> {
     fn tell_notice(&mut self, who: Option<&Who>, notice: &Notice) {
         let process = who.map(|who| Named { pid: who.pid, exe: &who.exe });
         let told = match (notice, process) {
-            (Notice::ModeChanged { at, mode, why }, process) => {
-                let schema = "loiter.mode/1";
-                let change =
-                    ModeChange { schema, at: Moment(*at), process, mode: mode.word(), why };
-                write_line(&mut self.out, &change)
-            }
             (
                 Notice::Attached { at, runtime_version, mode, probes, tasks, took, .. },
                 Some(process),
@@ -344,7 +360,10 @@ impl<Out: Write, Err: Write> JsonSink<Out, Err> {
                 };
                 write_line(&mut self.out, &watching)
             }
-            _ => return,
+            (notice, process) => match mode_change(process, notice) {
+                Some(change) => write_line(&mut self.out, &change),
+                None => return,
+            },
         };
         // A reader that has gone is noticed with the next finding, or the summary.
         let _ignored = told.and_then(|()| self.out.flush());

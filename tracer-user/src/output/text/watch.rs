@@ -108,6 +108,9 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
         Notice::ModeChanged { at: t, mode, why } => {
             format!("{}: events {} from now on: {why}", at(*t), mode.word())
         }
+        Notice::Sampled { at: t, moment, every, why } => {
+            format!("{}: all events for {moment} of every {every} from now on: {why}", at(*t))
+        }
         Notice::Lost { at: t, kind, count } => {
             format!("{}: {} lost: {}", at(*t), counted(*count, "record"), loss(*kind))
         }
@@ -124,6 +127,8 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
             }
             words
         }
+        Notice::Host { most } => format!("watching this host: at most {most} processes at a time"),
+        Notice::Reloaded { words } => words.clone(),
         Notice::Metrics { address } => format!("metrics at http://{address}/metrics"),
         Notice::LeftBehind { path } => {
             format!("an earlier flight recorder broke off; what it had is kept as {path}")

@@ -4,6 +4,8 @@
 mod calibration;
 mod meter;
 mod policy;
+mod sampling;
 
 pub use meter::{Meter, own_cpu_time};
-pub use policy::{Account, Budget, Hits, Policy, Sample, Turn};
+pub use policy::{Account, Budget, Hits, Policy, Sample, Stay, Turn};
+pub use sampling::Rhythm;

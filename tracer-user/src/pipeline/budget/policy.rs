@@ -3,7 +3,8 @@
 //!
 //! Down goes at once, up slowly. What a richer mode would cost is foretold from what its probes were
 //! hit when they were last on, for each second that the target was at work; where that cannot be known
-//! the mode is tried, and tried again ever more rarely where it proved too dear.
+//! the mode is tried, and tried again ever more rarely where it proved too dear. What is too dear to stay
+//! is on for a moment now and then, where that fits: see [`sampling`](super::sampling).
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,7 @@ use crate::base::{KTime, Nanos};
 use crate::stream::Mode;
 
 use super::calibration::{Calibration, Prior};
+use super::sampling::{Rhythm, Sampling};
 
 /// A part of processor time, in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,6 +57,8 @@ const HELD: Nanos = Nanos::from_secs(60);
 const LEAST_FOR_PROBES: f64 = 0.25;
 /// Below this much work of the target in a window hits for each second of work say nothing.
 const LEAST_WORK: Nanos = Nanos::from_millis(20);
+/// Parks, runs and wake-ups for each birth and death, where they were never on: as on a web server.
+const WAITS_A_LIFE: f64 = 4.0;
 /// Samples of the start are not counted: loading and attaching are paid once.
 const WARM_UP: Nanos = Nanos::from_secs(2);
 
@@ -98,6 +102,19 @@ pub struct Turn {
     pub mode: Mode,
     /// Why, in words.
     pub why: String,
+    /// Whether it is for long.
+    pub stay: Stay,
+}
+
+/// Whether a mode is taken for long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stay {
+    /// Until something changes.
+    Long,
+    /// The first of the moments that come in this rhythm from now on.
+    Rhythm(Rhythm),
+    /// A moment, or the end of one.
+    Moment,
 }
 
 /// What it costs and what it may cost, each as a part of one CPU, over the last second.
@@ -144,6 +161,7 @@ pub struct Policy {
     /// Births and deaths; parks, runs and wake-ups.
     steps: [Step; 2],
     quiet_since: Option<KTime>,
+    sampling: Sampling,
 }
 
 impl Policy {
@@ -160,12 +178,13 @@ impl Policy {
             loiter: Calibration::new(Prior::LOITER),
             steps: [Step::NEW; 2],
             quiet_since: None,
+            sampling: Sampling::default(),
         }
     }
 
     /// The mode that is to be on.
-    pub const fn mode(&self) -> Mode {
-        self.mode
+    pub fn mode(&self) -> Mode {
+        if self.sampling.is_on() { Mode::All } else { self.mode }
     }
 
     /// The budget.
@@ -189,6 +208,7 @@ impl Policy {
 
     /// The probes could not be changed to what was wanted: these are on.
     pub fn stays(&mut self, mode: Mode, at: KTime) {
+        self.sampling.stop();
         self.give_up(mode, at);
         self.enter(mode, at);
     }
@@ -207,7 +227,49 @@ impl Policy {
             self.samples.pop_front();
         }
         self.learn();
-        self.fall(sample.at).or_else(|| self.rise(sample.at))
+        if self.sampling.is_on() {
+            return self.end_moment(sample.at);
+        }
+        let turn = self.fall(sample.at).or_else(|| self.rise(sample.at));
+        turn.or_else(|| self.begin_moment(sample.at))
+    }
+
+    /// All events for a moment, if that is what fits.
+    fn begin_moment(&mut self, now: KTime) -> Option<Turn> {
+        if self.mode == Mode::All || self.ceiling != Mode::All || !self.whole_window() {
+            return None;
+        }
+        let sum = Sum::of(self.samples.iter());
+        let all = self.all_hits()? * sum.work;
+        let part = self.cost(all) / 1e9 / sum.seconds();
+        let stay = self.sampling.begin(now, part, self.room(&sum))?;
+        self.samples.clear();
+        let why = format!("they would take {} of a CPU", percent(part));
+        Some(Turn { mode: Mode::All, why, stay })
+    }
+
+    fn end_moment(&mut self, now: KTime) -> Option<Turn> {
+        self.sampling.end(now)?;
+        self.samples.clear();
+        Some(Turn {
+            mode: self.mode,
+            why: "a moment's events are taken".into(),
+            stay: Stay::Moment,
+        })
+    }
+
+    /// Hits of all probes for each ns of work.
+    fn all_hits(&self) -> Option<f64> {
+        let [lifecycle, waits] = self.steps.map(|step| step.rate);
+        match (lifecycle, waits) {
+            (Some(lifecycle), Some(waits)) => Some(lifecycle + waits),
+            (Some(lifecycle), None) => Some(lifecycle * (1.0 + WAITS_A_LIFE)),
+            (None, _) => None,
+        }
+    }
+
+    fn whole_window(&self) -> bool {
+        self.window() as f64 >= WINDOW.0 as f64 * 0.75
     }
 
     fn window(&self) -> u64 {
@@ -224,9 +286,10 @@ impl Policy {
         if sum.work < LEAST_WORK.0 as f64 {
             return;
         }
+        let on = self.mode();
         let hits = [sum.hits.lifecycle, sum.hits.waits];
         for (step, (mode, hits)) in self.steps.iter_mut().zip(STEPS.into_iter().zip(hits)) {
-            if self.mode >= mode {
+            if on >= mode {
                 step.rate = Some(hits as f64 / sum.work);
             }
         }
@@ -257,8 +320,7 @@ impl Policy {
         let over_all = Sum::of(self.samples.iter());
         let lately = Sum::of(self.latest());
         let spent = |sum: &Sum| self.cost(sum.hits.all() as f64) / 1e9 / sum.seconds();
-        let whole_window = over_all.over >= WINDOW.0 as f64 * 0.75;
-        let long = whole_window && spent(&over_all) > self.room(&over_all);
+        let long = self.whole_window() && spent(&over_all) > self.room(&over_all);
         let flagrant =
             lately.over >= SHORT.0 as f64 * 0.9 && spent(&lately) > self.room(&lately) * FLAGRANT;
         if !long && !flagrant {
@@ -276,7 +338,7 @@ impl Policy {
         );
         self.give_up(mode, now);
         self.enter(mode, now);
-        Some(Turn { mode, why })
+        Some(Turn { mode, why, stay: Stay::Long })
     }
 
     /// The newest samples that make up a short time.
@@ -307,6 +369,7 @@ impl Policy {
         self.mode = mode;
         self.since = now;
         self.quiet_since = None;
+        self.sampling.stop();
         // What the other probes were hit says nothing of these.
         self.samples.clear();
     }
@@ -331,7 +394,9 @@ impl Policy {
         let quiet_since = roomy.then(|| *self.quiet_since.get_or_insert(now));
         let quiet = quiet_since.is_some_and(|since| now.since(since) >= step.patience);
         let retry = step.patience.0.saturating_mul(RETRY);
-        let again = step.given_up.is_some_and(|at| now.since(at).0 >= retry)
+        // Where moments come, they tell what it would cost.
+        let again = !self.sampling.comes_again()
+            && step.given_up.is_some_and(|at| now.since(at).0 >= retry)
             && now_spent <= self.room(&sum) * ROOMY;
         let why = match more {
             Some(_) if quiet => format!(
@@ -347,7 +412,7 @@ impl Policy {
             _ => return None,
         };
         self.enter(mode, now);
-        Some(Turn { mode, why })
+        Some(Turn { mode, why, stay: Stay::Long })
     }
 }
 

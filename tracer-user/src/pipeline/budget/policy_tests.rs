@@ -10,7 +10,10 @@ struct World {
     /// Requests a second; one takes 10 µs of user time and 6 of kernel time, is a birth, a death and
     /// six waits.
     load: f64,
+    /// Changes that stay.
     turns: Vec<(u64, Mode)>,
+    /// Begin and end of moments of all events.
+    moments: Vec<(u64, Mode)>,
     /// ns of all costs, target and loiter.
     spent: f64,
 }
@@ -18,7 +21,14 @@ struct World {
 impl World {
     fn new(ceiling: Mode, mode: Mode) -> World {
         let policy = Policy::new(Budget::DEFAULT, ceiling, mode);
-        World { policy, now: KTime(0), load: 0.0, turns: Vec::new(), spent: 0.0 }
+        World {
+            policy,
+            now: KTime(0),
+            load: 0.0,
+            turns: Vec::new(),
+            moments: Vec::new(),
+            spent: 0.0,
+        }
     }
 
     fn run(&mut self, seconds: u64, load: f64) {
@@ -46,7 +56,11 @@ impl World {
         };
         if let Some(turn) = self.policy.note(sample) {
             assert!(!turn.why.is_empty());
-            self.turns.push((self.now.0 / MS, turn.mode));
+            let turns = match turn.stay {
+                Stay::Long => &mut self.turns,
+                Stay::Rhythm(_) | Stay::Moment => &mut self.moments,
+            };
+            turns.push((self.now.0 / MS, turn.mode));
         }
     }
 }
@@ -165,4 +179,30 @@ fn samples_without_any_length_or_sense_do_no_harm() {
         policy.note(sample);
     }
     assert!(policy.account().allowed.is_finite());
+}
+
+#[test]
+fn what_is_too_dear_for_long_is_on_for_moments_that_fit() {
+    for load in [5_000.0, 20_000.0, 40_000.0] {
+        let mut world = World::new(Mode::All, Mode::Lifecycle);
+        world.run(300, load);
+        world.moments.clear();
+        let spent = world.spent;
+        world.run(600, load);
+        let allowed = 0.01 * (load * 16e-6f64).max(1.0);
+        let part = (world.spent - spent) / 1e9 / 600.0;
+        let moments = world.moments.iter().filter(|(_, mode)| *mode == Mode::All).count();
+        println!("{load}: {moments} moments in 600 s take {part:.4} of {allowed:.4}");
+        assert!((9..=60).contains(&moments), "{load}: {:?}", world.moments);
+        assert!(part <= allowed, "{load}: {part} of {allowed}");
+        let ends = world.moments.windows(2).filter(|two| two[0].1 == Mode::All);
+        assert!(ends.clone().all(|two| two[1].0 - two[0].0 == 200), "{:?}", world.moments);
+    }
+}
+
+#[test]
+fn where_less_is_asked_for_than_all_no_moment_has_all() {
+    let mut world = World::new(Mode::Lifecycle, Mode::Lifecycle);
+    world.run(600, 20_000.0);
+    assert_eq!(world.moments, []);
 }

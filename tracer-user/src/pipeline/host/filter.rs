@@ -91,9 +91,12 @@ impl Filter {
             globs.iter().any(|glob| about.names.iter().any(|name| glob.fits(name)))
         };
         let cgroup = |glob: &Glob| about.cgroups.iter().any(|path| glob.fits(path));
-        let container = |glob: &Glob| about.container.as_deref().is_some_and(|id| {
-            glob.fits(id) || id.starts_with(glob.text())
-        });
+        let container = |glob: &Glob| {
+            about
+                .container
+                .as_deref()
+                .is_some_and(|id| glob.fits(id) || id.starts_with(glob.text()))
+        };
         (self.name.is_empty() || names(&self.name))
             && (self.cgroup.is_empty() || self.cgroup.iter().any(cgroup))
             && (self.container.is_empty() || self.container.iter().any(container))

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::base::{KTime, Nanos, Pid, ProcId};
-use crate::pipeline::budget::{Budget, Hits, Meter, Policy, Sample, Turn, own_cpu_time};
+use crate::pipeline::budget::{
+    Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
+};
 use crate::pipeline::scrape::Question;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
@@ -266,14 +268,32 @@ impl Watch<'_> {
             return Ok(());
         }
         session.mode = turn.mode;
-        if let Some(spending) = &mut session.spending {
-            spending.changes = spending.changes.saturating_add(1);
-        }
         let at = if turn.mode < before { began } else { clock::now() };
         session.turns.push((at, turn.clone()));
-        let told = Notice::ModeChanged { at: self.wall(at), mode: turn.mode, why: turn.why };
-        self.tell(process, &told);
+        self.announce(process, at, &turn);
         Ok(())
+    }
+
+    /// Changes the probes because somebody asked for that.
+    pub fn set_mode(&mut self, process: ProcId, mode: Mode, why: &str) -> anyhow::Result<()> {
+        self.turn(process, Turn { mode, why: why.to_owned(), stay: Stay::Long })
+    }
+
+    /// A change that stays is told, and that moments will come again and again; not each of them.
+    fn announce(&mut self, process: ProcId, at: KTime, turn: &Turn) {
+        let (at, why) = (self.wall(at), turn.why.clone());
+        let told = match turn.stay {
+            Stay::Long => {
+                let session = self.sessions.get_mut(&process);
+                if let Some(spending) = session.and_then(|session| session.spending.as_mut()) {
+                    spending.changes = spending.changes.saturating_add(1);
+                }
+                Notice::ModeChanged { at, mode: turn.mode, why }
+            }
+            Stay::Rhythm(Rhythm { moment, every }) => Notice::Sampled { at, moment, every, why },
+            Stay::Moment => return,
+        };
+        self.tell(process, &told);
     }
 
     /// Tells the model that the probes were changed, after what the probes told as they
@@ -281,7 +301,7 @@ impl Watch<'_> {
     pub async fn tell_turns(&mut self) -> anyhow::Result<()> {
         let mut changes = Vec::new();
         for (process, session) in &mut self.sessions {
-            for (at, Turn { mode, why }) in session.turns.drain(..) {
+            for (at, Turn { mode, why, .. }) in session.turns.drain(..) {
                 changes.push(Input::ModeChange { process: *process, at, mode, why: why.into() });
             }
         }

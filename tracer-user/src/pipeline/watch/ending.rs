@@ -20,12 +20,7 @@ impl Watch<'_> {
     }
 
     /// One of many is watched no more: it is summed up and forgotten.
-    pub async fn let_go(
-        &mut self,
-        process: ProcId,
-        how: EndHow,
-        why: &str,
-    ) -> anyhow::Result<()> {
+    pub async fn let_go(&mut self, process: ProcId, how: EndHow, why: &str) -> anyhow::Result<()> {
         if !self.sessions.contains_key(&process) {
             return Ok(());
         }
@@ -54,6 +49,7 @@ impl Watch<'_> {
 
     /// Ends the watch in good order.
     pub async fn finish(mut self, ended: anyhow::Result<Ended>) -> anyhow::Result<Done> {
+        self.service.stopping();
         if self.is_alone() {
             return self.finish_one(ended).await;
         }

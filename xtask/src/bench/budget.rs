@@ -1,0 +1,322 @@
+//! (i) What a web service pays for a watch as it is by default, which keeps its budget itself: at full load, at 1 000
+//! requests a second, and when one becomes the other; and whether what the watch says of its cost is what the kernel accounts for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::http::{load, usage};
+use super::stats::Samples;
+use super::tracer::Tracer;
+use super::{Options, to_f64};
+use crate::go::{self, Variant};
+use crate::loiter::{json_lines, of_schema};
+use crate::program::Workload;
+use crate::setup::versions;
+
+/// The first seconds of a watch are not measured: it begins with what it then finds too dear.
+const SETTLED: u64 = 4;
+/// Requests a second of a service that is not busy.
+const CALM: &str = "1000";
+/// A leak must be told within this.
+const FOUND_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is run.
+struct Programs<'a> {
+    loiter: &'a Path,
+    service: PathBuf,
+    client: PathBuf,
+    /// Where loiter writes.
+    said: PathBuf,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// If the service, the load or loiter fails.
+pub fn run(loiter: &Path, options: &Options) -> Result<()> {
+    let build = |name| {
+        go::go_build(versions::GO_NEWEST, name, Variant::Stripped).map_err(anyhow::Error::msg)
+    };
+    let home = tempfile::tempdir().context("cannot create a temporary directory")?;
+    let said = home.path().join("said.jsonl");
+    let programs = Programs { loiter, service: build("httpd")?, client: build("load")?, said };
+    println!("\n(i) a watch as it is by default (--budget 1%), {} rounds", options.rounds);
+    full(&programs, options)?;
+    calm(&programs, options)?;
+    burst(&programs)?;
+    leak(&programs)
+}
+
+/// Requests a second, and CPU time of the service a request, ns.
+#[derive(Clone, Copy)]
+struct Gave {
+    rate: f64,
+    cpu: f64,
+}
+
+fn at_full_load(service: &mut Workload, address: &str, seconds: u64) -> Result<Gave> {
+    let before = usage(service)?;
+    let rate = load(address, seconds)?;
+    let after = usage(service)?;
+    Ok(Gave { rate, cpu: to_f64(after.1 - before.1) / to_f64(after.0 - before.0) })
+}
+
+/// One process in each round, bare, watched and bare again: what differs from process to process is not in it.
+fn full(programs: &Programs<'_>, options: &Options) -> Result<()> {
+    let seconds = options.seconds * 2;
+    let [mut rate, mut rate_aa, mut cpu, mut cpu_aa]: [Samples; 4] = Default::default();
+    for round in 0..options.rounds {
+        eprintln!("full load, round {} of {}", round + 1, options.rounds);
+        let (mut service, address) = Workload::start(&programs.service, &[])?;
+        load(&address, SETTLED)?;
+        let bare = at_full_load(&mut service, &address, seconds)?;
+        let tracer = Tracer::by_default(programs.loiter, service.pid(), &[], &programs.said)?;
+        load(&address, SETTLED)?;
+        let watched = at_full_load(&mut service, &address, seconds)?;
+        tracer.end()?;
+        load(&address, SETTLED)?;
+        let again = at_full_load(&mut service, &address, seconds)?;
+        service.finish()?;
+        rate.push(watched.rate / f64::midpoint(bare.rate, again.rate));
+        cpu.push(watched.cpu / f64::midpoint(bare.cpu, again.cpu));
+        rate_aa.push(again.rate / bare.rate);
+        cpu_aa.push(again.cpu / bare.cpu);
+    }
+    println!(
+        "full load, requests/s, watched over bare       {}   aim: 0.99 less the noise",
+        rate.mean()
+    );
+    println!("full load, requests/s, bare over bare (A/A)    {}", rate_aa.mean());
+    println!(
+        "full load, CPU a request, watched over bare    {}   aim: 1.01 and the noise",
+        cpu.mean()
+    );
+    println!("full load, CPU a request, bare over bare (A/A) {}", cpu_aa.mean());
+    Ok(())
+}
+
+/// A mode that a calm service is watched in.
+struct Mode {
+    name: &'static str,
+    /// None: nobody watches.
+    args: Option<&'static [&'static str]>,
+}
+
+const MODES: [Mode; 6] = [
+    Mode { name: "bare", args: None },
+    Mode { name: "bare again (A/A)", args: None },
+    // With all of the machine for a budget it says what it costs, and stays.
+    Mode { name: "none", args: Some(&["--events", "none", "--budget", "100%"]) },
+    Mode { name: "lifecycle", args: Some(&["--events", "lifecycle", "--budget", "100%"]) },
+    Mode { name: "all", args: Some(&["--events", "all", "--budget", "100%"]) },
+    Mode { name: "default", args: Some(&[]) },
+];
+
+/// What a calm service gave in one mode.
+#[derive(Default)]
+struct Calm {
+    cpu: Samples,
+    half: Samples,
+    most: Samples,
+    /// CPU time of loiter a request, ns.
+    loiter: Samples,
+    /// CPU time of the probes in the target a request, ns, as the watch told it.
+    told: Samples,
+}
+
+fn calm(programs: &Programs<'_>, options: &Options) -> Result<()> {
+    let mut gave: Vec<Calm> = MODES.iter().map(|_| Calm::default()).collect();
+    for round in 0..options.rounds {
+        for step in 0..MODES.len() {
+            let index = (step + round) % MODES.len();
+            if let (Some(mode), Some(gave)) = (MODES.get(index), gave.get_mut(index)) {
+                eprintln!(
+                    "{CALM} requests/s, round {} of {}: {}",
+                    round + 1,
+                    options.rounds,
+                    mode.name
+                );
+                calm_in(programs, mode, options.seconds * 2, gave)?;
+            }
+        }
+    }
+    let Some(bare) = gave.first() else { return Ok(()) };
+    println!(
+        "{CALM} requests/s: us of CPU a request, of the service, of loiter, and latency in us; medians [middle half]"
+    );
+    println!(
+        "{:18} {:>22} {:>22} {:>22} {:>22} {:>10}",
+        "", "service", "loiter", "half", "99 of 100", "told/true"
+    );
+    for (mode, gave) in MODES.iter().zip(&gave) {
+        let us = |samples: &Samples| samples.map(|ns| ns / 1_000.0).to_string();
+        let more = gave.cpu.minus(&bare.cpu).median();
+        let told = gave.told.median() / more;
+        println!(
+            "{:18} {:>22} {:>22} {:>22} {:>22} {:>10}",
+            mode.name,
+            us(&gave.cpu),
+            us(&gave.loiter),
+            us(&gave.half),
+            us(&gave.most),
+            if gave.told.median() > 0.0 { format!("{told:.2}") } else { String::new() },
+        );
+    }
+    println!(
+        "told/true: what the watch says of the probes' time over what the service used more than bare; aim: within 1.5"
+    );
+    Ok(())
+}
+
+fn calm_in(programs: &Programs<'_>, mode: &Mode, seconds: u64, gave: &mut Calm) -> Result<()> {
+    let (mut service, address) = Workload::start(&programs.service, &[])?;
+    let mut client = client(programs, &address)?;
+    let watch = |args| Tracer::by_default(programs.loiter, service.pid(), args, &programs.said);
+    let mut tracer = mode.args.map(watch).transpose()?;
+    sleep(Duration::from_secs(SETTLED));
+    client.ask("latencies", "latencies")?;
+    let (before, loiter) = (usage(&mut service)?, tracer.as_mut().map_or(Ok(0), Tracer::cpu)?);
+    sleep(Duration::from_secs(seconds));
+    let after = usage(&mut service)?;
+    let latencies = client.ask_numbers("latencies", "latencies")?;
+    let requests = to_f64(after.0 - before.0);
+    gave.cpu.push(to_f64(after.1 - before.1) / requests);
+    if let &[_, half, most] = latencies.as_slice() {
+        gave.half.push(to_f64(half));
+        gave.most.push(to_f64(most));
+    }
+    if let Some(mut tracer) = tracer {
+        gave.loiter.push(to_f64(tracer.cpu()? - loiter) / requests);
+        tracer.end()?;
+        let cost = &summary(programs)?["cost"];
+        let hits = number(&cost["hits"])?;
+        // Of all of the watch; a hit's cost is what is told, and its rate does not change.
+        let over = number(&cost["over_ns"])? / 1e9;
+        let per_second = if hits > 0.0 { number(&cost["probes_ns"])? / over } else { 0.0 };
+        gave.told.push(per_second * to_f64(seconds) / requests);
+    }
+    client.finish()?;
+    service.finish()
+}
+
+fn client(programs: &Programs<'_>, address: &str) -> Result<Workload> {
+    let request = format!("GET http://{address}/");
+    let args = ["-rate", CALM, "-connections", "16", "-request", &request];
+    Ok(Workload::start(&programs.client, &args)?.0)
+}
+
+/// From 1 000 requests a second to all there can be, and back.
+fn burst(programs: &Programs<'_>) -> Result<()> {
+    let (service, address) = Workload::start(&programs.service, &[])?;
+    let client = client(programs, &address)?;
+    let tracer = Tracer::by_default(programs.loiter, service.pid(), &[], &programs.said)?;
+    sleep(Duration::from_secs(15));
+    let began = now()?;
+    load(&address, 10)?;
+    let ended = now()?;
+    sleep(Duration::from_secs(25));
+    tracer.end()?;
+    client.finish()?;
+    service.finish()?;
+    let lines = lines(programs)?;
+    println!("a burst from {CALM} requests/s to full load, for 10 s:");
+    for line in of_schema(&lines, "loiter.mode/1") {
+        let at = unix(line["at"].as_str().unwrap_or_default())?;
+        println!(
+            "  {:+.2} s after its begin, {:+.2} s after its end: events {}{}: {}",
+            at - began,
+            at - ended,
+            line["mode"].as_str().unwrap_or_default(),
+            if line["sampled"].is_object() { " (moments)" } else { "" },
+            line["why"].as_str().unwrap_or_default(),
+        );
+    }
+    let summary = summary(programs)?;
+    println!(
+        "  findings: {}, lost: {}",
+        of_schema(&lines, "loiter.finding/1").len(),
+        summary["lost"]
+    );
+    Ok(())
+}
+
+/// The service that leaks one goroutine in 20 000 requests, at full load.
+fn leak(programs: &Programs<'_>) -> Result<()> {
+    let (service, address) = Workload::start(&programs.service, &["-leak", "20000"])?;
+    let began = now()?;
+    let tracer = Tracer::by_default(programs.loiter, service.pid(), &[], &programs.said)?;
+    load(&address, FOUND_WITHIN.as_secs() + 5)?;
+    tracer.end()?;
+    service.finish()?;
+    let lines = lines(programs)?;
+    let findings = of_schema(&lines, "loiter.finding/1");
+    println!("its twin that leaks, at full load (aim: within {} s):", FOUND_WITHIN.as_secs());
+    for finding in findings {
+        let at = unix(finding["at"].as_str().unwrap_or_default())?;
+        println!(
+            "  after {:.1} s: {} {} {}, {}",
+            at - began,
+            finding["change"].as_str().unwrap_or_default(),
+            finding["kind"].as_str().unwrap_or_default(),
+            finding["confidence"].as_str().unwrap_or_default(),
+            finding["headline"].as_str().unwrap_or_default(),
+        );
+    }
+    Ok(())
+}
+
+fn lines(programs: &Programs<'_>) -> Result<Vec<Value>> {
+    let said = fs::read(&programs.said).context("cannot read what loiter said")?;
+    json_lines(&said)
+}
+
+fn summary(programs: &Programs<'_>) -> Result<Value> {
+    let lines = lines(programs)?;
+    let summaries = of_schema(&lines, "loiter.summary/1");
+    summaries.last().map(|&line| line.clone()).context("loiter told no summary")
+}
+
+fn number(value: &Value) -> Result<f64> {
+    value.as_f64().with_context(|| format!("not a number: {value}"))
+}
+
+/// Seconds since 1970.
+fn now() -> Result<f64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
+}
+
+/// `2026-11-21T22:46:47.986084059Z` as seconds since 1970; loiter writes them all so.
+fn unix(at: &str) -> Result<f64> {
+    let parse = |from: usize, to: usize| -> Option<i64> { at.get(from..to)?.parse().ok() };
+    let days = || -> Option<i64> {
+        let (year, month, day) = (parse(0, 4)?, parse(5, 7)?, parse(8, 10)?);
+        // Counted from March, so that the day that comes and goes is the last.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let era = year * 365 + year / 4 - year / 100 + year / 400;
+        Some(era + (153 * month + 2) / 5 + day - 1 - 719_468)
+    };
+    let seconds = || -> Option<f64> {
+        let whole = days()? * 86_400 + parse(11, 13)? * 3_600 + parse(14, 16)? * 60;
+        let rest: f64 = at.get(17..at.len().checked_sub(1)?)?.parse().ok()?;
+        #[allow(clippy::cast_precision_loss)]
+        Some(whole as f64 + rest)
+    };
+    seconds().with_context(|| format!("not a time: {at}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        assert!((unix("1970-01-01T00:00:01.5Z").unwrap() - 1.5).abs() < 1e-6);
+        assert!((unix("2026-11-21T22:46:47Z").unwrap() - 1_795_301_207.0).abs() < 1e-3);
+        assert!(unix("later").is_err());
+    }
+}
