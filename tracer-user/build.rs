@@ -5,6 +5,8 @@
 //! Where no compiler or linker is to be had the library builds without the object and says so
 //! at run time: `cargo check` and clippy need no BPF toolchain.
 
+#[path = "build/commit.rs"]
+mod commit;
 #[path = "build/toolchain.rs"]
 mod toolchain;
 
@@ -16,6 +18,11 @@ use std::process::{Command, ExitCode};
 
 use toolchain::{Core, Toolchain};
 
+/// The commit to name, where git is not to be asked.
+const COMMIT_VARIABLE: &str = "LOITER_COMMIT";
+/// What the binary is made of: its commit is said to be modified if one of these is.
+const INPUTS: [&str; 5] =
+    ["tracer-user", "tracer-common", "tracer-ebpf", "Cargo.toml", "Cargo.lock"];
 /// Use this object instead of building one.
 const OBJECT_VARIABLE: &str = "LOITER_EBPF_OBJECT";
 const REMEDY: &str = "`cargo xtask setup` installs what is missing";
@@ -50,11 +57,37 @@ fn run() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", manifest.join("build.rs").display());
     println!("cargo::rerun-if-changed={}", manifest.join("build").display());
 
+    name_commit(&workspace);
+
     let object = match env::var_os(OBJECT_VARIABLE) {
         Some(path) => Some(prebuilt(path)?),
         None => build(&workspace, &out)?,
     };
     embed(object.as_ref(), &out)
+}
+
+/// Tells the compiler the commit. Builds for development name none: they would be built anew with every
+/// commit, with all the tests.
+fn name_commit(workspace: &Path) {
+    println!("cargo::rerun-if-env-changed={COMMIT_VARIABLE}");
+    if let Some(commit) = env::var_os(COMMIT_VARIABLE) {
+        println!("cargo::rustc-env={COMMIT_VARIABLE}={}", commit.to_string_lossy().trim());
+        return;
+    }
+    let release = env::var_os("PROFILE").is_some_and(|profile| profile == "release");
+    if !release {
+        return;
+    }
+    let checkout = commit::read(workspace, &INPUTS);
+    for path in &checkout.watch {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    for input in ["tracer-user/src", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
+    }
+    if let Some(commit) = checkout.commit {
+        println!("cargo::rustc-env={COMMIT_VARIABLE}={commit}");
+    }
 }
 
 fn prebuilt(path: OsString) -> Result<Object, String> {
@@ -119,7 +152,11 @@ fn nested_cargo(tools: &Toolchain, workspace: &Path, target_dir: &Path) -> Comma
         "-Cpanic=abort".to_owned(),
         // The target that older kernels know: no instruction after 5.15.
         "-Ctarget-cpu=v3".to_owned(),
+        // The object is the same wherever it is built.
+        format!("--remap-path-prefix={}=/loiter", workspace.display()),
     ];
+    let mut flags = flags.to_vec();
+    flags.extend(cargo_home().map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     command.env("RUSTC", &tools.rustc);
     // aya-ebpf uses inline assembly, which is unstable for this target.
@@ -131,6 +168,12 @@ fn nested_cargo(tools: &Toolchain, workspace: &Path, target_dir: &Path) -> Comma
     command.env("CARGO_PROFILE_RELEASE_PANIC", "abort");
     command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3");
     command
+}
+
+/// Where the sources of dependencies lie.
+fn cargo_home() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
 fn is_for_the_outer_build(name: &str) -> bool {

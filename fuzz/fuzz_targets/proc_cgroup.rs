@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    loiter::target::fuzz_cgroup(bytes);
+    loiter::target::fuzz_container(bytes);
     loiter::target::fuzz_limits(bytes);
 });

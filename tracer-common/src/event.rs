@@ -131,7 +131,7 @@ pub struct Process {
 }
 
 /// The longest record; a reader refuses anything longer.
-pub const MAX_RECORD: usize = size_of::<crate::thread::ThreadBirth>();
+pub const MAX_RECORD: usize = size_of::<crate::thread::ThreadSpawn>();
 
 const _: () = {
     assert!(size_of::<Header>() == 24);

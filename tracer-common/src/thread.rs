@@ -26,6 +26,38 @@ pub struct ThreadBirth {
     pub stack: [u64; STACK_DEPTH],
 }
 
+/// Most bytes of a creator's stack: from a system call up to the program's own code C takes half a
+/// kilobyte, and unoptimised Rust two.
+pub const SPAWN_STACK: usize = 4096;
+
+/// [`crate::ids::kind::THREAD_SPAWN`]: a birth with what it takes to unwind the creator's stack.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadSpawn {
+    /// Head, the creator's.
+    pub header: Header,
+    /// The new thread.
+    pub tid: u32,
+    /// Its creator.
+    pub parent: u32,
+    /// The creator's program counter, as it entered the kernel.
+    pub pc: u64,
+    /// Its stack pointer.
+    pub sp: u64,
+    /// rbp.
+    pub bp: u64,
+    /// rbx.
+    pub bx: u64,
+    /// r12 to r15.
+    pub r12_to_r15: [u64; 4],
+    /// How many bytes of `stack` there are; the rest means nothing.
+    pub len: u32,
+    /// Zero.
+    pub pad: u32,
+    /// The creator's stack, from `sp` on.
+    pub stack: [u8; SPAWN_STACK],
+}
+
 /// [`crate::ids::kind::THREAD_DEATH`] and [`crate::ids::kind::THREAD_RUN`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +138,7 @@ pub struct ThreadWait {
 pub struct Sleeper {
     /// Since when it sleeps, CLOCK_MONOTONIC ns; 0 = it does not.
     pub since_ns: u64,
-    /// When it was last woken.
+    /// When it was last woken; 0 = not since it last ran.
     pub ready_ns: u64,
     /// In what it sleeps.
     pub asleep: Asleep,
@@ -120,6 +152,18 @@ pub struct Sleeper {
     pub tag: u16,
     /// Zero.
     pub pad: u32,
+}
+
+impl Sleeper {
+    /// A thread may be woken between the moment it says that it sleeps and the moment it leaves its
+    /// CPU. The scheduler takes far less than this from the one to the other.
+    const WOKEN_EARLY_NS: u64 = 50_000;
+
+    /// Whether this sleep was seen to be ended by somebody, and not an earlier one.
+    #[inline(always)]
+    pub const fn is_woken(&self) -> bool {
+        self.ready_ns != 0 && self.ready_ns.wrapping_add(Self::WOKEN_EARLY_NS) >= self.since_ns
+    }
 }
 
 /// Waits that are totalled together, the key of map `WAITS`.
@@ -166,6 +210,8 @@ pub const fn bucket(ns: u64) -> usize {
 const _: () = {
     assert!(size_of::<ThreadBirth>() == 40 + 8 * STACK_DEPTH);
     assert!(offset_of!(ThreadBirth, stack) == 40);
+    assert!(size_of::<ThreadSpawn>() == 104 + SPAWN_STACK);
+    assert!(offset_of!(ThreadSpawn, len) == 96 && offset_of!(ThreadSpawn, stack) == 104);
     assert!(size_of::<Thread>() == 32);
     assert!(size_of::<Asleep>() == 32 && offset_of!(Asleep, sleep) == 28);
     assert!(size_of::<ThreadPark>() == 64 && offset_of!(ThreadPark, tid) == 56);

@@ -35,7 +35,7 @@ static void waits(const void *lock) {
     fflush(stdout);
 }
 
-static void start(void *(*run)(void *), long number) {
+static void begin(void *(*run)(void *), long number) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, run, (void *)number) != 0) {
         perror("pthread_create");
@@ -76,10 +76,10 @@ static void *bystander(void *unused) {
 static void abba(int threads) {
     circle = threads;
     pthread_barrier_init(&all_hold, NULL, (unsigned)threads + 1);
-    for (int i = 0; i < threads; i++) start(in_circle, i);
+    for (int i = 0; i < threads; i++) begin(in_circle, i);
     if (fixed) return;
     pthread_barrier_wait(&all_hold);
-    start(bystander, 0);
+    begin(bystander, 0);
 }
 
 /* self: takes twice what can be taken once. */
@@ -161,9 +161,9 @@ static void *wants_lock(void *unused) {
 
 static void held(int waiters) {
     pthread_barrier_init(&all_hold, NULL, 2);
-    start(holder, 0);
+    begin(holder, 0);
     if (!fixed) pthread_barrier_wait(&all_hold);
-    for (int i = 0; i < waiters; i++) start(wants_lock, i);
+    for (int i = 0; i < waiters; i++) begin(wants_lock, i);
 }
 
 /* cond: nobody signals. */
@@ -212,13 +212,56 @@ static void *short_lived(void *unused) {
 static void *spawner(void *unused) {
     (void)unused;
     for (int i = 0; i < 100000; i++) {
-        start(fixed ? short_lived : wants_signal, i);
-        usleep(50000);
+        pthread_t thread;
+        /* Of four that are born three end: what becomes of most is known. */
+        int stays = !fixed && i % 4 == 0;
+        if (pthread_create(&thread, NULL, stays ? wants_signal : short_lived, NULL) != 0) {
+            perror("pthread_create");
+            exit(1);
+        }
+        pthread_detach(thread);
+        usleep(20000);
     }
     return NULL;
 }
 
-/* crowd: a number of threads that sleep for a signal, for the cost of looking at them. */
+/* left: workers that nobody tells that it is over, and nobody joins. */
+static void *worker(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&one);
+    while (word == 0) pthread_cond_wait(&cond, &one);
+    pthread_mutex_unlock(&one);
+    return NULL;
+}
+
+static void left(void) {
+    pthread_t list[3];
+    for (int i = 0; i < 3; i++) pthread_create(&list[i], NULL, worker, NULL);
+    if (!fixed) return;
+    pthread_mutex_lock(&one);
+    word = 1;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&one);
+    for (int i = 0; i < 3; i++) pthread_join(list[i], NULL);
+}
+
+/* churn: threads that end as soon as they were born. */
+static void *brief(void *unused) {
+    (void)unused;
+    usleep(300);
+    return NULL;
+}
+
+static void *churns(void *unused) {
+    (void)unused;
+    for (;;) {
+        pthread_t list[4];
+        for (int i = 0; i < 4; i++) pthread_create(&list[i], NULL, brief, NULL);
+        for (int i = 0; i < 4; i++) pthread_join(list[i], NULL);
+    }
+}
+
+/* many: a number of threads that sleep for a signal, for the cost of looking at them. */
 static void many(int threads) {
     pthread_attr_t small;
     pthread_attr_init(&small);
@@ -243,7 +286,7 @@ static void until_end_of_input(void) {
 static void join_all(void *(*run)(void *), int threads) {
     pthread_t list[MOST];
     for (int i = 0; i < threads; i++) pthread_create(&list[i], NULL, run, NULL);
-    if (fixed) start(signals, 0);
+    if (fixed) begin(signals, 0);
     say("ready");
     for (int i = 0; i < threads; i++) pthread_join(list[i], NULL);
 }
@@ -289,13 +332,13 @@ int main(int argc, char **argv) {
     else if (strcmp(name, "abba3") == 0) abba(3);
     else if (strcmp(name, "self") == 0) {
         pthread_barrier_init(&all_hold, NULL, 2);
-        start(twice, 0);
+        begin(twice, 0);
         if (!fixed) pthread_barrier_wait(&all_hold);
     }
     else if (strcmp(name, "rw") == 0) {
         pthread_barrier_init(&all_hold, NULL, 3);
-        start(writer, 0);
-        start(reader, 0);
+        begin(writer, 0);
+        begin(reader, 0);
         if (!fixed) pthread_barrier_wait(&all_hold);
     }
     else if (strcmp(name, "held") == 0) held(1);
@@ -303,10 +346,14 @@ int main(int argc, char **argv) {
     else if (strcmp(name, "cond") == 0) join_all(wants_signal, 4);
     else if (strcmp(name, "join") == 0) join();
     else if (strcmp(name, "lost") == 0) {
-        start(sleeps_on_word, 0);
-        start(sets_word, 0);
+        begin(sleeps_on_word, 0);
+        begin(sets_word, 0);
     }
-    else if (strcmp(name, "leak") == 0) start(spawner, 0);
+    else if (strcmp(name, "churn") == 0) {
+        for (int i = 0; i < 8; i++) begin(churns, i);
+    }
+    else if (strcmp(name, "left") == 0) left();
+    else if (strcmp(name, "leak") == 0) begin(spawner, 0);
     else if (strcmp(name, "many") == 0) many(argc > 2 ? atoi(argv[2]) : 5000);
     else {
         fprintf(stderr, "locks: no such scenario: %s\n", argv[1]);

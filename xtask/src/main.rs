@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod dist;
 mod fuzz;
 #[allow(dead_code)]
 #[path = "../../tracer-user/tests/common/go.rs"]
@@ -44,7 +45,8 @@ enum Command {
     Test(test::Args),
     /// Run what takes longer: every Go version, thousands of attach cycles, fuzzing
     Soak(soak::Args),
-
+    /// Build what users get: static binary, archive, Debian package, container image, bill of materials
+    Dist(dist::Args),
     /// Measure what loiter costs
     Bench(bench::Args),
     /// Check that no layer uses a higher one, and the other rules of ARCHITECTURE.md
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
-
+        Command::Dist(args) => dist::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Layers => layers::run(),
         Command::Layouts(args) => layouts::run(&args),

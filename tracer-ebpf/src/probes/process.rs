@@ -25,8 +25,8 @@ pub fn proc_exec(_ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn proc_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(current) = traced() else { return 0 };
-    threads::died(&current);
     let task: *const u8 = ctx.arg(0);
+    threads::died(&current, task);
     // SAFETY: `task` is the tracepoint's typed argument; offsets are the kernel's own.
     let (live, code) = unsafe {
         let signal: *const u8 = load(task, kernel!(task_signal));
@@ -42,12 +42,13 @@ pub fn proc_exit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn proc_fork(ctx: BtfTracePointContext) -> i32 {
     let Some(current) = traced() else { return 0 };
+    let parent: *const u8 = ctx.arg(0);
     let child: *const u8 = ctx.arg(1);
     // SAFETY: `child` is the tracepoint's typed argument; the offset is the kernel's own.
     let child_tgid = unsafe { load::<i32>(child, kernel!(task_tgid)) } as u32;
     let own_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     if child_tgid == own_tgid {
-        threads::born(&ctx, &current, child);
+        threads::born(&ctx, &current, (parent, child));
     } else {
         record(current.slot, kind::FORK, u64::from(child_tgid));
     }

@@ -53,6 +53,15 @@ pub enum Numbers {
     Few,
 }
 
+/// Whether a wait is normal of which nothing but connections can end, each to one other side.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Peers {
+    /// It is: what waits is known to be an event loop by its name.
+    Normal,
+    /// It is not: who asked something and waits for the answer looks the same.
+    Unclear,
+}
+
 /// A shape of tasks that wait by nature, with the name and the reason a person is told.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct IdlePattern {
@@ -66,4 +75,6 @@ pub struct IdlePattern {
     pub functions: Vec<FunctionAt>,
     /// How many are normal.
     pub numbers: Numbers,
+    /// Whether it may wait for other sides alone.
+    pub peers: Peers,
 }

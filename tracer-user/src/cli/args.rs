@@ -35,6 +35,11 @@ pub struct Common {
     /// No progress and no warnings on stderr
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+
+    /// Where the host's root is mounted, to name pods by the kubelet's files in it
+    #[arg(long, value_name = "DIR", default_value = "/", env = "LOITER_HOST_ROOT", global = true)]
+    #[arg(hide_default_value = true, hide_env = true, value_hint = clap::ValueHint::DirPath)]
+    pub host_root: PathBuf,
 }
 
 /// Where the answer goes.

@@ -12,7 +12,7 @@ use super::exit::Outcome;
 use super::expectations::{KnownArgs, Sure};
 use super::terminal;
 use super::values;
-use crate::base::{FunctionAt, IdlePattern, Nanos, Numbers, Place};
+use crate::base::{FunctionAt, IdlePattern, Nanos, Numbers, Peers, Place};
 use crate::output::{Change, github, json, junit, text};
 use crate::pipeline::{self, settings::CheckSettings};
 use crate::target::gate::end_by;
@@ -107,6 +107,7 @@ fn ignored(function: &str) -> [IdlePattern; 3] {
         classes: (&[]).into(),
         functions: vec![FunctionAt { place, function: function.to_owned().into() }],
         numbers: Numbers::Any,
+        peers: Peers::Normal,
     })
 }
 
@@ -229,7 +230,7 @@ fn why_unchecked(end: ProgramEnd, verdict: &Verdict) -> Option<String> {
             Some(format!("the program was killed by signal {signal}"))
         }
         (Verdict::Killed, _) => Some("the program was killed".to_owned()),
-        (Verdict::NoRuntime(why) | Verdict::Unreadable(why), _) => Some(why.clone()),
+        (Verdict::Unreadable(why), _) => Some(why.clone()),
     }
 }
 

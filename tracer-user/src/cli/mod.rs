@@ -4,6 +4,7 @@
 mod acknowledge;
 mod args;
 mod check;
+mod completions;
 mod config;
 mod destination;
 mod diagnose;
@@ -21,6 +22,7 @@ mod ps;
 mod record;
 mod report;
 mod sink;
+mod telemetry;
 mod terminal;
 mod values;
 mod version;
@@ -87,6 +89,9 @@ enum Command {
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
+    Version(version::VersionArgs),
+    Completions(completions::CompletionsArgs),
+    Manual(completions::ManualArgs),
 }
 
 /// What a command knows of its surroundings.
@@ -126,6 +131,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     log_to_stderr(&cli.common);
+    crate::pipeline::set_host_root(&cli.common.host_root);
     match run(&cli) {
         Ok(outcome) => ExitCode::from(outcome.code()),
         Err(error) => exit::report(&error),
@@ -134,6 +140,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let context = Context { color: cli.common.color, quiet: cli.common.quiet };
+    if matches!(cli.command, Command::Watch(_) | Command::Record(_)) {
+        hold_only_what_tracing_needs();
+    }
     match &cli.command {
         Command::Ps(args) => ps::run(args, &context),
         Command::Diagnose(args) => diagnose::run(args, &context),
@@ -146,6 +155,24 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Diff(args) => diff::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
+        Command::Version(args) => version::run(args, &context),
+        Command::Completions(args) => completions::completions(args, &context),
+        Command::Manual(args) => completions::manual(args, &context),
+    }
+}
+
+/// What runs for long and reads hostile memory holds no right that it does not use. The other
+/// commands end soon, and `check` must start its program with all rights that it would have.
+fn hold_only_what_tracing_needs() {
+    use crate::kernel::privileges::{expected_here, give_up_the_rest};
+    match give_up_the_rest(expected_here()) {
+        Ok(held) if held.names.is_empty() => tracing::info!("no capability is held"),
+        Ok(held) => tracing::info!(
+            "held: {}; given up: {} others, and gaining any",
+            held.names.join(", "),
+            held.given_up
+        ),
+        Err(why) => tracing::warn!("rights that are not needed cannot be given up: {why}"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `loiter watch`: stay, and tell findings as they arise.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -15,18 +14,17 @@ use super::expectations::ExpectationArgs;
 use super::flight::FlightArgs;
 use super::host::HostArgs;
 use super::sink;
+use super::telemetry::TelemetryArgs;
 use super::values;
 use crate::base::Nanos;
-use crate::output::metrics;
 use crate::pipeline;
 use crate::pipeline::settings::{
     BudgetSettings, Glob, Override, RingSize, Thresholds, Tune, WatchSettings, Whom,
 };
-use crate::pipeline::{MetricsSettings, Reload, Reloaded};
+use crate::pipeline::{Reload, Reloaded};
 use crate::stream::Mode;
-
-/// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
-const DEFAULT_METRICS: &str = "127.0.0.1:9464";
+use crate::view::SummaryView;
+use crate::view::watch::Notice;
 
 /// Watch a process, several, or all of this host, and tell findings as they arise
 ///
@@ -64,18 +62,15 @@ pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
 
-    /// Tell metrics (OpenMetrics) at http://ADDRESS/metrics, with /healthz and /readyz; without an
-    /// address at 127.0.0.1:9464
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = DEFAULT_METRICS)]
-    metrics: Option<SocketAddr>,
-
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: StreamFormat,
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 
     #[command(flatten)]
     flight: FlightArgs,
@@ -260,21 +255,27 @@ fn watch(
 ) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = all_settings(args, overrides)?;
-    let metrics = args.metrics.map(|address| MetricsSettings {
-        address,
-        content_type: metrics::CONTENT_TYPE,
-        render: metrics::render,
-    });
     let fail_on = args.follow.expectations.fail_on();
+    let mut telemetry = args.telemetry.start()?;
     let findings = if let Whom::One(_) = settings.whom {
         let flight = args.flight.settings();
         let summary = sink::tell(args.format, context, to, |sink| {
-            pipeline::watch(&settings, flight, metrics, reload, sink)
+            let metrics = telemetry.take_metrics();
+            let mut relay = telemetry.relay(sink);
+            let watched = pipeline::watch(&settings, flight, metrics, reload, &mut relay);
+            let deliveries = telemetry.finish();
+            Ok(SummaryView { deliveries, ..watched? })
         })?;
         summary.findings
     } else {
         sink::tell_many(args.format, context, to, |sink| {
-            pipeline::watch_many(&settings, metrics, reload, sink)
+            let metrics = telemetry.take_metrics();
+            let mut relay = telemetry.relay(sink);
+            let watched = pipeline::watch_many(&settings, metrics, reload, &mut relay);
+            for delivery in telemetry.finish() {
+                sink.notice(&Notice::Delivered { delivery });
+            }
+            watched
         })?
     };
     Ok(Outcome::of_findings(findings, fail_on))

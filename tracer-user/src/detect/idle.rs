@@ -3,8 +3,9 @@
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use crate::base::{FrameId, FunctionAt, IdlePattern, Numbers, Place, StackId, WaitClass};
+use crate::base::{FrameId, FunctionAt, IdlePattern, Numbers, Peers, Place, StackId, WaitClass};
 use crate::model::{Group, Names, Origin, Process, Task};
+use crate::stream::WaitsOn;
 
 use super::Settings;
 
@@ -19,6 +20,8 @@ struct Shape {
     start: FrameId,
     spawn_site: FrameId,
     class: Option<WaitClass>,
+    /// Whether it waits for other sides alone.
+    for_peers: bool,
 }
 
 /// How many tasks wait by nature, and why that is normal.
@@ -43,7 +46,7 @@ pub struct IdleMatcher {
 impl IdleMatcher {
     /// Takes note of the shapes that this process has more of than the few that are normal; before
     /// its tasks are matched. Members of a group are alike: one stands for all.
-    pub(super) fn count(&mut self, names: &Names, process: &Process, settings: &Settings) {
+    pub fn count(&mut self, names: &Names, process: &Process, settings: &Settings) {
         self.crowded.clear();
         let table = &settings.idle;
         for group in process.groups().filter(|g| g.len() > settings.few_at_most) {
@@ -81,6 +84,7 @@ impl IdleMatcher {
             start: task.start(),
             spawn_site: task.spawn_site(),
             class,
+            for_peers: matches!(task.waits_on(), WaitsOn::Files(files) if files.is_peers_only()),
         };
         if let Some(&found) = self.known.get(&shape) {
             return found.map(usize::from);
@@ -165,7 +169,8 @@ pub(super) fn is_lone(process: &Process, group: &Group, count: usize, settings: 
 fn fits(pattern: &IdlePattern, names: &Names, shape: &Shape) -> bool {
     let class_fits = pattern.classes.is_empty()
         || shape.class.is_some_and(|class| pattern.classes.contains(&class));
-    class_fits && pattern.functions.iter().all(|f| is_there(f, names, shape))
+    let peers_fit = pattern.peers == Peers::Normal || !shape.for_peers;
+    class_fits && peers_fit && pattern.functions.iter().all(|f| is_there(f, names, shape))
 }
 
 fn is_there(wanted: &FunctionAt, names: &Names, shape: &Shape) -> bool {

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{FrameId, KTime, Nanos, ReasonId, TaskId, TaskState, Tid, WaitClass};
+use crate::base::{
+    FrameId, KTime, LIBRARY_LABEL, Nanos, ReasonId, TaskId, TaskState, Tid, WaitClass,
+};
 use crate::model::{Exactness, GroupKey, Task, Wait};
 use crate::stream::WaitsOn;
 
@@ -155,11 +157,23 @@ fn judge(check: &Check<'_>, end: &AtEnd, key: Key, picked: Vec<Picked<'_>>) -> O
     };
     finding.confidence = confidence;
     finding.reasons.extend(why.map(Into::into));
+    cap_library(&mut finding);
     finding.reasons.extend(objects_in_words(&finding));
     let marks = finding.unchanged_looks;
     how_known(&mut finding, marks);
     lower(check, &mut finding);
     Some(finding)
+}
+
+/// Threads that a library has started are its own business: its pool may be meant to last as long as
+/// the program.
+fn cap_library(finding: &mut Finding) {
+    let library = finding.labels.iter().find(|label| &*label.key == LIBRARY_LABEL);
+    if let Some(library) = library.filter(|label| label.tasks == finding.count) {
+        let why = format!("only suspect: a thread of {}, not of the program itself", library.value);
+        finding.confidence = Confidence::Suspect;
+        finding.reasons.push(why);
+    }
 }
 
 /// How sure it is that a wait of this class has no end.

@@ -283,6 +283,8 @@ pub struct CycleStep {
     pub waits_on: WaitsOn,
     /// Where it waits.
     pub wait_site: FrameId,
+    /// The task that a thread runs, where such were read.
+    pub runs: Option<TaskId>,
 }
 
 /// A label, and how many tasks of a finding have it.

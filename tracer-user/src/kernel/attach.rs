@@ -151,6 +151,12 @@ impl Target {
             config,
         }
     }
+
+    /// How births of its threads carry stacks: code whose runtime is known has frame pointers, by
+    /// which the kernel walks it; other code is to be unwound from what lies on the stack.
+    pub(super) const fn birth_stacks(&self) -> u32 {
+        if self.binary.is_some() { 0 } else { follow::STACKS }
+    }
 }
 
 impl Kernel {

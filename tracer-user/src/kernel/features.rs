@@ -5,14 +5,21 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use super::confinement::{self, Confinement};
 use super::{btf, process, sys};
 
 /// Since then programs for uprobe_multi exist.
 const MULTI_SINCE: (u32, u32) = (6, 6);
 /// Since then its filter for one process is right in every release.
 const MULTI_RIGHT_SINCE: (u32, u32) = (6, 11);
+/// Where aya reads for how many CPUs a map has values.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 /// Longest kernel log that is searched for the signature of a sandbox.
 const MOST_LOG_BYTES: usize = 64 << 10;
+/// Inode of the initial user namespace. Source: include/linux/proc_ns.h, `PROC_USER_INIT_INO`.
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+/// Yama's scope in which nobody may read another process.
+const YAMA_NOBODY: u8 = 3;
 
 /// The kernel's release.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,6 +119,10 @@ pub struct Features {
     pub initial_pid_namespace: bool,
     /// Whether a seccomp filter is on this process.
     pub seccomp: bool,
+    /// The security module that confines this process.
+    pub confinement: Option<Confinement>,
+    /// `kernel.yama.ptrace_scope`, where there is Yama.
+    pub yama: Option<u8>,
     /// Attach cookies, which tell targets and sites apart: Linux 5.15, or backported. False also
     /// where the rights to try are missing.
     pub cookies: bool,
@@ -119,6 +130,8 @@ pub struct Features {
     pub ring_error: Option<i32>,
     /// The kernel's own types are there.
     pub btf: bool,
+    /// `/sys` is mounted.
+    pub sysfs: bool,
     /// The kernel has perf-event uprobes.
     pub uprobes: bool,
     /// uprobe_multi.
@@ -140,6 +153,13 @@ pub enum Obstacle {
          host, outside of the sandbox"
     )]
     GVisor,
+    /// What the kernel tells of the machine is not to be seen.
+    #[error(
+        "/sys is not mounted: without it the number of CPUs is not known, for which eBPF maps are \
+         read; mount it, read-only is enough (`mount -t sysfs -o ro sysfs /sys`), or use \
+         `--events none`, which works with /proc alone"
+    )]
+    NoSys,
     /// Too old.
     #[error(
         "Linux {release} has no attach cookies for probes: 5.15 or later is needed; \
@@ -169,18 +189,20 @@ pub enum Obstacle {
     #[error(
         "bpf(2) is refused ({}) although the capabilities are there: {}",
         std::io::Error::from_raw_os_error(*errno),
-        if *seccomp {
-            "a seccomp filter is active; allow bpf and perf_event_open in it (`--security-opt seccomp=unconfined`, or a profile)"
-        } else {
-            "a security module (SELinux, AppArmor) or lockdown forbids it; the audit log says which"
-        }
+        by
     )]
     Refused {
         /// The error number.
         errno: i32,
-        /// Whether a seccomp filter is active.
-        seccomp: bool,
+        /// Who refuses it, as far as can be told.
+        by: Refuser,
     },
+    /// Nobody may read another process.
+    #[error(
+        "Yama forbids reading other processes (kernel.yama.ptrace_scope = 3); only a reboot with another \
+         value lifts that"
+    )]
+    Yama,
     /// The kernel lacks bpf(2) or ring buffers.
     #[error("this kernel has no BPF ring buffer ({}); CONFIG_BPF_SYSCALL is needed", std::io::Error::from_raw_os_error(*errno))]
     NoRing {
@@ -202,6 +224,41 @@ pub enum Obstacle {
          need it; run loiter as root"
     )]
     PerfEventNeedsAdmin,
+}
+
+/// Who refuses what the capabilities allow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refuser {
+    /// A seccomp filter.
+    Seccomp,
+    /// A security module.
+    Module(Confinement),
+    /// It cannot be told.
+    Unknown,
+}
+
+impl fmt::Display for Refuser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refuser::Seccomp => f.write_str(
+                "a seccomp filter is active; allow bpf and perf_event_open in it \
+                 (`--security-opt seccomp=unconfined`, seccompProfile: Unconfined, or a profile)",
+            ),
+            Refuser::Module(Confinement::AppArmor { profile }) => write!(
+                f,
+                "AppArmor confines loiter by the profile {profile}; run it without \
+                 (`--security-opt apparmor=unconfined`, appArmorProfile: Unconfined)"
+            ),
+            Refuser::Module(Confinement::SeLinux { context }) => write!(
+                f,
+                "SELinux confines loiter as {context}; run it as spc_t \
+                 (`--security-opt label=type:spc_t`, seLinuxOptions: type: spc_t)"
+            ),
+            Refuser::Unknown => f.write_str(
+                "a security module (SELinux, AppArmor) or lockdown forbids it; the audit log says which",
+            ),
+        }
+    }
 }
 
 /// What costs something, but not everything.
@@ -246,12 +303,15 @@ impl Features {
         let uid_map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         Self {
             capabilities: Capabilities { effective: status_hex(&status, "CapEff:").unwrap_or(0) },
-            initial_user_namespace: is_initial_map(&uid_map),
+            initial_user_namespace: is_initial_map(&uid_map) && in_initial_user_namespace(),
             initial_pid_namespace: process::in_initial_pid_namespace().unwrap_or(true),
             seccomp: status_hex(&status, "Seccomp:").is_some_and(|mode| mode != 0),
+            confinement: Confinement::here(),
+            yama: confinement::yama_scope(),
             cookies: aya::features().bpf_cookie(),
             ring_error: sys::try_ring(super::page_size()).err().and_then(|e| e.raw_os_error()),
             btf: Path::new(btf::PATH).exists(),
+            sysfs: Path::new(POSSIBLE_CPUS).exists(),
             uprobes: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
             multi: multi_support(kernel.number),
             lockdown: lockdown_of(
@@ -273,6 +333,9 @@ impl Features {
         if self.sandbox == Some(Sandbox::GVisor) {
             return vec![Obstacle::GVisor];
         }
+        if !self.sysfs {
+            return vec![Obstacle::NoSys];
+        }
         let names = self.capabilities.missing();
         let complete = names.is_empty();
         if !complete {
@@ -284,7 +347,7 @@ impl Features {
             Some(errno @ (libc::EPERM | libc::EACCES))
                 if complete && self.initial_user_namespace =>
             {
-                found.push(Obstacle::Refused { errno, seccomp: self.seccomp });
+                found.push(Obstacle::Refused { errno, by: self.refuser(errno) });
             }
             Some(libc::EPERM | libc::EACCES) | None => {}
             Some(libc::EINVAL) => {
@@ -298,7 +361,24 @@ impl Features {
         if !self.uprobes && self.multi == MultiSupport::Absent {
             found.push(Obstacle::NoUprobes);
         }
+        if self.yama == Some(YAMA_NOBODY) {
+            found.push(Obstacle::Yama);
+        }
         found
+    }
+
+    /// SELinux refuses with EACCES, a filter mostly with EPERM; AppArmor takes capabilities away,
+    /// which is EPERM too and rarer than a filter.
+    fn refuser(&self, errno: i32) -> Refuser {
+        match (&self.confinement, self.seccomp) {
+            (Some(module @ Confinement::SeLinux { .. }), _) if errno == libc::EACCES => {
+                Refuser::Module(module.clone())
+            }
+            (_, true) if errno == libc::EPERM => Refuser::Seccomp,
+            (Some(module), _) => Refuser::Module(module.clone()),
+            (None, true) => Refuser::Seccomp,
+            (None, false) => Refuser::Unknown,
+        }
     }
 
     /// What stands in the way of perf-event uprobes.
@@ -331,6 +411,12 @@ fn release_of(text: &str) -> KernelRelease {
     KernelRelease { text: text.to_owned(), number }
 }
 
+/// What the release of this kernel says of uprobe_multi.
+pub(super) fn multi_of_this_release() -> MultiSupport {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    multi_support(release_of(release.trim()).number)
+}
+
 fn multi_support(release: (u32, u32)) -> MultiSupport {
     if release < MULTI_SINCE {
         MultiSupport::Absent
@@ -351,6 +437,12 @@ fn status_hex(status: &str, field: &str) -> Option<u64> {
 fn is_initial_map(uid_map: &str) -> bool {
     let words: Vec<&str> = uid_map.split_whitespace().collect();
     words.is_empty() || words == ["0", "0", "4294967295"]
+}
+
+/// True where `/proc` does not tell: the map has told already.
+fn in_initial_user_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata("/proc/self/ns/user").map_or(true, |about| about.ino() == INITIAL_USER_NAMESPACE)
 }
 
 /// `none [integrity] confidentiality`.
@@ -396,10 +488,13 @@ mod tests {
             initial_user_namespace: true,
             initial_pid_namespace: true,
             seccomp: false,
+            confinement: None,
+            yama: Some(1),
             cookies: true,
             ring_error: None,
             btf: true,
             uprobes: true,
+            sysfs: true,
             multi: MultiSupport::Expected,
             lockdown: Lockdown::Off,
             sandbox: None,
@@ -442,10 +537,34 @@ mod tests {
     #[test]
     fn a_refusal_without_rights_blames_the_rights_and_with_rights_the_filter() {
         let refused = Features { ring_error: Some(libc::EPERM), seccomp: true, ..fine() };
-        assert_eq!(refused.obstacles(), [Obstacle::Refused { errno: libc::EPERM, seccomp: true }]);
+        let by = Refuser::Seccomp;
+        assert_eq!(refused.obstacles(), [Obstacle::Refused { errno: libc::EPERM, by }]);
         assert!(refused.obstacles()[0].to_string().contains("seccomp"));
         let nobody = Features { capabilities: Capabilities { effective: 0 }, ..refused };
         assert!(matches!(nobody.obstacles()[..], [Obstacle::Capabilities { .. }]));
+    }
+
+    #[test]
+    fn a_refusal_by_a_security_module_names_its_label_and_the_remedy() {
+        let context = "system_u:system_r:container_t:s0:c1,c2".to_owned();
+        let confinement = Some(Confinement::SeLinux { context });
+        let refused =
+            Features { ring_error: Some(libc::EACCES), seccomp: true, confinement, ..fine() };
+        let text = refused.obstacles()[0].to_string();
+        assert!(text.contains("container_t") && text.contains("spc_t"), "{text}");
+        let confinement = Some(Confinement::AppArmor { profile: "docker-default".into() });
+        let refused = Features { ring_error: Some(libc::EPERM), confinement, ..fine() };
+        let text = refused.obstacles()[0].to_string();
+        assert!(text.contains("docker-default") && text.contains("Unconfined"), "{text}");
+        let refused = Features { ring_error: Some(libc::EPERM), ..fine() };
+        assert!(refused.obstacles()[0].to_string().contains("audit log"));
+    }
+
+    #[test]
+    fn yama_at_its_strictest_is_an_obstacle() {
+        let strict = Features { yama: Some(3), ..fine() };
+        assert_eq!(strict.obstacles(), [Obstacle::Yama]);
+        assert_eq!(Features { yama: Some(2), ..fine() }.obstacles(), []);
     }
 
     #[test]

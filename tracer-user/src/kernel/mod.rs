@@ -8,6 +8,7 @@
 mod attach;
 mod binary;
 mod btf;
+mod confinement;
 mod counters;
 mod error;
 mod features;
@@ -15,6 +16,7 @@ mod load;
 mod log;
 mod multi;
 mod object;
+pub mod privileges;
 mod process;
 mod registers;
 mod ring;
@@ -25,10 +27,12 @@ mod threads;
 
 pub use attach::{AttachTarget, Attached, Detached, Kinds};
 pub use btf::fuzz_btf;
+pub use confinement::Confinement;
 pub use counters::{Missed, ParkedTask};
 pub use error::KernelError;
 pub use features::{
-    Capabilities, Features, KernelRelease, Limitation, Lockdown, MultiSupport, Obstacle, Sandbox,
+    Capabilities, Features, KernelRelease, Limitation, Lockdown, MultiSupport, Obstacle, Refuser,
+    Sandbox,
 };
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};

@@ -1,5 +1,7 @@
 //! The kernel part as it was embedded at build time (build.rs).
 
+use sha2::{Digest as _, Sha256};
+
 use super::KernelError;
 
 include!(concat!(env!("OUT_DIR"), "/kernel_object.rs"));
@@ -7,7 +9,7 @@ include!(concat!(env!("OUT_DIR"), "/kernel_object.rs"));
 /// What is known of the embedded kernel part, for `--version` and doctor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectInfo {
-    /// XXH3 of the object, in hex.
+    /// SHA-256 of the object, in hex.
     pub digest: String,
     /// Its size in bytes.
     pub size: usize,
@@ -26,7 +28,7 @@ pub fn bytes() -> Result<&'static [u8], KernelError> {
 /// What is known of the object; None if this binary was built without it.
 pub fn info() -> Option<ObjectInfo> {
     BYTES.map(|bytes| ObjectInfo {
-        digest: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes)),
+        digest: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
         size: bytes.len(),
         compiler: COMPILER,
     })

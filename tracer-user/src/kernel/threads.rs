@@ -181,9 +181,9 @@ impl Kernel {
         }
         let target = self.slots.get_mut(slot).ok_or(KernelError::BadSlot { slot })?;
         let before = std::mem::replace(&mut target.threads, mode);
-        let pid = target.pid;
+        let (pid, stacks) = (target.pid, target.birth_stacks());
         if self.process_programs().is_ok() {
-            let value = u32::from(slot) | flags(mode);
+            let value = u32::from(slot) | flags(mode, stacks);
             self.tgids.insert(pid.0, value, 0).map_err(map_error(name::TGIDS))?;
         }
         if before == Mode::All && mode != Mode::All {
@@ -192,8 +192,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// The sleeps of a slot's threads that are going on and were seen to begin. An entry that changes
-    /// while it is read is left out: its thread was running just now.
+    /// The sleeps of a slot's threads that are going on and were seen to begin. Threads that were woken
+    /// are left out, and so is an entry that changes while it is read: its thread was running just now.
     ///
     /// # Errors
     /// If the map cannot be read.
@@ -201,7 +201,8 @@ impl Kernel {
         let whole =
             |entry: &Sleeper| entry.since_ns != 0 && entry.tag == parked_tag(entry.since_ns);
         let found = self.threads.of_slot(slot)?;
-        let now = found.iter().map(|(_, entry)| entry).filter(|entry| whole(entry));
+        let sleeps = |entry: &&Sleeper| whole(entry) && !entry.is_woken();
+        let now = found.iter().map(|(_, entry)| entry).filter(sleeps);
         Ok(now
             .map(|entry| SleepingThread {
                 tid: entry.tid,
@@ -264,11 +265,11 @@ impl Kernel {
 }
 
 /// What the kernel part is told of a mode.
-const fn flags(mode: Mode) -> u32 {
+const fn flags(mode: Mode, stacks: u32) -> u32 {
     match mode {
         Mode::None => 0,
-        Mode::Lifecycle => follow::LIVES,
-        Mode::All => follow::LIVES | follow::WAITS,
+        Mode::Lifecycle => follow::LIVES | stacks,
+        Mode::All => follow::LIVES | follow::WAITS | stacks,
     }
 }
 

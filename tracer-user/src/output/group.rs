@@ -48,6 +48,12 @@ impl<'a> Group<'a> {
         (shortest, longest, known().count() as u64)
     }
 
+    /// What all of them are, if they wait by nature and are the same.
+    pub fn idle(&self) -> Option<&'a str> {
+        let first = self.first.idle.as_deref()?;
+        self.tasks.iter().all(|t| t.idle.as_deref() == Some(first)).then_some(first)
+    }
+
     /// The objects waited on with the number of waiters of each, most first.
     pub fn objects(&self) -> Vec<(&'a WaitsOn, u64)> {
         let mut counts: HashMap<&WaitsOn, u64, RandomState> = HashMap::default();

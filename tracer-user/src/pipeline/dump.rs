@@ -10,6 +10,7 @@ use crate::view::{DumpView, build};
 use super::clock;
 use super::open::{Opened, open};
 use super::settings::DumpSettings;
+use super::watch::named_idle;
 
 /// Every task of a process now.
 ///
@@ -31,5 +32,5 @@ pub fn dump(settings: &DumpSettings) -> anyhow::Result<DumpView> {
         .with_context(|| format!("process {} cannot be read", settings.target.pid))?;
     probing.take_defs().into_iter().for_each(&mut feed);
     inputs.into_iter().for_each(&mut feed);
-    build::dump(&model, process).context("the look was not merged")
+    build::dump(&model, process, &named_idle()).context("the look was not merged")
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FunctionAt, IdlePattern, Numbers, Place};
+use crate::base::{FunctionAt, IdlePattern, Numbers, Peers, Place};
 
 use super::baseline::LineError;
 
@@ -41,6 +41,7 @@ pub fn entry(text: &str, whence: &str) -> Result<IdlePattern, String> {
             function: Cow::Owned(function.to_owned()),
         }],
         numbers: Numbers::Any,
+        peers: Peers::Normal,
     })
 }
 

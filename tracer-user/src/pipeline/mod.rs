@@ -22,6 +22,7 @@ mod ps;
 mod ready;
 mod replay;
 mod scrape;
+mod send;
 mod service;
 pub mod settings;
 mod signals;
@@ -29,6 +30,7 @@ mod teller;
 mod thread_waits;
 mod tracer;
 mod watch;
+mod whereabouts;
 
 pub use check::check;
 pub use doctor::doctor;
@@ -38,5 +40,7 @@ pub use ps::ps;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
-pub use scrape::MetricsSettings;
+pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
+pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
 pub use watch::{Reload, Reloaded, diagnose, record, watch, watch_many};
+pub use whereabouts::set_host_root;

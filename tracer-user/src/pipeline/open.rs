@@ -16,19 +16,21 @@ use crate::runtime::go::layout::Layout;
 use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
 use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate_known, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
-use crate::runtime::native::names::NativeNames;
+use crate::runtime::native::names::{CreatorCode, NativeNames};
 use crate::runtime::native::snapshot::ThreadSnapshotter;
+use crate::runtime::native::spawn::SpawnSites;
 use crate::runtime::plan::{ProbePlan, Site};
 use crate::stream::{Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::go::GoSymbolizer;
 use crate::symbolize::native::NativeSymbolizer;
 use crate::symbolize::{SharedInterner, Symbolizer as _};
-use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError, container_of};
+use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError};
 
 use super::clock;
 use super::identity::{Fate, Identity};
 use super::ingest::Names;
 use super::settings::{GoMinor, TargetSettings, Threads};
+use super::whereabouts;
 use binaries::Binaries;
 
 /// An opened process.
@@ -52,6 +54,8 @@ pub struct Probing {
     threads: Threads,
     names: SharedInterner,
     sites: Option<SiteProbing>,
+    /// For the code of a process without a known runtime.
+    native: Option<NativeSymbolizer>,
 }
 
 /// What is needed to probe the code of an opened process.
@@ -185,7 +189,7 @@ impl Opener {
             binaries: self.binaries.clone(),
         };
         let threads = settings.threads;
-        let probing = Probing { target, runtime, threads, names, sites: Some(sites) };
+        let probing = Probing { target, runtime, threads, names, sites: Some(sites), native: None };
         let memory = MemoryGauge::of(pid);
         Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
     }
@@ -202,7 +206,7 @@ fn binary_path(program: &GoProgram) -> PathBuf {
 
 fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
     let pid = program.stat.pid;
-    let container = container_of(pid).ok().flatten().map(|id| id.0);
+    let (container, pod) = whereabouts::named(pid);
     ProcessDef {
         process,
         pid,
@@ -213,6 +217,7 @@ fn define(program: &GoProgram, process: ProcId, at: KTime) -> ProcessDef {
         runtime_version: program.version.clone(),
         build: program.build.clone(),
         container,
+        pod,
         degraded: program.degraded.clone().into(),
     }
 }
@@ -237,11 +242,22 @@ impl Probing {
     pub fn record_names(&self) -> Names {
         match &self.sites {
             Some(sites) => sites.record_names(),
-            // Without frame pointers in the C library the kernel's own walk of a stack ends there, so
-            // that the place that made a thread cannot be told from it.
             None => {
-                Names { tasks: None, threads: Box::new(NativeNames::new(self.names.clone(), None)) }
+                let code = self.creator_code();
+                let threads = Box::new(NativeNames::new(self.names.clone(), code));
+                Names { tasks: None, threads }
             }
+        }
+    }
+
+    fn creator_code(&self) -> CreatorCode {
+        match (&self.native, LiveMem::open(self.pid())) {
+            (Some(symbols), Ok(mem)) => CreatorCode::Native(Box::new(SpawnSites::new(
+                self.pid(),
+                Box::new(mem),
+                symbols.sharing(),
+            ))),
+            _ => CreatorCode::Unknown,
         }
     }
 
@@ -295,7 +311,10 @@ impl SiteProbing {
             GoSymbolizer::new(self.symbolizer.tables().to_vec(), self.program.layout.rules());
         Names {
             tasks: Some(self.task_names()),
-            threads: Box::new(NativeNames::new(self.names.clone(), Some(Box::new(code)))),
+            threads: Box::new(NativeNames::new(
+                self.names.clone(),
+                CreatorCode::Runtime(Box::new(code)),
+            )),
         }
     }
 

@@ -6,13 +6,14 @@ use crate::base::{Pid, ProcId};
 use crate::runtime::go::snapshot::Snapshotter;
 use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate};
 use crate::symbolize::SharedInterner;
-use crate::target::{LiveMem, Maps, ReadMem as _, TargetError, container_of, list};
+use crate::target::{LiveMem, Maps, ReadMem as _, TargetError, list};
 use crate::view::WallTime;
 use crate::view::ps::{PsRow, PsView, Support};
 
 use super::clock;
 use super::open::native;
 use super::settings::PsSettings;
+use super::whereabouts;
 
 /// Lists the processes that have tasks that can be read: goroutines, or else threads.
 ///
@@ -44,6 +45,7 @@ fn row(program: &GoProgram) -> PsRow {
         (Ok(_), Some(why)) => Support::Degraded(why.to_string()),
         (Ok(_), None) => Support::Full,
     };
+    let (container, pod) = whereabouts::named(pid);
     PsRow {
         pid: pid.0,
         runtime: "go".to_owned(),
@@ -51,7 +53,8 @@ fn row(program: &GoProgram) -> PsRow {
         support,
         tasks: tasks.ok(),
         started: started(program.stat.start_ticks),
-        container: container_of(pid).ok().flatten().map(|id| id.0.into()),
+        container: container.map(Into::into),
+        pod,
         exe: program.path.to_string_lossy().into_owned(),
         package: program.build.path.as_deref().map(str::to_owned),
         traits: traits(program),
@@ -66,6 +69,7 @@ fn native_row(pid: Pid, exe: &str) -> Option<PsRow> {
         let any = maps.iter().find(|m| m.perms.read && m.file.is_some());
         any.map_or(Ok(()), |m| mem.read(m.start, &mut [0]).map_err(anyhow::Error::from))
     });
+    let (container, pod) = whereabouts::named(pid);
     Some(PsRow {
         pid: pid.0,
         runtime: native::RUNTIME.to_owned(),
@@ -76,7 +80,8 @@ fn native_row(pid: Pid, exe: &str) -> Option<PsRow> {
         },
         tasks: Some(stat.threads),
         started: started(stat.start_ticks),
-        container: container_of(pid).ok().flatten().map(|id| id.0.into()),
+        container: container.map(Into::into),
+        pod,
         exe: exe.to_owned(),
         package: None,
         traits: Vec::new(),
@@ -100,6 +105,7 @@ fn refused(pid: Pid, error: &DetectError, asked: bool) -> Option<PsRow> {
         | DetectError::BuildInfo { exe, .. }
         | DetectError::NotMapped { exe, .. } => (exe, true),
     };
+    let (container, pod) = whereabouts::named(pid);
     (go || asked).then(|| PsRow {
         pid: pid.0,
         runtime: if go { "go" } else { "" }.to_owned(),
@@ -107,7 +113,8 @@ fn refused(pid: Pid, error: &DetectError, asked: bool) -> Option<PsRow> {
         support: Support::None(error.to_string()),
         tasks: None,
         started: crate::target::stat(pid).ok().and_then(|stat| started(stat.start_ticks)),
-        container: container_of(pid).ok().flatten().map(|id| id.0.into()),
+        container: container.map(Into::into),
+        pod,
         exe: exe.to_string(),
         package: None,
         traits: Vec::new(),

@@ -311,10 +311,8 @@ fn park(process: ProcId, reason: ReasonId, parked: &ParkedTask) -> Event {
     Event { process, at: parked.since, tid: parked.tid, kind }
 }
 
-fn losses(counters: &SlotCounters) -> [(LossKind, u64); 4] {
+fn losses(counters: &SlotCounters) -> [(LossKind, u64); 3] {
     [
-        // The scheduler put a thread back, and no program was run for it.
-        (LossKind::Recursion, counters.waits_unended),
         (LossKind::RingFull, counters.lost_ring_full),
         (LossKind::MapFull, counters.lost_map_full),
         (LossKind::UserRead, counters.lost_user_read),

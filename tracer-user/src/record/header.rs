@@ -7,7 +7,7 @@ use super::error::Malformed;
 
 /// The version of the format written: a reader refuses a later major one, and passes over what a
 /// later minor one added.
-pub const VERSION: (u16, u16) = (1, 1);
+pub const VERSION: (u16, u16) = (1, 2);
 
 /// Most pairs of settings: there are some ten.
 const MAX_PAIRS: usize = 1024;

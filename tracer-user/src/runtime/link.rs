@@ -3,7 +3,7 @@
 
 use tracer_common::thread::Asleep;
 
-use crate::base::{FrameId, KTime, ReasonId};
+use crate::base::{FrameId, KTime, ReasonId, Registers};
 use crate::stream::{Input, LookOutcome, LookSeq};
 
 /// Takes looks at all tasks of one process.
@@ -35,8 +35,21 @@ pub trait RecordNames: Send {
 pub trait ThreadNames: Send {
     /// The place that created a thread, from its creator's return addresses, innermost first.
     fn spawn_site(&mut self, stack: &[u64]) -> FrameId;
+    /// The same from its creator's stack as it lies in memory.
+    fn unwound_site(&mut self, creator: &SpawnStack<'_>) -> FrameId;
     /// In what a thread sleeps.
     fn reason(&mut self, asleep: &Asleep) -> ReasonId;
+}
+
+/// The stack of a thread that creates another one.
+#[derive(Clone, Copy, Debug)]
+pub struct SpawnStack<'a> {
+    /// When.
+    pub at: KTime,
+    /// Its registers as it entered the kernel.
+    pub registers: Registers,
+    /// What lies on its stack from the stack pointer on, as far as it was copied.
+    pub bytes: &'a [u8],
 }
 
 /// Why a look failed.

@@ -245,7 +245,7 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    const KINDS: [u8; 15] = [
+    const KINDS: [u8; 16] = [
         kind::BIRTH,
         kind::DEATH,
         kind::PARK,
@@ -261,6 +261,7 @@ mod tests {
         kind::THREAD_RUN,
         kind::THREAD_READY,
         kind::THREAD_WAIT,
+        kind::THREAD_SPAWN,
     ];
 
     /// Bytes as the kernel part writes them: header, then words 1, 2, 3 ... with the last one
@@ -318,6 +319,21 @@ mod tests {
         assert!(decode(&birth).is_ok());
         birth[32..36].copy_from_slice(&25u32.to_ne_bytes());
         assert_eq!(decode(&birth), Err(DecodeError::Task { kind: kind::THREAD_BIRTH }));
+    }
+
+    #[test]
+    fn a_birth_with_a_stack_carries_each_field_from_its_place() {
+        let mut bytes = written(kind::THREAD_SPAWN);
+        bytes[96..100].copy_from_slice(&16u32.to_ne_bytes());
+        let RawRecord::Thread(ThreadRecord::Spawn(spawn)) = decode(&bytes).unwrap() else {
+            panic!()
+        };
+        assert_eq!((spawn.tid, spawn.parent, spawn.len), (1, 0, 16));
+        assert_eq!((spawn.pc, spawn.sp, spawn.bp, spawn.bx), (2, 3, 4, 5));
+        assert_eq!(spawn.r12_to_r15, [6, 7, 8, 9]);
+        assert_eq!(spawn.stack[..16], bytes[104..120]);
+        bytes[96..100].copy_from_slice(&4097u32.to_ne_bytes());
+        assert_eq!(decode(&bytes), Err(DecodeError::Task { kind: kind::THREAD_SPAWN }));
     }
 
     #[test]

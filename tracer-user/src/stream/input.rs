@@ -164,8 +164,23 @@ pub struct ProcessDef {
     pub build: BuildInfo,
     /// Container id, where its cgroup names one.
     pub container: Option<Box<str>>,
+    /// The pod of Kubernetes that it runs in, where that is sure.
+    pub pod: Option<PodInfo>,
     /// Reasons why what is told of this process may be less than complete.
     pub degraded: Box<[Box<str>]>,
+}
+
+/// A pod, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct PodInfo {
+    /// Its UID.
+    pub uid: Option<Box<str>>,
+    /// Its name.
+    pub name: Option<Box<str>>,
+    /// Its namespace.
+    pub namespace: Option<Box<str>>,
+    /// The name that its manifest gives to the container.
+    pub container: Option<Box<str>>,
 }
 
 /// What a binary says of its build.

@@ -7,16 +7,18 @@ mod event;
 mod gc;
 mod input;
 mod look;
+mod scheduler;
 mod waits;
 
 pub use command::{Command, SnapshotWhy};
 pub use event::{Event, EventKind, Waker};
 pub use gc::GcCycle;
-pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, ProcessDef};
+pub use input::{BuildInfo, EndHow, Input, Loss, LossKind, Mode, PodInfo, ProcessDef};
 pub use look::{
     Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop,
     TaskLook, Vitals, WaitsOn,
 };
+pub use scheduler::{Processors, SchedulerState};
 pub use waits::{
     FileKind, FileSet, FileState, FutexKind, FutexOf, FutexState, Holder, MAX_FILES, MAX_HOLDERS,
 };

@@ -95,11 +95,13 @@ pub enum FutexOf {
     Python,
     /// A futex lock of the kernel's own (`FUTEX_LOCK_PI`).
     Kernel,
+    /// The lock of a whole Python interpreter.
+    PythonGil,
 }
 
 impl FutexOf {
     /// All of them.
-    pub const ALL: [FutexOf; 8] = [
+    pub const ALL: [FutexOf; 9] = [
         FutexOf::Unknown,
         FutexOf::Pthread,
         FutexOf::RustStd,
@@ -108,6 +110,7 @@ impl FutexOf {
         FutexOf::Java,
         FutexOf::Python,
         FutexOf::Kernel,
+        FutexOf::PythonGil,
     ];
 
     /// The word used in JSON and text.
@@ -121,6 +124,7 @@ impl FutexOf {
             FutexOf::Java => "java",
             FutexOf::Python => "python",
             FutexOf::Kernel => "kernel",
+            FutexOf::PythonGil => "python-gil",
         }
     }
 }
@@ -174,6 +178,12 @@ pub struct FutexState {
 }
 
 impl FutexState {
+    /// Whether the thread wakes now and then to look whether the lock is free, and sleeps again: that
+    /// it ran does not say that it went on.
+    pub fn looks_again(&self) -> bool {
+        (self.of, self.kind) == (FutexOf::Java, FutexKind::Mutex)
+    }
+
     /// Whether the word no longer has the value for which the thread sleeps.
     pub fn word_moved(&self) -> bool {
         matches!((self.expected, self.word), (Some(expected), Some(word)) if expected != word)
@@ -252,6 +262,13 @@ pub struct FileState {
     pub name: Box<str>,
 }
 
+impl FileState {
+    /// Whether it is a socket with a known other side.
+    pub fn is_connected(&self) -> bool {
+        self.name.contains(CONNECTED)
+    }
+}
+
 /// Open files that a thread waits on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct FileSet {
@@ -263,6 +280,8 @@ pub struct FileSet {
     pub more: u32,
 }
 
+/// Between the two addresses of a socket's name.
+pub const CONNECTED: &str = " -> ";
 /// Names told of one kind of file.
 const NAMES_TOLD: usize = 3;
 
@@ -270,6 +289,10 @@ impl FutexState {
     /// What to tell a person: `mutex 0x55d0c0 (held by thread 4242)`.
     pub fn words(&self) -> String {
         let what = match self.kind {
+            FutexKind::Mutex if self.of == FutexOf::PythonGil => "the interpreter lock (GIL)",
+            FutexKind::Mutex if self.of == FutexOf::Python => "Python RLock",
+            FutexKind::Semaphore if self.of == FutexOf::Python => "Python lock",
+            FutexKind::Mutex if self.of == FutexOf::Java => "Java monitor",
             FutexKind::Unknown => "futex",
             FutexKind::Mutex => "mutex",
             FutexKind::RwRead => "read-write lock (to read)",
@@ -312,6 +335,13 @@ impl FileSet {
     /// How many files there are.
     pub fn count(&self) -> u64 {
         (self.files.len() as u64).saturating_add(u64::from(self.more))
+    }
+
+    /// Whether nothing but connections can end the wait, each to one other side: no listener, and
+    /// no way for another thread to wake it.
+    pub fn is_peers_only(&self) -> bool {
+        let connected = |file: &FileState| file.kind == FileKind::Socket && file.is_connected();
+        self.more == 0 && !self.files.is_empty() && self.files.iter().all(connected)
     }
 
     /// What to tell a person: `epoll 5: 1 listener (tcp 0.0.0.0:80), 2 sockets`.

@@ -23,7 +23,10 @@ mod threads;
 mod usage;
 mod vitals;
 
-pub use container::{ContainerId, cgroups_of, container_of, fuzz_cgroup};
+pub use container::{
+    CgroupPlace, ContainerId, ContainerRuntime, KubeletFiles, Locator, OwnPod, Pod, PodNames,
+    PodPlace, PodUid, Whereabouts, cgroups_of, fuzz_container,
+};
 pub use error::TargetError;
 pub use exit::exit_status;
 pub use fds::{FdLink, SocketInfo, Sockets, epoll_fds, fd_link, fuzz_fds};
@@ -38,6 +41,6 @@ pub use process::{
     ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,
 };
 pub use tasks::{Doing, MAX_THREADS, ThreadNow, Threads, fuzz_syscall};
-pub use threads::{ThreadIds, is_thread_of};
+pub use threads::{ThreadIds, is_thread_of, perf_map};
 pub use usage::{MemoryGauge, MemoryUse, fuzz_limits};
 pub use vitals::{ProcessVitals, VitalsReader};

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::base::{
     Frame, FrameId, KTime, Nanos, ProcId, StackId, TaskKind, TaskState, Visibility, WaitClass,
 };
-use crate::detect::{Engine, Finding};
+use crate::detect::{Engine, Finding, IdleMatcher, Settings};
 use crate::model::{Model, Names, Process, Task, Waited};
 use crate::stream::{LossKind, Mode, ProcessDef};
 
@@ -45,6 +45,7 @@ pub fn described(def: &ProcessDef) -> ProcessView {
         runtime_version: def.runtime_version.to_string(),
         build: def.build.clone(),
         container: def.container.as_deref().map(Into::into),
+        pod: def.pod.clone(),
         degraded: def.degraded.iter().map(ToString::to_string).collect(),
     }
 }
@@ -54,12 +55,15 @@ pub fn wall(model: &Model, at: KTime) -> WallTime {
     WallTime(model.wall_ns(at).unwrap_or(0))
 }
 
-/// All tasks of a process as of its last look; None before the first one is merged.
-pub fn dump(model: &Model, id: ProcId) -> Option<DumpView> {
+/// All tasks of a process as of its last look; None before the first one is merged. Those that wait
+/// by nature are named by the table of the settings.
+pub fn dump(model: &Model, id: ProcId, settings: &Settings) -> Option<DumpView> {
     let whose = model.process(id)?;
     let look = whose.last_look()?;
     let mut build = TaskBuilder::new(model, whose);
-    let mut tasks: Vec<TaskView> = whose.tasks().iter().map(|t| build.task(t)).collect();
+    let mut idle = IdleNames::new(model, whose, settings);
+    let mut tasks: Vec<TaskView> =
+        whose.tasks().iter().map(|t| TaskView { idle: idle.name(t), ..build.task(t) }).collect();
     tasks.sort_unstable_by_key(|t| (t.kind, t.id));
     Some(DumpView {
         process: process(whose),
@@ -67,6 +71,32 @@ pub fn dump(model: &Model, id: ProcId) -> Option<DumpView> {
         outcome: look.outcome,
         tasks,
     })
+}
+
+/// Names what tasks are that wait by nature.
+struct IdleNames<'a> {
+    names: &'a Names,
+    settings: &'a Settings,
+    matcher: IdleMatcher,
+    known: HashMap<usize, Arc<str>, RandomState>,
+}
+
+impl<'a> IdleNames<'a> {
+    fn new(model: &'a Model, process: &Process, settings: &'a Settings) -> Self {
+        let mut matcher = IdleMatcher::default();
+        matcher.count(model.names(), process, settings);
+        Self { names: model.names(), settings, matcher, known: HashMap::default() }
+    }
+
+    fn name(&mut self, task: &Task) -> Option<Arc<str>> {
+        if task.state() != TaskState::Waiting {
+            return None;
+        }
+        let class = self.names.class(task.reason());
+        let index = self.matcher.find(self.names, &self.settings.idle, task, class)?;
+        let pattern = self.settings.idle.get(index)?;
+        Some(self.known.entry(index).or_insert_with(|| Arc::from(&*pattern.name)).clone())
+    }
 }
 
 /// A finding, named. None if its process is no longer known.
@@ -115,6 +145,7 @@ pub fn finding(model: &Model, finding: &Finding) -> Option<FindingView> {
                 id: step.task.number,
                 waits_on: step.waits_on.clone(),
                 wait_site: names.frame(step.wait_site).cloned(),
+                runs: step.runs.map(|task| task.number),
             })
             .collect(),
         bystanders: finding.bystanders.iter().map(|t| t.number).collect(),
@@ -183,6 +214,7 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
             .collect(),
         spawn_sites: spawn_sites(model, whose),
         thread_waits: Vec::new(),
+        deliveries: Vec::new(),
     })
 }
 
@@ -289,6 +321,7 @@ impl<'a> TaskBuilder<'a> {
             stack_bytes: task.stack_bytes(),
             thread: task.thread().map(|t| t.0),
             locked_to_thread: task.is_locked_to_thread(),
+            idle: None,
         }
     }
 

@@ -20,9 +20,7 @@ pub enum Verdict {
     Crashed,
     /// It was killed: it never came to its end.
     Killed,
-    /// It has no runtime that is known.
-    NoRuntime(String),
-    /// It has one and could not be read.
+    /// It could not be read.
     Unreadable(String),
 }
 

@@ -4,6 +4,7 @@
 mod acknowledged;
 pub mod build;
 pub mod check;
+pub mod delivery;
 pub mod diff;
 pub mod doctor;
 pub mod life;
@@ -16,7 +17,7 @@ pub mod watch;
 use std::sync::Arc;
 
 use crate::base::{Frame, KTime, Nanos, TaskKind, TaskState, WaitClass};
-use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, WaitsOn};
+use crate::stream::{BuildInfo, LookOutcome, LossKind, Mode, PodInfo, WaitsOn};
 
 pub use crate::detect::{Climb, Confidence, FindingKind, LabelCount, MemoryClimb, SiteFate};
 pub use crate::model::{Exactness, Names, Waited};
@@ -41,6 +42,8 @@ pub struct ProcessView {
     pub build: BuildInfo,
     /// Container id.
     pub container: Option<String>,
+    /// The pod of Kubernetes that it runs in.
+    pub pod: Option<PodInfo>,
     /// Why less than everything may be told.
     pub degraded: Vec<String>,
 }
@@ -82,6 +85,8 @@ pub struct TaskView {
     pub thread: Option<u32>,
     /// Whether it is locked to it.
     pub locked_to_thread: bool,
+    /// What it is if it waits by nature, such as `Redis event loop`.
+    pub idle: Option<Arc<str>>,
 }
 
 /// All tasks of a process at one moment.
@@ -182,6 +187,8 @@ pub struct CycleStepView {
     pub waits_on: WaitsOn,
     /// Where it waits.
     pub wait_site: Option<Arc<Frame>>,
+    /// The goroutine that a thread runs, where goroutines were read.
+    pub runs: Option<u64>,
 }
 
 /// What usually mends a finding.
@@ -371,6 +378,8 @@ pub struct SummaryView {
     /// What threads waited for, longest in all first, at most 20; empty where their waits were not
     /// followed, and of a recording.
     pub thread_waits: Vec<ThreadWaitsView>,
+    /// What became of what was sent elsewhere; empty where nothing is.
+    pub deliveries: Vec<delivery::DeliveryView>,
 }
 
 /// The waits of threads for one thing that ended, short ones too.

@@ -1,6 +1,7 @@
 //! Which processes can be traced.
 
 use super::WallTime;
+use crate::stream::PodInfo;
 
 /// The processes whose tasks can be read, by PID.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +31,8 @@ pub struct PsRow {
     pub started: Option<WallTime>,
     /// Container id.
     pub container: Option<String>,
+    /// The pod of Kubernetes that it runs in.
+    pub pod: Option<PodInfo>,
     /// Path of the executable.
     pub exe: String,
     /// Path of the main package, where the binary says.

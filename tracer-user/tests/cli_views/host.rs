@@ -16,6 +16,7 @@ pub fn ps() -> PsView {
         tasks,
         started: Some(WallTime(NOW.0 - 86_400_000_000_000)),
         container: None,
+        pod: None,
         exe: exe.into(),
         package: None,
         traits: vec!["stripped".into()],
@@ -25,6 +26,7 @@ pub fn ps() -> PsView {
             row(811, "go1.24.11", Support::Full, Some(31), "/usr/bin/etcd"),
             PsRow {
                 container: process().container,
+                pod: None,
                 ..row(4242, "go1.27.3", Support::Full, Some(23_041), "/srv/orders/bin/orders")
             },
             row(

@@ -55,6 +55,7 @@ pub fn process() -> ProcessView {
             ],
         },
         container: Some("3f2a9c1d77e04b5a9c3f2a9c1d77e04b5a9c3f2a9c1d77e04b5a9c3f2a9c1d77".into()),
+        pod: None,
         degraded: vec![],
     }
 }
@@ -118,6 +119,7 @@ fn task(id: u64) -> TaskView {
         stack_bytes: 8192,
         thread: None,
         locked_to_thread: false,
+        idle: None,
     }
 }
 
@@ -466,6 +468,7 @@ pub fn summary() -> SummaryView {
             },
         ],
         thread_waits: vec![],
+        deliveries: vec![],
     }
 }
 

@@ -49,7 +49,12 @@ pub fn run_json(args: &[&str]) -> Value {
 impl Loiter {
     /// Starts `loiter` with arguments that make it print JSON lines.
     pub fn start(args: &[&str]) -> Loiter {
-        let mut child = command(args)
+        Loiter::spawn(command(args))
+    }
+
+    /// Starts a command that prints JSON lines as `loiter` does.
+    pub fn spawn(mut command: Command) -> Loiter {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

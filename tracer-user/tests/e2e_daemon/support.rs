@@ -86,7 +86,8 @@ impl Held {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let now = Held::by(pid);
-            let fits = now.fds <= before.fds && now.bpf <= before.bpf;
+            let fits =
+                now.fds <= before.fds && now.bpf <= before.bpf && now.pidfds <= before.pidfds;
             if fits || Instant::now() > end {
                 return now;
             }

@@ -110,7 +110,7 @@ fn what_looks_at_100_000_tasks_cost() {
         assert_eq!(model.process(P).unwrap().tasks().len(), TASKS as usize);
     }
     let start = Watch::start();
-    let dump = loiter::view::build::dump(&model, P).unwrap();
+    let dump = loiter::view::build::dump(&model, P, &loiter::detect::Settings::default()).unwrap();
     println!("view of {} tasks built in {:?}", dump.tasks.len(), start.elapsed());
 }
 

@@ -436,7 +436,7 @@ fn a_dump_shows_every_task_as_the_look_found_it() {
     let labels: Box<[(Box<str>, Box<str>)]> = Box::new([("handler".into(), "/pay".into())]);
     let labelled = TaskLook { labels: labels.clone(), ..on_channel(9, 11, SEND, 0xc000_0100) };
     w.look(10, 20, vec![running(12, ms(12), ms(12)), labelled.clone()]);
-    let dump = build::dump(w.engine.model(), P).unwrap();
+    let dump = build::dump(w.engine.model(), P, &loiter::detect::Settings::default()).unwrap();
     assert_eq!(dump.tasks.iter().map(|t| t.id).collect::<Vec<_>>(), [9, 12]);
     let t = &dump.tasks[0];
     assert_eq!((&*t.wait_reason, t.wait_class), ("chan send", Some(WaitClass::ChanSend)));

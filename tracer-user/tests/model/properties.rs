@@ -305,7 +305,7 @@ proptest! {
         if let Some(process) = engine.model().process(P) {
             assert_aggregates_add_up(process);
             build::summary(&mut engine, P, "test");
-            build::dump(engine.model(), P);
+            build::dump(engine.model(), P, &Settings::default());
         }
     }
 

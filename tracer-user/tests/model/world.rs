@@ -141,6 +141,7 @@ pub fn process_def(process: ProcId, pid: u32, at: KTime) -> ProcessDef {
         runtime_version: "go1.27.3".into(),
         build: BuildInfo { path: Some("example.com/server".into()), ..BuildInfo::default() },
         container: None,
+        pod: None,
         degraded: Box::new([]),
     }
 }

@@ -9,15 +9,15 @@ use serde_json::Value;
 use crate::common::loiter::Loiter;
 use crate::common::native::{c_program, rust_program};
 use crate::common::process::GoProc;
-use crate::common::{need_root, or_skip};
+use crate::common::{need_bpf, need_root, or_skip};
 
 /// From the start of a watch to a circle told; twice as long as promised, since a machine that
 /// builds meanwhile is slow.
-const CIRCLE_WITHIN: Duration = Duration::from_secs(20);
+pub const CIRCLE_WITHIN: Duration = Duration::from_secs(20);
 /// How long a twin is watched for nothing to be found: beyond all thresholds used here.
-const TWIN_WATCHED: &str = "8s";
+pub const TWIN_WATCHED: &str = "8s";
 /// Thresholds of these tests.
-const STUCK_AFTER: [&str; 2] = ["--stuck-after", "2s"];
+pub const STUCK_AFTER: [&str; 2] = ["--stuck-after", "2s"];
 
 /// A program that stands in what it was made for, and what it says of its circle.
 struct Stuck {
@@ -47,7 +47,9 @@ fn circle_of(exe: &Path, name: &str, confidence: &str) {
     let stuck = start(exe, name);
     let began = Instant::now();
     let found = finding(&stuck, "deadlock");
-    assert!(began.elapsed() < CIRCLE_WITHIN, "{name}: after {:?}", began.elapsed());
+    let took = began.elapsed();
+    eprintln!("| {name} | deadlock | {confidence} | {} ms |", took.as_millis());
+    assert!(took < CIRCLE_WITHIN, "{name}: after {took:?}");
     assert_eq!(found["confidence"], confidence, "{name}: {found}");
     assert_eq!(found["task_kind"], "thread");
     let steps = found["evidence"]["cycle"].as_array().unwrap();
@@ -104,7 +106,7 @@ fn who_waits_behind_a_circle_is_told_apart() {
 fn circles_of_rust_locks_are_found_by_stacks() {
     or_skip!(need_root());
     let exe = or_skip!(rust_program());
-    for name in ["std-abba2", "std-abba3", "std-rw", "lot-abba2", "lot-abba3", "lot-rw"] {
+    for name in ["std-abba2", "std-abba3", "std-rw", "std-join", "lot-abba2", "lot-abba3", "lot-rw"] {
         circle_of(&exe, name, "likely");
     }
 }
@@ -136,25 +138,39 @@ fn a_pool_in_one_lock_a_missing_signal_and_a_lost_wake_up_have_their_names() {
     assert_eq!((&on["expected"], &on["word"]), (&0.into(), &1.into()), "{lost}");
     let rust = or_skip!(rust_program());
     let parked = finding(&start(&rust, "parked"), "blocked-for-ever");
+    let cond = finding(&start(&rust, "cond"), "blocked-for-ever");
+    assert_eq!(
+        (&cond["wait_reason"], &cond["count"]),
+        (&"condition variable".into(), &4.into()),
+        "{cond}"
+    );
     assert_eq!((&parked["wait_reason"], &parked["count"]), (&"park".into(), &4.into()), "{parked}");
 }
 
 #[test]
 fn threads_that_never_end_are_found_as_they_get_more() {
     or_skip!(need_root());
-    let exe = or_skip!(c_program("locks"));
-    let stuck = start(&exe, "leak");
-    let args =
-        ["--events", "none", "--interval", "1s", "--crowd-min", "40", "--growth-after", "30s"];
-    let mut watch = Loiter::watch(stuck.process.pid(), &args);
-    let found = watch.wait_line("a leak", |line| {
-        ["crowd", "growth", "leak"].iter().any(|kind| line["kind"] == *kind)
-    });
-    assert_eq!(
-        (&found["task_kind"], &found["wait_reason"]),
-        (&"thread".into(), &"condition variable".into())
-    );
-    assert!(found["count"].as_u64().unwrap() >= 20, "{found}");
+    or_skip!(need_bpf());
+    let (c, rust) = (or_skip!(c_program("locks")), or_skip!(rust_program()));
+    for (exe, reason, site) in
+        [(c, "condition variable", "spawner"), (rust, "park", "rustlocks::spawn_and_forget")]
+    {
+        let stuck = start(&exe, "leak");
+        let args = ["--interval", "1s", "--growth-after", "20s", "--leak-after", "5s"];
+        let args: Vec<&str> = args.into_iter().chain(STUCK_AFTER).collect();
+        let mut watch = Loiter::watch(stuck.process.pid(), &args);
+        let found = watch.wait_line("a leak", |line| {
+            ["growth", "leak"].iter().any(|kind| line["kind"] == *kind)
+                && line["spawn_site"]["function"].is_string()
+        });
+        eprintln!("{site}: {} {} of {}", found["confidence"], found["kind"], found["count"]);
+        assert_eq!(
+            (&found["task_kind"], &found["wait_reason"]),
+            (&"thread".into(), &reason.into()),
+            "{found}"
+        );
+        assert_eq!(found["spawn_site"]["function"], site, "{found}");
+    }
 }
 
 #[test]
@@ -170,7 +186,19 @@ fn nothing_is_found_of_the_twins() {
 fn nothing_is_found_of_the_twins_in_rust() {
     or_skip!(need_root());
     let exe = or_skip!(rust_program());
-    for name in ["std-abba2", "std-rw", "lot-abba2", "lot-rw", "held", "parked"] {
+    for name in [
+        "std-abba2",
+        "std-abba3",
+        "std-rw",
+        "std-join",
+        "lot-abba2",
+        "lot-abba3",
+        "lot-rw",
+        "held",
+        "parked",
+        "cond",
+        "leak",
+    ] {
         nothing_of(&exe, &format!("{name}-fixed"));
     }
 }

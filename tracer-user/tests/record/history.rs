@@ -154,6 +154,7 @@ fn def(at: KTime) -> ProcessDef {
         runtime_version: "go1.27.3".into(),
         build: BuildInfo::default(),
         container: None,
+        pod: None,
         degraded: Box::default(),
     }
 }

@@ -36,6 +36,15 @@ impl Dice {
         (self.below(2) == 0).then(|| make(self))
     }
 
+    fn pod(&mut self) -> loiter::stream::PodInfo {
+        loiter::stream::PodInfo {
+            uid: self.maybe(Self::word),
+            name: self.maybe(Self::word),
+            namespace: self.maybe(Self::word),
+            container: self.maybe(Self::word),
+        }
+    }
+
     fn word(&mut self) -> Box<str> {
         let n = self.below(12);
         (0..n)
@@ -202,6 +211,7 @@ impl Dice {
                 settings: self.pairs(),
             },
             container: self.maybe(Self::word),
+            pod: self.maybe(Self::pod),
             degraded: self.words().into(),
         }
     }
@@ -221,6 +231,7 @@ impl Dice {
                 cpu: self.maybe(|d| Nanos(d.number())),
                 throttled: self.maybe(|d| Nanos(d.number())),
                 queued: self.maybe(|d| Nanos(d.number())),
+                scheduler: None,
             },
         }
     }

@@ -23,7 +23,7 @@ fn each_thread_made_is_born_once_and_dies_once() {
         assert_eq!((tally.births.len(), tally.deaths.len()), (1000, 1000));
         assert!(tally.births.keys().all(|tid| tally.deaths.contains(tid)));
         assert!(tally.births.values().all(|birth| birth.parent == process.pid()));
-        assert!(tally.births.values().all(|birth| birth.depth >= 1 && birth.stack[0] != 0));
+        assert!(tally.births.values().all(|birth| birth.len >= 512 && birth.pc != 0));
         assert_eq!(lost(&counters), 0);
         process.finish();
     }

@@ -11,7 +11,7 @@ use loiter::kernel::{AttachTarget, Kernel, LoadSettings};
 use loiter::stream::Mode;
 use loiter::stream::decode::{RawRecord, ThreadRecord};
 use tracer_common::config::SlotCounters;
-use tracer_common::thread::{ThreadBirth, ThreadWait};
+use tracer_common::thread::{ThreadSpawn, ThreadWait};
 
 use crate::common::GoProc;
 
@@ -51,7 +51,7 @@ pub fn values(said: &str) -> HashMap<String, i64> {
 #[derive(Default)]
 pub struct Tally {
     pub records: u64,
-    pub births: BTreeMap<u32, ThreadBirth>,
+    pub births: BTreeMap<u32, ThreadSpawn>,
     pub deaths: HashSet<u32>,
     pub parks: u64,
     pub runs: u64,
@@ -64,7 +64,7 @@ impl Tally {
     fn add(&mut self, record: RawRecord) {
         self.records += 1;
         match record {
-            RawRecord::Thread(ThreadRecord::Birth(birth)) => {
+            RawRecord::Thread(ThreadRecord::Spawn(birth)) => {
                 self.births.insert(birth.tid, *birth);
             }
             RawRecord::Thread(ThreadRecord::Death(thread)) => {

@@ -22,6 +22,7 @@ use crate::setup::versions;
 const SETTLED: u64 = 4;
 /// Requests a second of a service that is not busy.
 const CALM: &str = "1000";
+const CALM_RATE: f64 = 1_000.0;
 /// A leak must be told within this.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
@@ -100,108 +101,122 @@ fn full(programs: &Programs<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A mode that a calm service is watched in.
-struct Mode {
-    name: &'static str,
-    /// None: nobody watches.
-    args: Option<&'static [&'static str]>,
-}
-
-const MODES: [Mode; 6] = [
-    Mode { name: "bare", args: None },
-    Mode { name: "bare again (A/A)", args: None },
-    // With all of the machine for a budget it says what it costs, and stays.
-    Mode { name: "none", args: Some(&["--events", "none", "--budget", "100%"]) },
-    Mode { name: "lifecycle", args: Some(&["--events", "lifecycle", "--budget", "100%"]) },
-    Mode { name: "all", args: Some(&["--events", "all", "--budget", "100%"]) },
-    Mode { name: "default", args: Some(&[]) },
+/// The modes that a calm service is watched in. With all of the machine for a budget it says what it costs, and stays.
+const MODES: [(&str, &[&str]); 4] = [
+    ("none", &["--events", "none", "--budget", "100%"]),
+    ("lifecycle", &["--events", "lifecycle", "--budget", "100%"]),
+    ("all", &["--events", "all", "--budget", "100%"]),
+    ("default", &[]),
 ];
 
-/// What a calm service gave in one mode.
-#[derive(Default)]
+/// What a calm service gave for some seconds: ns.
+#[derive(Clone, Copy)]
 struct Calm {
+    /// CPU time a request.
+    cpu: f64,
+    /// The latency of half of the requests, and of 99 in 100.
+    half: f64,
+    most: f64,
+}
+
+/// The same, less what it gave bare before and after, a value a round.
+#[derive(Default)]
+struct More {
     cpu: Samples,
     half: Samples,
     most: Samples,
-    /// CPU time of loiter a request, ns.
+    /// CPU time of loiter a request.
     loiter: Samples,
-    /// CPU time of the probes in the target a request, ns, as the watch told it.
+    /// CPU time of the probes in the target a request, as the watch told it.
     told: Samples,
 }
 
+/// As at full load: one process a round and mode, bare, watched and bare again.
 fn calm(programs: &Programs<'_>, options: &Options) -> Result<()> {
-    let mut gave: Vec<Calm> = MODES.iter().map(|_| Calm::default()).collect();
+    let mut more: Vec<More> = MODES.iter().map(|_| More::default()).collect();
+    let mut bare = More::default();
     for round in 0..options.rounds {
         for step in 0..MODES.len() {
             let index = (step + round) % MODES.len();
-            if let (Some(mode), Some(gave)) = (MODES.get(index), gave.get_mut(index)) {
-                eprintln!(
-                    "{CALM} requests/s, round {} of {}: {}",
-                    round + 1,
-                    options.rounds,
-                    mode.name
-                );
-                calm_in(programs, mode, options.seconds * 2, gave)?;
+            if let (Some((name, args)), Some(more)) = (MODES.get(index), more.get_mut(index)) {
+                eprintln!("{CALM} requests/s, round {} of {}: {name}", round + 1, options.rounds);
+                calm_in(programs, args, options.seconds * 2, more, &mut bare)?;
             }
         }
     }
-    let Some(bare) = gave.first() else { return Ok(()) };
+    let us = |samples: &Samples| samples.map(|ns| ns / 1_000.0).to_string();
+    println!("{CALM} requests/s, us; medians [middle half]; watched: what it is more than bare");
     println!(
-        "{CALM} requests/s: us of CPU a request, of the service, of loiter, and latency in us; medians [middle half]"
+        "{:18} {:>24} {:>24} {:>24} {:>20} {:>10}",
+        "", "CPU a request", "latency of half", "of 99 in 100", "CPU of loiter", "told/true"
     );
-    println!(
-        "{:18} {:>22} {:>22} {:>22} {:>22} {:>10}",
-        "", "service", "loiter", "half", "99 of 100", "told/true"
-    );
-    for (mode, gave) in MODES.iter().zip(&gave) {
-        let us = |samples: &Samples| samples.map(|ns| ns / 1_000.0).to_string();
-        let more = gave.cpu.minus(&bare.cpu).median();
-        let told = gave.told.median() / more;
+    println!("{:18} {:>24} {:>24} {:>24}", "bare", us(&bare.cpu), us(&bare.half), us(&bare.most));
+    for ((name, _), more) in MODES.iter().zip(&more) {
+        let told = more.told.median();
+        let ratio = format!("{:.2}", told / more.cpu.median());
         println!(
-            "{:18} {:>22} {:>22} {:>22} {:>22} {:>10}",
-            mode.name,
-            us(&gave.cpu),
-            us(&gave.loiter),
-            us(&gave.half),
-            us(&gave.most),
-            if gave.told.median() > 0.0 { format!("{told:.2}") } else { String::new() },
+            "{name:18} {:>24} {:>24} {:>24} {:>20} {:>10}",
+            us(&more.cpu),
+            us(&more.half),
+            us(&more.most),
+            us(&more.loiter),
+            if told > 0.0 { ratio } else { String::new() },
         );
     }
     println!(
-        "told/true: what the watch says of the probes' time over what the service used more than bare; aim: within 1.5"
+        "told/true: what the watch says that probes took, over what the kernel accounted for; aim: within 1.5"
     );
     Ok(())
 }
 
-fn calm_in(programs: &Programs<'_>, mode: &Mode, seconds: u64, gave: &mut Calm) -> Result<()> {
+fn calm_in(
+    programs: &Programs<'_>,
+    args: &[&str],
+    seconds: u64,
+    more: &mut More,
+    bare: &mut More,
+) -> Result<()> {
     let (mut service, address) = Workload::start(&programs.service, &[])?;
     let mut client = client(programs, &address)?;
-    let watch = |args| Tracer::by_default(programs.loiter, service.pid(), args, &programs.said);
-    let mut tracer = mode.args.map(watch).transpose()?;
-    sleep(Duration::from_secs(SETTLED));
-    client.ask("latencies", "latencies")?;
-    let (before, loiter) = (usage(&mut service)?, tracer.as_mut().map_or(Ok(0), Tracer::cpu)?);
-    sleep(Duration::from_secs(seconds));
-    let after = usage(&mut service)?;
-    let latencies = client.ask_numbers("latencies", "latencies")?;
-    let requests = to_f64(after.0 - before.0);
-    gave.cpu.push(to_f64(after.1 - before.1) / requests);
-    if let &[_, half, most] = latencies.as_slice() {
-        gave.half.push(to_f64(half));
-        gave.most.push(to_f64(most));
+    let settle = || sleep(Duration::from_secs(SETTLED));
+    settle();
+    let before = calm_for(&mut service, &mut client, seconds)?;
+    let mut tracer = Tracer::by_default(programs.loiter, service.pid(), args, &programs.said)?;
+    settle();
+    let own = tracer.cpu()?;
+    let watched = calm_for(&mut service, &mut client, seconds)?;
+    let requests = to_f64(seconds) * CALM_RATE;
+    more.loiter.push(to_f64(tracer.cpu()? - own) / requests);
+    tracer.end()?;
+    settle();
+    let after = calm_for(&mut service, &mut client, seconds)?;
+    more.cpu.push(watched.cpu - f64::midpoint(before.cpu, after.cpu));
+    more.half.push(watched.half - f64::midpoint(before.half, after.half));
+    more.most.push(watched.most - f64::midpoint(before.most, after.most));
+    for calm in [before, after] {
+        bare.cpu.push(calm.cpu);
+        bare.half.push(calm.half);
+        bare.most.push(calm.most);
     }
-    if let Some(mut tracer) = tracer {
-        gave.loiter.push(to_f64(tracer.cpu()? - loiter) / requests);
-        tracer.end()?;
-        let cost = &summary(programs)?["cost"];
-        let hits = number(&cost["hits"])?;
-        // Of all of the watch; a hit's cost is what is told, and its rate does not change.
-        let over = number(&cost["over_ns"])? / 1e9;
-        let per_second = if hits > 0.0 { number(&cost["probes_ns"])? / over } else { 0.0 };
-        gave.told.push(per_second * to_f64(seconds) / requests);
-    }
+    // Told of the whole watch; the rate did not change.
+    let cost = &summary(programs)?["cost"];
+    let over = number(&cost["over_ns"])? / 1e9;
+    more.told.push(number(&cost["probes_ns"])? / over / CALM_RATE);
     client.finish()?;
     service.finish()
+}
+
+fn calm_for(service: &mut Workload, client: &mut Workload, seconds: u64) -> Result<Calm> {
+    client.ask("latencies", "latencies")?;
+    let before = usage(service)?;
+    sleep(Duration::from_secs(seconds));
+    let after = usage(service)?;
+    let latencies = client.ask_numbers("latencies", "latencies")?;
+    let &[_, half, most] = latencies.as_slice() else {
+        anyhow::bail!("the load tells {latencies:?} for its latencies")
+    };
+    let cpu = to_f64(after.1 - before.1) / to_f64(after.0 - before.0);
+    Ok(Calm { cpu, half: to_f64(half), most: to_f64(most) })
 }
 
 fn client(programs: &Programs<'_>, address: &str) -> Result<Workload> {
@@ -259,12 +274,12 @@ fn leak(programs: &Programs<'_>) -> Result<()> {
     for finding in findings {
         let at = unix(finding["at"].as_str().unwrap_or_default())?;
         println!(
-            "  after {:.1} s: {} {} {}, {}",
+            "  after {:.1} s: {} {} {}, {} goroutines",
             at - began,
             finding["change"].as_str().unwrap_or_default(),
             finding["kind"].as_str().unwrap_or_default(),
             finding["confidence"].as_str().unwrap_or_default(),
-            finding["headline"].as_str().unwrap_or_default(),
+            finding["count"],
         );
     }
     Ok(())

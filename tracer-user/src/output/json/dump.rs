@@ -78,6 +78,8 @@ struct Task<'a> {
     stack_bytes: u64,
     thread: Option<u32>,
     locked_to_thread: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<&'a str>,
 }
 
 #[derive(serde::Serialize)]
@@ -112,6 +114,7 @@ impl<'a> Task<'a> {
             stack_bytes: t.stack_bytes,
             thread: t.thread,
             locked_to_thread: t.locked_to_thread,
+            idle: t.idle.as_deref(),
         }
     }
 }

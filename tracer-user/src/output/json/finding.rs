@@ -50,7 +50,7 @@ struct Sampled {
     every_ns: u64,
 }
 
-fn mode_change<'a>(process: Option<Named<'a>>, notice: &'a Notice) -> Option<ModeChange<'a>> {
+fn mode_change<'a>(notice: &'a Notice, process: Option<Named<'a>>) -> Option<ModeChange<'a>> {
     let (at, mode, why, sampled) = match notice {
         Notice::ModeChanged { at, mode, why } => (at, *mode, why, None),
         Notice::Sampled { at, moment, every, why } => {
@@ -201,6 +201,7 @@ struct Step<'a> {
     id: u64,
     waits_on: Object<'a>,
     wait_site: Option<Site<'a>>,
+    runs: Option<u64>,
 }
 
 #[derive(serde::Serialize)]
@@ -265,6 +266,7 @@ impl<'a> Evidence<'a> {
                     id: step.id,
                     waits_on: Object(&step.waits_on),
                     wait_site: Site::of(&step.wait_site),
+                    runs: step.runs,
                 })
                 .collect(),
             bystanders: (!f.cycle.is_empty())
@@ -360,7 +362,7 @@ impl<Out: Write, Err: Write> JsonSink<Out, Err> {
                 };
                 write_line(&mut self.out, &watching)
             }
-            (notice, process) => match mode_change(process, notice) {
+            (notice, process) => match mode_change(notice, process) {
                 Some(change) => write_line(&mut self.out, &change),
                 None => return,
             },

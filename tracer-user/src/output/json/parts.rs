@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::base::{Frame, FrameKind, WaitClass};
 use crate::output::frames;
 use crate::stream::{
-    BuildInfo, Carries, ChannelState, FileSet, FutexState, Holder, LockKind, WaitsOn,
+    BuildInfo, Carries, ChannelState, FileSet, FutexState, Holder, LockKind, PodInfo, WaitsOn,
 };
 use crate::view::{ProcessView, Waited, WallTime};
 
@@ -78,6 +78,8 @@ pub struct Process<'a> {
     runtime_version: &'a str,
     build: Build<'a>,
     container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<&'a PodInfo>,
     degraded: &'a [String],
 }
 
@@ -91,6 +93,7 @@ impl<'a> Process<'a> {
             runtime_version: &p.runtime_version,
             build: Build::new(&p.build),
             container: p.container.as_deref(),
+            pod: p.pod.as_ref(),
             degraded: &p.degraded,
         }
     }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::parts::Moment;
 use super::safe::write_line;
+use crate::stream::PodInfo;
 use crate::view::ps::{PsRow, PsView, Support};
 
 #[derive(serde::Serialize)]
@@ -24,6 +25,8 @@ struct Row<'a> {
     tasks: Option<u64>,
     started: Option<Moment>,
     container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<&'a PodInfo>,
     exe: &'a str,
     package: Option<&'a str>,
     traits: &'a [String],
@@ -43,6 +46,7 @@ impl<'a> Row<'a> {
             tasks: r.tasks,
             started: r.started.map(Moment),
             container: r.container.as_deref(),
+            pod: r.pod.as_ref(),
             exe: &r.exe,
             package: r.package.as_deref(),
             traits: &r.traits,

@@ -111,6 +111,9 @@ fn write_group(page: &mut Page, dump: &DumpView, group: &Group, by: GroupBy) -> 
     }
     page.line(&head)?;
     write_objects(page, group)?;
+    if let Some(idle) = group.idle() {
+        page.field_words("idle", Tint::Good, &format!("waits by nature: {idle}"))?;
+    }
     match (by, &first.wait_site) {
         (GroupBy::Site, Some(site)) => frame_field(page, "at", site)?,
         _ => {
@@ -125,6 +128,8 @@ fn write_group(page: &mut Page, dump: &DumpView, group: &Group, by: GroupBy) -> 
     let told = |site: &&Arc<Frame>| site.visibility == Visibility::Shown || first.system;
     if let Some(site) = first.created_by.as_ref().filter(told) {
         frame_field(page, "created by", site)?;
+    } else if let Some(start) = first.start.as_ref().filter(|_| first.kind == TaskKind::Thread) {
+        frame_field(page, "runs", start)?;
     }
     write_labels(page, group)?;
     write_threads(page, dump, group)?;

@@ -5,13 +5,14 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint};
-use super::process::{build, container, short};
+use super::process::{build, housing, short};
 use super::stack::{frame_field, stack_field};
 use super::words::{count, counted, doing, moment, object, place, size, wait_range};
 use crate::base::{TaskKind, WaitClass};
 use crate::output::{Change, frames};
 use crate::view::{
-    Climb, Confidence, FindingKind, FindingView, LabelCount, SiteFate, Waited, WallTime,
+    Climb, Confidence, FindingKind, FindingView, LabelCount, ProcessView, SiteFate, Waited,
+    WallTime,
 };
 
 /// Most ids, objects and frames that a finding lists.
@@ -37,8 +38,9 @@ pub fn write_finding(
         return page.blank();
     }
     let mut process = short(&finding.process);
-    if let Some(id) = &finding.process.container {
-        process = format!("{process}, container {}", container(id));
+    let FindingView { process: ProcessView { container, pod, .. }, .. } = finding;
+    if let Some(housing) = housing(container.as_deref(), pod.as_ref()) {
+        process = format!("{process}, {housing}");
     }
     page.field_words("in", Tint::Plain, &process)?;
     if let Some(build) = build(&finding.process.build)
@@ -164,7 +166,8 @@ fn write_cycle(page: &mut Page, finding: &FindingView) -> io::Result<()> {
         let on = object(&step.waits_on).unwrap_or_default();
         let at = step.wait_site.as_deref();
         let at = at.map(|f| format!(", at {} {}", f.function, place(f))).unwrap_or_default();
-        let text = format!("{} {} waits for {on}{at}", finding.task_kind.word(), step.id);
+        let runs = step.runs.map(|id| format!(" (goroutine {id})")).unwrap_or_default();
+        let text = format!("{} {}{runs} waits for {on}{at}", finding.task_kind.word(), step.id);
         page.field_words(if i == 0 { "circle" } else { "" }, Tint::Plain, text.trim_end())?;
     }
     if finding.bystander_count > 0 {

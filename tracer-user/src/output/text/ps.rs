@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint, columns, cut_path};
-use super::process::container;
+use super::process::housed_in;
 use super::words::{count, moment};
 use crate::view::ps::{PsRow, PsView, Support};
 
@@ -91,6 +91,6 @@ fn cells(row: &PsRow, options: &TextOptions) -> [(Tint, String); 6] {
         (Tint::Plain, row.tasks.map_or_else(|| "?".to_owned(), count)),
         (tint, support.to_owned()),
         (Tint::Faint, started.unwrap_or_default()),
-        (Tint::Plain, row.container.as_deref().map(container).unwrap_or_default()),
+        (Tint::Plain, housed_in(row.container.as_deref(), row.pod.as_ref())),
     ]
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::base::{KTime, Nanos, Pid, ProcId};
+use crate::base::{KTime, Nanos, Pid, ProcId, TaskId};
 use crate::detect::{self, AtEnd, Engine, LeftBehind};
 use crate::pipeline::clock;
 use crate::pipeline::open::{Opened, Probing, open};
 use crate::pipeline::settings::{CheckSettings, TargetSettings, Threads, Thresholds};
 use crate::pipeline::watch::detectors;
-use crate::runtime::go::{DetectError, MAIN_TASK};
+use crate::runtime::go::MAIN_TASK;
 use crate::runtime::link::{LookError, Looks};
+use crate::runtime::native::idle::is_own_worker;
 use crate::stream::{Input, LookSeq, Mode};
 use crate::target::gate::Ending;
 use crate::view::check::{Checked, Verdict};
@@ -29,6 +30,9 @@ const GRACE: Nanos = Nanos::from_secs(1);
 const NAP: Duration = Duration::from_millis(10);
 /// Looks that it takes to tell a task that waits from one that is on its way.
 const LEAST_LOOKS: u32 = 2;
+
+/// What a Go program that crashes ends with (runtime/panic.go, `fatalpanic`).
+const CRASHED: u8 = 2;
 
 const PROCESS: ProcId = ProcId(1);
 
@@ -49,15 +53,14 @@ impl Examination {
         ending: Ending,
         in_haste: Arc<AtomicBool>,
     ) -> Self {
+        let mut detectors = detectors(&Thresholds::default(), &settings.expectations);
+        detectors.idle.retain(|pattern| !is_own_worker(pattern));
         Self {
             target: TargetSettings { pid, assume_go: None, threads: Threads::Left },
             ending,
             settle: settings.settle,
             // A lone worker is idle in a service; in a program that ends it was forgotten.
-            detectors: detect::Settings {
-                lone_at_most: 0,
-                ..detectors(&Thresholds::default(), &settings.expectations)
-            },
+            detectors: detect::Settings { lone_at_most: 0, ..detectors },
             acknowledged: settings.expectations.acknowledged.clone(),
             in_haste,
         }
@@ -66,15 +69,20 @@ impl Examination {
     /// Looks, and says what was found.
     pub(super) fn run(self) -> Verdict {
         let began = clock::now();
+        let crashed = self.ending.code == CRASHED;
         let opened = match open(&self.target, PROCESS) {
             Ok(opened) => opened,
+            Err(_) if crashed => return Verdict::Crashed,
             Err(error) => return Verdict::Unreadable(format!("{error:#}")),
         };
         let Opened { def, looks, probing, .. } = opened;
-        if probing.sites().is_none() {
-            let (pid, exe) = (def.pid, def.exe);
-            return Verdict::NoRuntime(DetectError::NotGo { pid, exe }.to_string());
-        }
+        // Whoever has no runtime that is known has threads; the one that ends it is not left.
+        let main = match probing.sites() {
+            // Go has frozen everything but the thread that crashed.
+            Some(_) if crashed => return Verdict::Crashed,
+            Some(_) => MAIN_TASK,
+            None => TaskId::thread(self.ending.thread.0),
+        };
         let mut engine = Engine::new(self.detectors.clone());
         let at = def.at;
         for input in [
@@ -85,20 +93,24 @@ impl Examination {
             feed(&mut engine, input);
         }
         let bench = Bench { engine, looks, probing, taken: 0 };
-        match self.settle(bench, began) {
+        match self.settle(bench, (began, main)) {
             Ok(checked) => Verdict::Checked(Box::new(checked)),
             Err(why) => Verdict::Unreadable(why.to_string()),
         }
     }
 
-    fn settle(&self, mut bench: Bench, began: KTime) -> Result<Checked, LookError> {
+    fn settle(
+        &self,
+        mut bench: Bench,
+        (began, main): (KTime, TaskId),
+    ) -> Result<Checked, LookError> {
         let mut gap = FIRST_GAP;
         loop {
             let from = clock::now();
             bench.look()?;
             let now = clock::now();
             let held = now.since(began);
-            let end = AtEnd { by: self.ending.thread, main: Some(MAIN_TASK), held };
+            let end = AtEnd { by: self.ending.thread, main: Some(main), held };
             let left = bench.engine.left_behind(PROCESS, &end);
             let settle = match left.on_their_way {
                 true => Nanos(self.settle.0.saturating_add(GRACE.0)),

@@ -22,9 +22,6 @@ use crate::view::check::{CheckView, ProgramEnd, Verdict};
 
 use examine::Examination;
 
-/// What a Go program that crashes ends with (runtime/panic.go, `fatalpanic`).
-const CRASHED: u8 = 2;
-
 /// Runs a program to its end, and tells what it left behind.
 ///
 /// # Errors
@@ -138,11 +135,6 @@ impl Run<'_> {
     }
 
     fn hold(&mut self, ending: Ending) -> anyhow::Result<()> {
-        if ending.code == CRASHED {
-            // Go has frozen everything but the thread that crashed.
-            self.stage = Stage::LetGo(Verdict::Crashed);
-            return self.listener.let_go(ending).context("cannot let the program end");
-        }
         let (done, at_end) = UnixStream::pair().context("cannot make a socket")?;
         let in_haste = Arc::new(AtomicBool::new(false));
         let examination = Examination::new(self.settings, self.pid, ending, Arc::clone(&in_haste));

@@ -1,19 +1,35 @@
 //! What this kernel and these rights allow, as a list of checks.
 
-use crate::kernel::{Features, Lockdown, MultiSupport, Obstacle, Sandbox};
+use crate::base::Pid;
+use crate::kernel::privileges::{Tier, would_hold};
+use crate::kernel::{Confinement, Features, Lockdown, MultiSupport, Obstacle, Sandbox};
+use crate::pipeline::whereabouts;
+use crate::target::ContainerRuntime;
 use crate::view::doctor::{CheckState, CheckView};
 
 /// Where loiter runs, where it matters.
 pub fn surroundings(features: &Features) -> Vec<String> {
+    let own = whereabouts::of(Pid(std::process::id()));
+    let container = own.container.map(|_| match own.runtime {
+        Some(ContainerRuntime::Containerd) => "container of containerd",
+        Some(ContainerRuntime::CriO) => "container of CRI-O",
+        Some(ContainerRuntime::Docker) => "container of Docker",
+        Some(ContainerRuntime::Podman) => "container of Podman",
+        None => "container",
+    });
+    let pod = own.pod.and_then(|pod| Some(format!("pod {}/{}", pod.namespace?, pod.name?)));
     let all = [
         (features.sandbox == Some(Sandbox::GVisor), "gVisor sandbox"),
         (!features.initial_pid_namespace, "PID namespace of a container"),
         (!features.initial_user_namespace, "user namespace"),
         (features.seccomp, "seccomp filter"),
+        (matches!(features.confinement, Some(Confinement::AppArmor { .. })), "AppArmor profile"),
+        (matches!(features.confinement, Some(Confinement::SeLinux { .. })), "SELinux context"),
         (features.lockdown == Lockdown::Integrity, "lockdown: integrity"),
         (features.lockdown == Lockdown::Confidentiality, "lockdown: confidentiality"),
     ];
-    all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()).collect()
+    let words = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word);
+    pod.into_iter().chain(container.into_iter().chain(words).map(str::to_owned)).collect()
 }
 
 fn check(name: &str, needed_for: &str, state: CheckState) -> CheckView {
@@ -131,9 +147,59 @@ pub fn rights(f: &Features) -> Vec<CheckView> {
         one(c.perfmon(), "CAP_PERFMON", "attaching it"),
         one(c.sys_ptrace(), "CAP_SYS_PTRACE", "reading the target's memory"),
         check("CAP_SYS_ADMIN", "perf-event uprobes only", admin),
+        tier(f),
     ];
     if !f.initial_user_namespace {
         all.push(check("user namespace", "eBPF", missing(&Obstacle::UserNamespace)));
     }
+    if f.yama.is_some() {
+        let state = unless(&f.obstacles(), |o| matches!(o, Obstacle::Yama), || ok("allows it"));
+        all.push(check("Yama", "reading the target's memory", state));
+    }
+    all.extend(f.confinement.as_ref().map(confined));
+    if !f.initial_pid_namespace {
+        let instead = "only processes in this PID namespace are seen";
+        let remedy = "hostPID: true shows all of a node's; shareProcessNamespace: true a pod's to its sidecar";
+        all.push(check("PID namespace", "seeing the target", without(instead, remedy)));
+    }
     all
+}
+
+/// Which rights this kernel asks for, and what a watch holds of those it is given.
+fn tier(f: &Features) -> CheckView {
+    let names: Vec<&str> = Tier::of(f).rights().iter().map(|right| right.name).collect();
+    let kept = would_hold(f).map_or_else(
+        |why| format!("what is held is not known: {why}"),
+        |held| match held.given_up {
+            0 => "nothing else is held".to_owned(),
+            1 => "a watch gives up 1 other".to_owned(),
+            n => format!("a watch gives up {n} others"),
+        },
+    );
+    let tier = match Tier::of(f) {
+        Tier::UprobeMulti => "uprobe_multi",
+        Tier::PerfEvents => "perf events",
+    };
+    check("tier", "least privilege", ok(format!("{tier}: {}; {kept}", names.join(", "))))
+}
+
+/// What a security module may forbid is known only once it is tried.
+fn confined(by: &Confinement) -> CheckView {
+    match by {
+        Confinement::AppArmor { profile } => check(
+            "AppArmor",
+            "reading the target's memory",
+            without(
+                &format!(
+                    "under the profile {profile} only processes of the same profile can be read, as a rule"
+                ),
+                "appArmorProfile: type: Unconfined",
+            ),
+        ),
+        Confinement::SeLinux { context } => check(
+            "SELinux",
+            "eBPF, and reading the target's memory",
+            without(&format!("what the policy allows to {context}"), "seLinuxOptions: type: spc_t"),
+        ),
+    }
 }

@@ -1,7 +1,8 @@
 //! Which processes of a host are meant: by what is known of each without opening it.
 
 use crate::base::Pid;
-use crate::target::{cgroups_of, container_of, exe_link, stat};
+use crate::pipeline::whereabouts;
+use crate::target::{cgroups_of, exe_link, stat};
 
 /// A pattern in which `*` stands for any text, `?` for any character.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub struct Filter {
     pub name: Vec<Glob>,
     /// Path of a cgroup.
     pub cgroup: Vec<Glob>,
-    /// Id of its container, or the beginning of one.
+    /// Id of its container or the beginning of one, or the name its pod gives it.
     pub container: Vec<Glob>,
     /// Names of those that are not meant all the same.
     pub exclude: Vec<Glob>,
@@ -60,8 +61,9 @@ pub struct About {
     pub names: Vec<Box<str>>,
     /// Its cgroups.
     pub cgroups: Vec<Box<str>>,
-    /// Its container.
+    /// Id and name of its container, as far as they are known.
     pub container: Option<Box<str>>,
+    pub container_name: Option<Box<str>>,
 }
 
 impl About {
@@ -78,7 +80,9 @@ impl About {
             about.cgroups = cgroups_of(pid).unwrap_or_default();
         }
         if !filter.container.is_empty() {
-            about.container = container_of(pid).ok().flatten().map(|id| id.0);
+            let (container, pod) = whereabouts::named(pid);
+            about.container = container;
+            about.container_name = pod.and_then(|pod| pod.container);
         }
         Some(about)
     }
@@ -92,10 +96,9 @@ impl Filter {
         };
         let cgroup = |glob: &Glob| about.cgroups.iter().any(|path| glob.fits(path));
         let container = |glob: &Glob| {
-            about
-                .container
-                .as_deref()
-                .is_some_and(|id| glob.fits(id) || id.starts_with(glob.text()))
+            let id = about.container.as_deref();
+            id.is_some_and(|id| glob.fits(id) || id.starts_with(glob.text()))
+                || about.container_name.as_deref().is_some_and(|name| glob.fits(name))
         };
         (self.name.is_empty() || names(&self.name))
             && (self.cgroup.is_empty() || self.cgroup.iter().any(cgroup))
@@ -118,6 +121,7 @@ mod tests {
             names: vec!["orders".into(), "orders-v2".into()],
             cgroups: vec!["/system.slice/orders.service".into()],
             container: Some("3f1c0de5a9b8".into()),
+            container_name: Some("app".into()),
         };
         let all = Filter::default();
         assert!(all.takes(&about));
@@ -126,6 +130,7 @@ mod tests {
         assert!(Filter { cgroup: globs(&["/system.slice/*"]), ..all.clone() }.takes(&about));
         assert!(!Filter { cgroup: globs(&["/user.slice/*"]), ..all.clone() }.takes(&about));
         assert!(Filter { container: globs(&["3f1c"]), ..all.clone() }.takes(&about));
+        assert!(Filter { container: globs(&["ap?"]), ..all.clone() }.takes(&about));
         assert!(!Filter { container: globs(&["f1c0"]), ..all.clone() }.takes(&about));
         assert!(!Filter { exclude: globs(&["*-v2"]), ..all }.takes(&about));
     }

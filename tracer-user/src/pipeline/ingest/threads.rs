@@ -1,7 +1,9 @@
 //! Records about OS threads -> events.
 
-use crate::base::{FrameId, KTime, RunSeq, TaskId};
-use crate::runtime::link::ThreadNames;
+use tracer_common::thread::ThreadSpawn;
+
+use crate::base::{FrameId, KTime, Registers, RunSeq, TaskId};
+use crate::runtime::link::{SpawnStack, ThreadNames};
 use crate::stream::decode::ThreadRecord;
 use crate::stream::{EventKind, Waker};
 
@@ -18,6 +20,12 @@ pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> 
                 start: FrameId::UNKNOWN,
             }
         }
+        ThreadRecord::Spawn(r) => EventKind::Birth {
+            task: TaskId::thread(r.tid),
+            parent: (r.parent != 0).then(|| TaskId::thread(r.parent)),
+            spawn_site: names.unwound_site(&spawn_stack(r)),
+            start: FrameId::UNKNOWN,
+        },
         ThreadRecord::Death(r) => EventKind::Death { task: TaskId::thread(r.tid) },
         ThreadRecord::Park(r) => EventKind::Park {
             task: TaskId::thread(r.tid),
@@ -37,6 +45,16 @@ pub(super) fn event_kind(record: &ThreadRecord, names: &mut dyn ThreadNames) -> 
             reason: names.reason(&r.asleep),
             run_seq: RunSeq(r.asleep.run_seq),
         },
+    }
+}
+
+fn spawn_stack(record: &ThreadSpawn) -> SpawnStack<'_> {
+    let ThreadSpawn { pc, sp, bp, bx, r12_to_r15, .. } = *record;
+    let len = usize::try_from(record.len).unwrap_or(usize::MAX).min(record.stack.len());
+    SpawnStack {
+        at: KTime(record.header.time_ns),
+        registers: Registers { pc, sp, bp, bx, r12_to_r15 },
+        bytes: record.stack.get(..len).unwrap_or_default(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::kernel::{AttachTarget, ThreadRegisters};
 use crate::object::elf::Image;
 use crate::pipeline::identity::{Fate, Identity};
 use crate::pipeline::settings::Threads;
+use crate::pipeline::whereabouts;
 use crate::runtime::link::{LookError, Looks};
 use crate::runtime::native::snapshot::{
     LookContext, ReadRegisters, SnapshotError, ThreadSnapshotter,
@@ -14,7 +15,7 @@ use crate::runtime::native::snapshot::{
 use crate::stream::{BuildInfo, Input, LookOutcome, LookSeq, ProcessDef};
 use crate::symbolize::SharedInterner;
 use crate::symbolize::native::NativeSymbolizer;
-use crate::target::{FileAt, LiveMem, MemoryGauge, PidFd, ReadError, TargetError, container_of};
+use crate::target::{FileAt, LiveMem, MemoryGauge, PidFd, ReadError, TargetError};
 
 use super::{Opened, Probing};
 
@@ -35,6 +36,7 @@ pub(super) fn open(
     let exe = crate::target::exe_link(pid)?;
     let names = names.clone();
     let symbols = NativeSymbolizer::default();
+    let native = Some(symbols.sharing());
     let snapshotter = ThreadSnapshotter::new(process, pid, symbols, registers(pid))?;
     let looks = NativeLooks {
         snapshotter,
@@ -42,6 +44,7 @@ pub(super) fn open(
         identity: Identity::of(pid, stat.start_ticks),
         names: names.clone(),
     };
+    let (container, pod) = whereabouts::named(pid);
     let def = ProcessDef {
         process,
         pid,
@@ -51,7 +54,8 @@ pub(super) fn open(
         runtime: RUNTIME.into(),
         runtime_version: Box::default(),
         build: BuildInfo { build_id: build_id(pid), ..BuildInfo::default() },
-        container: container_of(pid).ok().flatten().map(|id| id.0),
+        container,
+        pod,
         degraded: Box::default(),
     };
     let target = AttachTarget {
@@ -60,7 +64,7 @@ pub(super) fn open(
         binary: PathBuf::from(format!("/proc/{pid}/exe")),
     };
     let threads = Threads::Read;
-    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None };
+    let probing = Probing { target, runtime: RUNTIME.into(), threads, names, sites: None, native };
     Ok(Opened { def, looks: Box::new(looks), memory: MemoryGauge::of(pid), exit, probing })
 }
 

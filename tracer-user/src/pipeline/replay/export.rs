@@ -9,7 +9,7 @@ use crate::detect::Settings;
 use crate::model::Model;
 use crate::pipeline::settings::{Expectations, Moment as Bound, Thresholds};
 use crate::pipeline::teller::{Teller, Told};
-use crate::pipeline::watch::detectors;
+use crate::pipeline::watch::{detectors, named_idle};
 use crate::record::{Gap, Recording};
 use crate::stream::{EndHow, Input};
 use crate::view::recording::{InputSink, Missing};
@@ -171,7 +171,7 @@ impl<'a> Telling<'a> {
         Ok(Exported {
             summary,
             open: open.into_iter().filter_map(|f| build::finding(model, f)).collect(),
-            dump: build::dump(model, process),
+            dump: build::dump(model, process, &named_idle()),
             broke_off,
         })
     }

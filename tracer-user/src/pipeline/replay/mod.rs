@@ -19,7 +19,7 @@ use crate::view::{DumpView, SummaryView, WallTime, build};
 
 use super::settings::{Moment, ReportSettings};
 use super::teller::{Teller, Told};
-use super::watch::detectors;
+use super::watch::{detectors, named_idle};
 pub use diff::diff;
 pub use export::{Exported, export, inputs};
 pub use life::life;
@@ -132,7 +132,7 @@ pub fn dump_recording(
         model.apply(Input::Tick(at), &mut commands);
     }
     let process = last.context("no process is in the recording up to this moment")?;
-    build::dump(&model, process)
+    build::dump(&model, process, &named_idle())
         .context("no look at all tasks is in the recording up to this moment; take a later one")
 }
 

@@ -8,6 +8,7 @@ use crate::pipeline::budget::{
     Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
 };
 use crate::pipeline::scrape::Question;
+use crate::pipeline::thread_waits;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
 use crate::view::metrics::RatesView;
@@ -197,6 +198,9 @@ impl Watch<'_> {
                     if let Some(spending) = &session.spending {
                         (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
                     }
+                    if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
+                        thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
+                    }
                     views.push(view);
                 }
                 let _ = answer.send(views);
@@ -270,7 +274,7 @@ impl Watch<'_> {
         session.mode = turn.mode;
         let at = if turn.mode < before { began } else { clock::now() };
         session.turns.push((at, turn.clone()));
-        self.announce(process, at, &turn);
+        self.announce(process, at, turn);
         Ok(())
     }
 
@@ -280,20 +284,21 @@ impl Watch<'_> {
     }
 
     /// A change that stays is told, and that moments will come again and again; not each of them.
-    fn announce(&mut self, process: ProcId, at: KTime, turn: &Turn) {
-        let (at, why) = (self.wall(at), turn.why.clone());
-        let told = match turn.stay {
+    fn announce(&mut self, process: ProcId, at: KTime, turn: Turn) {
+        let (at, Turn { mode, why, stay }) = (self.wall(at), turn);
+        match stay {
             Stay::Long => {
                 let session = self.sessions.get_mut(&process);
                 if let Some(spending) = session.and_then(|session| session.spending.as_mut()) {
                     spending.changes = spending.changes.saturating_add(1);
                 }
-                Notice::ModeChanged { at, mode: turn.mode, why }
+                self.tell(process, &Notice::ModeChanged { at, mode, why });
             }
-            Stay::Rhythm(Rhythm { moment, every }) => Notice::Sampled { at, moment, every, why },
-            Stay::Moment => return,
-        };
-        self.tell(process, &told);
+            Stay::Rhythm(Rhythm { moment, every }) => {
+                self.tell(process, &Notice::Sampled { at, moment, every, why });
+            }
+            Stay::Moment => {}
+        }
     }
 
     /// Tells the model that the probes were changed, after what the probes told as they

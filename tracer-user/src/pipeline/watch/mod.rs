@@ -174,13 +174,19 @@ pub fn diagnose(
     .of_one()
 }
 
+/// Settings that know what of all programs waits by nature, and are else the detectors' own.
+pub(super) fn named_idle() -> detect::Settings {
+    // The native table names functions of libraries, the Go table ends with whole wait classes.
+    let mut idle = crate::runtime::native::idle::patterns();
+    idle.extend(crate::runtime::go::idle::patterns());
+    detect::Settings { idle, ..detect::Settings::default() }
+}
+
 /// What the detectors go by.
 pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) -> detect::Settings {
     // What the user says of the program goes before what is known of all programs.
     let mut idle = expectations.idle.clone();
-    // The native table names functions of libraries, the Go table ends with whole wait classes.
-    idle.extend(crate::runtime::native::idle::patterns());
-    idle.extend(crate::runtime::go::idle::patterns());
+    idle.extend(named_idle().idle);
     detect::Settings {
         stuck_after: thresholds.stuck_after,
         hog_after: thresholds.stuck_after,

@@ -101,7 +101,7 @@ impl<'a> Watch<'a> {
             Whom::Several(_) | Whom::Host(_) => None,
         };
         let alone = opened.is_some();
-        let scrape = job.metrics.map(Scrape::start).transpose()?;
+        let scrape = job.metrics.clone().map(Scrape::start).transpose()?;
         let threads = match (&opened, &job.whom) {
             (Some((_, opened)), _) => opened.probing.threads(),
             (None, Whom::Host(host)) => host.threads,
@@ -176,9 +176,8 @@ impl<'a> Watch<'a> {
         if let Some(path) = left {
             self.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
         }
-        if let Some(scrape) = &self.scrape {
-            let address = scrape.address().to_string();
-            self.sink.notice(&Notice::Metrics { address });
+        if let Some(notice) = self.scrape.as_ref().and_then(Scrape::notice) {
+            self.sink.notice(notice);
         }
         self.judge.eat(vec![anchor]).await?;
         match opened {

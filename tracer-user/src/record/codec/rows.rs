@@ -5,8 +5,8 @@ use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, ProcessDef,
-    Stop, Vitals,
+    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo,
+    ProcessDef, Stop, Vitals,
 };
 
 use super::super::bytes::{Put as _, Take};
@@ -67,7 +67,7 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             for n in outcome_numbers(outcome) {
                 row.number(n);
             }
-            let Vitals { stopped, cpu, throttled, queued } = outcome.vitals;
+            let Vitals { stopped, cpu, throttled, queued, scheduler: _ } = outcome.vitals;
             row.push(stopped.map_or(0, stop_number));
             row.maybe_number(cpu.map(|n| n.0));
             row.maybe_number(throttled.map(|n| n.0));
@@ -126,6 +126,12 @@ fn process(def: &ProcessDef, row: &mut Vec<u8>) {
     row.maybe_word(def.container.as_deref());
     row.number(def.degraded.len() as u64);
     def.degraded.iter().for_each(|reason| row.word(reason));
+    row.push(u8::from(def.pod.is_some()));
+    if let Some(PodInfo { uid, name, namespace, container }) = &def.pod {
+        for part in [uid, name, namespace, container] {
+            row.maybe_word(part.as_deref());
+        }
+    }
 }
 
 /// Takes the next row of a sort.
@@ -258,6 +264,7 @@ fn read_process(row: &mut Take<'_>) -> Result<ProcessDef, Malformed> {
     }
     let build = BuildInfo { path, module, version, build_id, settings };
     let degraded = degraded.into();
+    let pod = later(row, read_pod)?.flatten();
     let def = ProcessDef {
         process,
         pid,
@@ -268,9 +275,19 @@ fn read_process(row: &mut Take<'_>) -> Result<ProcessDef, Malformed> {
         runtime_version,
         build,
         container,
+        pod,
         degraded,
     };
     Ok(def)
+}
+
+fn read_pod(row: &mut Take<'_>) -> Result<Option<PodInfo>, Malformed> {
+    if row.byte()? == 0 {
+        return Ok(None);
+    }
+    let mut part = || Ok(row.maybe_word()?.map(Into::into));
+    let (uid, name, namespace, container) = (part()?, part()?, part()?, part()?);
+    Ok(Some(PodInfo { uid, name, namespace, container }))
 }
 
 fn read_loss(row: &mut Take<'_>) -> Result<Loss, Malformed> {
@@ -314,6 +331,7 @@ fn read_outcome(row: &mut Take<'_>) -> Result<LookOutcome, Malformed> {
             cpu: row.maybe_number()?.map(Nanos),
             throttled: row.maybe_number()?.map(Nanos),
             queued: later(row, Take::maybe_number)?.flatten().map(Nanos),
+            scheduler: None,
         },
     })
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FunctionAt, IdlePattern, Numbers, Place, WaitClass};
+use crate::base::{FunctionAt, IdlePattern, Numbers, Peers, Place, WaitClass};
 
 use Place::{Stack, Start};
 use WaitClass::{ChanReceive, Group, Io, Never, Runtime, Select, Sleep};
@@ -317,6 +317,8 @@ fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePatt
         classes: Cow::Borrowed(classes),
         functions: functions.iter().map(|&(place, name)| FunctionAt::new(place, name)).collect(),
         numbers,
+        // A goroutine does not name its connections; a thread of this class that does is told by them.
+        peers: if functions.is_empty() { Peers::Unclear } else { Peers::Normal },
     }
 }
 

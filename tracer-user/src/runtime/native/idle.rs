@@ -4,9 +4,9 @@
 
 use std::borrow::Cow;
 
-use crate::base::{FunctionAt, IdlePattern, Numbers, Place, WaitClass};
+use crate::base::{FunctionAt, IdlePattern, Numbers, Peers, Place, WaitClass};
 
-use Place::Stack;
+use Place::{Stack, WaitSite};
 use WaitClass::{Group, Io, Other};
 
 /// Name, why it is normal, wait classes, functions that are all there.
@@ -14,6 +14,7 @@ type Row = (&'static str, &'static str, &'static [WaitClass], &'static [(Place, 
 
 const LOOP: &str = "an event loop waits for the next event";
 const WORKER: &str = "a worker waits for work";
+const CLIENT: &str = "a server waits for what its client asks next";
 const SIGNALS: &str = "waits for signals";
 
 /// Special before general: the first that fits names the thread.
@@ -24,14 +25,43 @@ const TABLE: &[Row] = &[
     // src/os/unix/ngx_process_cycle.c, src/event/modules/ngx_epoll_module.c
     ("nginx event loop", LOOP, &[Io], &[(Stack, "ngx_process_events_and_timers")]),
     ("nginx event loop", LOOP, &[Io], &[(Stack, "ngx_epoll_process_events")]),
+    ("Redis background worker", WORKER, &[Group], &[(Stack, "bioProcessBackgroundJobs")]),
     ("nginx master", SIGNALS, &[Other], &[(Stack, "ngx_master_process_cycle")]),
     // src/backend/storage/ipc/latch.c (waiteventset.c since 18)
+    ("PostgreSQL backend", CLIENT, &[Io], &[(Stack, "WaitEventSetWait"), (Stack, "secure_read")]),
+    ("PostgreSQL postmaster", LOOP, &[Io], &[(Stack, "PostmasterMain"), (Stack, "__select")]),
+    ("PostgreSQL postmaster", LOOP, &[Io], &[(Stack, "PostmasterMain"), (Stack, "select")]),
     ("PostgreSQL wait loop", LOOP, &[Io], &[(Stack, "WaitEventSetWait")]),
+    // Lib/selectors.py, Modules/_queuemodule.c
+    (
+        "Python event loop",
+        LOOP,
+        &[Io],
+        &[(Stack, "epoll_wait"), (Stack, "_PyEval_EvalFrameDefault")],
+    ),
+    ("Python queue worker", WORKER, &[Group], &[(Stack, "_queue.cpython*")]),
+    ("Python queue worker", WORKER, &[Group], &[(Stack, "_queue_SimpleQueue_get*")]),
     // deps/uv/src/unix/linux.c, deps/uv/src/threadpool.c
+    // src/spawn_sync.cc of Node: its own loop, until the child ends.
+    (
+        "Node, held by a child",
+        "JavaScript stands still until a child process ends (execSync, spawnSync)",
+        &[Io],
+        &[(Stack, "node::SyncProcessRunner::*")],
+    ),
     ("libuv event loop", LOOP, &[Io], &[(Stack, "uv__io_poll")]),
+    (
+        "Node worker",
+        WORKER,
+        &[Group],
+        &[(Stack, "node::(anonymous namespace)::PlatformWorkerThread")],
+    ),
     ("libuv worker", WORKER, &[Group], &[(Stack, "uv_cond_wait")]),
     ("V8 worker", WORKER, &[Group], &[(Stack, "v8::base::ConditionVariable::Wait")]),
     ("Node worker", WORKER, &[Group], &[(Stack, "node::*")]),
+    // tokio/src/runtime/io/driver.rs, through mio
+    ("Tokio event loop", LOOP, &[Io], &[(Stack, "tokio::runtime::io::driver::*")]),
+    ("Tokio event loop", LOOP, &[Io], &[(Stack, "<tokio::runtime::io::driver::*")]),
     // epoll.c of libevent, ev_epoll.c of libev
     ("libevent loop", LOOP, &[Io], &[(Stack, "event_base_loop")]),
     ("libev loop", LOOP, &[Io], &[(Stack, "ev_run")]),
@@ -53,7 +83,7 @@ const TABLE: &[Row] = &[
     ("signal loop", SIGNALS, &[Other], &[(Stack, "pause")]),
 ];
 
-/// Of these a few are normal.
+/// Of these a few are normal: workers of libraries.
 const FEW: &[Row] = &[
     // src/hotspot/os/posix/os_posix.cpp: java.util.concurrent parks what has nothing to do.
     ("parked Java thread", WORKER, &[Group], &[(Stack, "Unsafe_Park")]),
@@ -61,9 +91,17 @@ const FEW: &[Row] = &[
     ("Java monitor wait", WORKER, &[Group], &[(Stack, "ObjectMonitor::wait")]),
     ("Java VM worker", WORKER, &[Group], &[(Stack, "Monitor::wait*")]),
     ("Java VM worker", WORKER, &[Group], &[(Stack, "PlatformMonitor::wait*")]),
-    ("parked Rust thread", WORKER, &[Group], &[(Stack, "std::thread::park*")]),
+    ("Java VM worker", WORKER, &[Group], &[(Stack, "os::PlatformMonitor::wait*")]),
+    ("Java VM worker", WORKER, &[Group], &[(Stack, "PosixSemaphore::wait")]),
     // tokio/src/runtime/scheduler/multi_thread/park.rs, runtime/blocking/pool.rs
-    ("Tokio worker", WORKER, &[Group], &[(Stack, "tokio::runtime::*")]),
+    // Where it waits itself: below what it runs for the program there are the same functions.
+    ("Tokio worker", WORKER, &[Group], &[(WaitSite, "tokio::*")]),
+    ("Tokio worker", WORKER, &[Group], &[(WaitSite, "<tokio::*")]),
+];
+
+/// As [`FEW`], by functions that a program calls itself.
+const OWN: &[Row] = &[
+    ("parked Rust thread", WORKER, &[Group], &[(Stack, "std::thread::park*")]),
     (
         "worker queue",
         "a worker waits for work at a condition variable",
@@ -102,10 +140,20 @@ const FEW: &[Row] = &[
     ),
 ];
 
+/// By the C library's functions alone: who asked one server something and waits for its answer calls
+/// them, too.
+const GENERIC: [&str; 2] = ["event loop", "Python event loop"];
+
 /// The table, in its order.
 pub fn patterns() -> Vec<IdlePattern> {
-    let few = FEW.iter().map(|row| pattern(row, Numbers::Few));
+    let few = FEW.iter().chain(OWN).map(|row| pattern(row, Numbers::Few));
     TABLE.iter().map(|row| pattern(row, Numbers::Any)).chain(few).collect()
+}
+
+/// Whether a pattern is normal in a program that runs, and not in one that ends: nobody will bring
+/// its own workers work any more.
+pub fn is_own_worker(tested: &IdlePattern) -> bool {
+    OWN.iter().any(|row| pattern(row, Numbers::Few) == *tested)
 }
 
 fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePattern {
@@ -115,6 +163,7 @@ fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePatt
         classes: Cow::Borrowed(classes),
         functions: functions.iter().map(|&(place, name)| FunctionAt::new(place, name)).collect(),
         numbers,
+        peers: if GENERIC.contains(&name) { Peers::Unclear } else { Peers::Normal },
     }
 }
 

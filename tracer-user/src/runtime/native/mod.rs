@@ -2,7 +2,10 @@
 
 pub mod futex;
 pub mod idle;
+pub mod managed;
 pub mod names;
+mod naming;
 pub mod snapshot;
+pub mod spawn;
 pub mod syscalls;
 pub mod unwind;

@@ -8,9 +8,10 @@ use tracer_common::ids::sleep;
 use tracer_common::thread::Asleep;
 
 use crate::base::{FrameId, ReasonId, WaitClass};
-use crate::runtime::link::ThreadNames;
+use crate::runtime::link::{SpawnStack, ThreadNames};
 use crate::symbolize::{SharedInterner, Symbolizer};
 
+use super::spawn::SpawnSites;
 use super::syscalls::{self, SyscallWait};
 
 /// Most spawn stacks remembered.
@@ -23,16 +24,26 @@ pub const KERNEL_WORK: &str = "kernel work";
 
 /// Names for the threads of one process. Remembers what it resolved.
 pub struct NativeNames {
-    symbolizer: Option<Box<dyn Symbolizer + Send>>,
+    code: CreatorCode,
     names: SharedInterner,
     sites: HashMap<Box<[u64]>, FrameId, RandomState>,
     reasons: HashMap<(u8, i32, u64), ReasonId, RandomState>,
 }
 
+/// How the code that creates threads is named.
+pub enum CreatorCode {
+    /// By a runtime's own tables: it has frame pointers.
+    Runtime(Box<dyn Symbolizer + Send>),
+    /// By its stack as it lies in memory.
+    Native(Box<SpawnSites>),
+    /// Not at all.
+    Unknown,
+}
+
 impl NativeNames {
-    /// Names through a symbolizer, where there is one for the code that creates threads.
-    pub fn new(names: SharedInterner, symbolizer: Option<Box<dyn Symbolizer + Send>>) -> Self {
-        Self { symbolizer, names, sites: HashMap::default(), reasons: HashMap::default() }
+    /// Names for threads that this code creates.
+    pub fn new(names: SharedInterner, code: CreatorCode) -> Self {
+        Self { code, names, sites: HashMap::default(), reasons: HashMap::default() }
     }
 }
 
@@ -43,7 +54,8 @@ impl ThreadNames for NativeNames {
         }
         // The innermost address is in the C library's way into the kernel, the next one in what
         // called it.
-        let (Some(symbolizer), Some(&pc)) = (&mut self.symbolizer, stack.get(1).or(stack.first()))
+        let (CreatorCode::Runtime(symbolizer), Some(&pc)) =
+            (&mut self.code, stack.get(1).or(stack.first()))
         else {
             return FrameId::UNKNOWN;
         };
@@ -52,6 +64,13 @@ impl ThreadNames for NativeNames {
             self.sites.insert(stack.into(), id);
         }
         id
+    }
+
+    fn unwound_site(&mut self, creator: &SpawnStack<'_>) -> FrameId {
+        match &mut self.code {
+            CreatorCode::Native(sites) => sites.site(creator, &self.names),
+            CreatorCode::Runtime(_) | CreatorCode::Unknown => FrameId::UNKNOWN,
+        }
     }
 
     fn reason(&mut self, asleep: &Asleep) -> ReasonId {
@@ -103,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_word_has_one_id() {
-        let mut names = NativeNames::new(SharedInterner::default(), None);
+        let mut names = NativeNames::new(SharedInterner::default(), CreatorCode::Unknown);
         let mut reason = |operation| {
             let arguments = [0x1000, operation, 0];
             names.reason(&Asleep { number: 202, arguments, ..Asleep::default() })

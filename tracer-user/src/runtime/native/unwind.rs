@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use framehop::x86_64::{CacheX86_64, Reg, UnwindRegsX86_64, UnwinderX86_64};
-use framehop::{ExplicitModuleSectionInfo, Module, Unwinder as _};
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
 
 use crate::base::Registers;
 use crate::symbolize::StackPc;
@@ -21,7 +21,8 @@ const STEP: u64 = 4 << 10;
 
 /// A copy of a part of a stack, which grows upwards when more is asked for.
 pub struct StackCopy<'a> {
-    mem: &'a dyn ReadMem,
+    /// Where more can be read; None if this is all there is.
+    mem: Option<&'a dyn ReadMem>,
     start: u64,
     /// What may be read ends here.
     limit: u64,
@@ -34,7 +35,13 @@ impl<'a> StackCopy<'a> {
         let start = sp & !7;
         let end = maps.find(start).filter(|m| m.perms.read).map_or(start, |m| m.end);
         let limit = end.min(start.saturating_add(MAX_STACK));
-        Self { mem, start, limit, bytes: Vec::new() }
+        Self { mem: Some(mem), start, limit, bytes: Vec::new() }
+    }
+
+    /// A copy that is all there is, from `start` on.
+    pub fn of(start: u64, bytes: &[u8]) -> Self {
+        let limit = start.saturating_add(bytes.len() as u64);
+        Self { mem: None, start, limit, bytes: bytes.to_vec() }
     }
 
     /// The word at an address.
@@ -52,13 +59,14 @@ impl<'a> StackCopy<'a> {
     }
 
     fn grow(&mut self) -> Option<()> {
+        let mem = self.mem?;
         let have = self.bytes.len();
         let from = self.start.checked_add(have as u64)?;
         // To the end of a page: what lies behind may not be mapped.
         let to = (from / STEP).checked_add(1)?.checked_mul(STEP)?.min(self.limit);
         let more = usize::try_from(to.checked_sub(from)?).ok().filter(|&n| n > 0)?;
         self.bytes.resize(have.checked_add(more)?, 0);
-        if self.mem.read(from, self.bytes.get_mut(have..)?).is_err() {
+        if mem.read(from, self.bytes.get_mut(have..)?).is_err() {
             self.bytes.truncate(have);
             self.limit = from;
             return None;
@@ -119,9 +127,46 @@ impl StackWalker {
     pub fn walk(
         &mut self,
         registers: &Registers,
-        maps: &Maps,
+        is_code: &dyn Fn(u64) -> bool,
         stack: &mut StackCopy<'_>,
     ) -> Vec<StackPc> {
+        let at = FrameAddress::from_instruction_pointer(registers.pc);
+        let mut pcs = vec![StackPc::exact(registers.pc)];
+        self.go_on(at, registers, is_code, stack, &mut pcs);
+        pcs
+    }
+
+    /// As [`StackWalker::walk`], of a thread that stands in a function that has put nothing on the
+    /// stack: those of C libraries that create threads have not, and have no table for the place
+    /// behind the call, where the new thread begins without a caller (clone3.S of glibc). Where the
+    /// stack says otherwise it is walked as any other.
+    pub fn walk_from_call(
+        &mut self,
+        registers: &Registers,
+        is_code: &dyn Fn(u64) -> bool,
+        stack: &mut StackCopy<'_>,
+    ) -> Vec<StackPc> {
+        let caller = stack.word(registers.sp).filter(|&pc| is_code(pc));
+        let Some((pc, at)) =
+            caller.and_then(|pc| Some((pc, FrameAddress::from_return_address(pc)?)))
+        else {
+            return self.walk(registers, is_code, stack);
+        };
+        let above = Registers { pc, sp: registers.sp.saturating_add(8), ..*registers };
+        let mut pcs = vec![StackPc::exact(registers.pc), StackPc::return_address(pc)];
+        self.go_on(at, &above, is_code, stack, &mut pcs);
+        pcs
+    }
+
+    /// Adds the frames above the one at `at`.
+    fn go_on(
+        &mut self,
+        mut at: FrameAddress,
+        registers: &Registers,
+        is_code: &dyn Fn(u64) -> bool,
+        stack: &mut StackCopy<'_>,
+        pcs: &mut Vec<StackPc>,
+    ) {
         let mut regs = UnwindRegsX86_64::new(registers.pc, registers.sp, registers.bp);
         regs.set(Reg::RBX, registers.bx);
         let high = [Reg::R12, Reg::R13, Reg::R14, Reg::R15];
@@ -129,19 +174,14 @@ impl StackWalker {
             regs.set(reg, value);
         }
         let mut read = |address| stack.word(address).ok_or(());
-        let mut frames = self.unwinder.iter_frames(registers.pc, regs, &mut self.cache, &mut read);
-        let mut pcs = vec![StackPc::exact(registers.pc)];
-        // The first is the program counter itself.
-        let _ = frames.next();
         while pcs.len() < MAX_FRAMES
-            && let Ok(Some(frame)) = frames.next()
+            && let Ok(Some(pc)) =
+                self.unwinder.unwind_frame(at, &mut regs, &mut self.cache, &mut read)
+            && is_code(pc)
+            && let Some(next) = FrameAddress::from_return_address(pc)
         {
-            let pc = frame.address();
-            if maps.find(pc).is_none_or(|m| !m.perms.execute) {
-                break;
-            }
             pcs.push(StackPc::return_address(pc));
+            at = next;
         }
-        pcs
     }
 }

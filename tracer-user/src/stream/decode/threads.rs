@@ -3,7 +3,8 @@
 use tracer_common::event::Header;
 use tracer_common::ids::{kind, sleep};
 use tracer_common::thread::{
-    Asleep, STACK_DEPTH, Thread, ThreadBirth, ThreadPark, ThreadReady, ThreadWait,
+    Asleep, SPAWN_STACK, STACK_DEPTH, Thread, ThreadBirth, ThreadPark, ThreadReady, ThreadSpawn,
+    ThreadWait,
 };
 
 use super::Fields;
@@ -13,6 +14,8 @@ use super::Fields;
 pub enum ThreadRecord {
     /// A thread was created.
     Birth(Box<ThreadBirth>),
+    /// A thread was created, with its creator's stack.
+    Spawn(Box<ThreadSpawn>),
     /// A thread ended.
     Death(Thread),
     /// A thread went to sleep.
@@ -30,6 +33,7 @@ impl ThreadRecord {
     pub const fn header(&self) -> &Header {
         match self {
             ThreadRecord::Birth(r) => &r.header,
+            ThreadRecord::Spawn(r) => &r.header,
             ThreadRecord::Death(r) | ThreadRecord::Run(r) => &r.header,
             ThreadRecord::Park(r) => &r.header,
             ThreadRecord::Ready(r) => &r.header,
@@ -42,6 +46,7 @@ impl ThreadRecord {
     pub(super) fn is_possible(&self) -> bool {
         match self {
             ThreadRecord::Birth(r) => r.tid != 0 && r.depth as usize <= STACK_DEPTH,
+            ThreadRecord::Spawn(r) => r.tid != 0 && r.len as usize <= SPAWN_STACK,
             ThreadRecord::Death(r) | ThreadRecord::Run(r) => r.tid != 0,
             ThreadRecord::Park(r) => r.tid != 0 && r.asleep.sleep <= sleep::COMPAT,
             ThreadRecord::Ready(r) => r.tid != 0,
@@ -57,6 +62,7 @@ impl ThreadRecord {
 pub(super) const fn length_of(kind: u8) -> Option<usize> {
     Some(match kind {
         kind::THREAD_BIRTH => size_of::<ThreadBirth>(),
+        kind::THREAD_SPAWN => size_of::<ThreadSpawn>(),
         kind::THREAD_DEATH | kind::THREAD_RUN => size_of::<Thread>(),
         kind::THREAD_PARK => size_of::<ThreadPark>(),
         kind::THREAD_READY => size_of::<ThreadReady>(),
@@ -75,6 +81,19 @@ pub(super) fn body(fields: &mut Fields<'_>, header: Header) -> Option<ThreadReco
             depth: fields.u32()?,
             pad: fields.u32()?,
             stack: fields.words()?,
+        })),
+        kind::THREAD_SPAWN => ThreadRecord::Spawn(Box::new(ThreadSpawn {
+            header,
+            tid: fields.u32()?,
+            parent: fields.u32()?,
+            pc: fields.u64()?,
+            sp: fields.u64()?,
+            bp: fields.u64()?,
+            bx: fields.u64()?,
+            r12_to_r15: fields.words()?,
+            len: fields.u32()?,
+            pad: fields.u32()?,
+            stack: fields.take()?,
         })),
         kind::THREAD_DEATH => ThreadRecord::Death(thread(fields, header)?),
         kind::THREAD_RUN => ThreadRecord::Run(thread(fields, header)?),

@@ -1,6 +1,6 @@
 //! Which file of code lies where in a process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -35,15 +35,23 @@ impl Module {
     }
 }
 
+type Files = HashMap<FileKey, Option<Arc<Binary>>, RandomState>;
+
 /// All files of code of a process.
 #[derive(Default, Debug)]
 pub struct Modules {
     list: Vec<Module>,
-    files: HashMap<FileKey, Option<Arc<Binary>>, RandomState>,
+    /// All that were read; shared with others of the same process.
+    files: Arc<Mutex<Files>>,
     vdso: Option<(u64, Option<Arc<Binary>>)>,
 }
 
 impl Modules {
+    /// Others of the same process, which share the files that were read.
+    pub fn sharing(&self) -> Self {
+        Self { files: Arc::clone(&self.files), ..Self::default() }
+    }
+
     /// Brings the list in line with the mappings of now; whether it changed.
     pub fn refresh(&mut self, pid: Pid, maps: &Maps, mem: &dyn ReadMem) -> bool {
         let mut list = Vec::new();
@@ -68,14 +76,17 @@ impl Modules {
             return Some(Module { start, end, bias: start.wrapping_sub(first), binary });
         }
         let key = mapping.file?;
-        if self.files.len() >= MAX_MODULES && !self.files.contains_key(&key) {
-            return None;
-        }
         let open = || {
             let file = FileAt::mapped(pid, mapping).ok()?;
-            Binary::of_file(file, &mapping.path).map(Arc::new)
+            Binary::of_file(file, &mapping.path).map(|binary| Arc::new(binary.seen_by(pid)))
         };
-        let binary = self.files.entry(key).or_insert_with(open).clone()?;
+        let binary = {
+            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            if files.len() >= MAX_MODULES && !files.contains_key(&key) {
+                return None;
+            }
+            files.entry(key).or_insert_with(open).clone()?
+        };
         let bias = binary.image().code_bias(start, mapping.offset)?;
         Some(Module { start, end, bias, binary })
     }

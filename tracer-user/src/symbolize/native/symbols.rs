@@ -16,6 +16,10 @@ const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 /// A function without a size ends here at the latest.
 const MAX_UNSIZED: u64 = 64 << 10;
+/// As [`MAX_UNSIZED`] where only what is exported has a name: much else may lie behind it.
+const MAX_UNSIZED_EXPORTED: u64 = 256;
+/// The table of exported names.
+const EXPORTED: u8 = 1;
 /// Most bytes of a name looked at.
 const MAX_NAME: usize = 4096;
 
@@ -82,7 +86,11 @@ impl Symbols {
         let above = self.by_address.partition_point(|s| s.address <= address);
         let symbol = self.by_address.get(above.checked_sub(1)?)?;
         let within = address.checked_sub(symbol.address)?;
-        let inside = if symbol.size > 0 { within < symbol.size } else { within < MAX_UNSIZED };
+        let inside = match (symbol.size, symbol.table) {
+            (0, EXPORTED) => within < MAX_UNSIZED_EXPORTED,
+            (0, _) => within < MAX_UNSIZED,
+            (size, _) => within < size,
+        };
         self.name(symbol).filter(|_| inside)
     }
 
@@ -94,6 +102,28 @@ impl Symbols {
         let name = tail.get(..end).filter(|name| !name.is_empty())?;
         Some(String::from_utf8_lossy(name).into_owned())
     }
+}
+
+/// Where the data of a name lies that a file exports.
+pub(super) fn data(
+    image: &Image,
+    source: &(impl ByteSource + ?Sized),
+    wanted: &str,
+) -> Option<std::ops::Range<u64>> {
+    /// Data.
+    const STT_OBJECT: u8 = 1;
+    let contents = |name, max| image.section_contents(source, image.section(name)?, max).ok();
+    let (table, names) = (contents(".dynsym", MAX_TABLE)?, contents(".dynstr", MAX_NAMES)?);
+    table.as_chunks::<SYMBOL>().0.iter().find_map(|raw| {
+        let long = |at: usize| Some(u64::from_le_bytes(raw.get(at..at + 8)?.try_into().ok()?));
+        let name = u32::from_le_bytes(raw.get(..4)?.try_into().ok()?);
+        let rest = names.get(usize::try_from(name).ok()?..)?;
+        let is_it =
+            rest.strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0));
+        let is_defined = raw.get(6..8)? != [0, 0] && raw.get(4)? & 0xf == STT_OBJECT;
+        let address = long(8).filter(|_| is_it && is_defined)?;
+        Some(address..address.checked_add(long(16)?)?)
+    })
 }
 
 /// A defined function.

@@ -141,6 +141,89 @@ fn parked(fixed: bool) {
     }
 }
 
+/// One of four stays for ever.
+fn spawn_and_forget(number: u64, fixed: bool) {
+    thread::spawn(move || {
+        while !fixed && number % 4 == 0 {
+            thread::park();
+        }
+        thread::sleep(Duration::from_millis(20));
+    });
+}
+
+fn leak(fixed: bool) {
+    thread::spawn(move || {
+        for number in 0..100_000 {
+            spawn_and_forget(number, fixed);
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+/// The one that holds the lock waits for the end of the one that wants it.
+fn join(fixed: bool) {
+    let guard = std_lock(&STD[0]);
+    let (tell, told) = std::sync::mpsc::channel();
+    let wants = thread::spawn(move || {
+        if !fixed {
+            waits(&STD[0]);
+        }
+        let _ = tell.send(());
+        *std_lock(&STD[0]) += 1;
+        while fixed {
+            thread::sleep(STEP);
+        }
+    });
+    let _ = told.recv();
+    if fixed {
+        drop(guard);
+        println!("ready");
+        let _ = wants.join();
+        return;
+    }
+    println!("waits {} (join)", tid());
+    println!("ready");
+    let _ = wants.join();
+    drop(guard);
+}
+
+/// Nobody signals, and nobody is left who could.
+fn cond(fixed: bool) {
+    let workers: Vec<_> = (0..4).map(|_| thread::spawn(worker)).collect();
+    if fixed {
+        thread::spawn(|| loop {
+            OVER.1.notify_all();
+            thread::sleep(Duration::from_millis(20));
+        });
+    }
+    println!("ready");
+    for worker in workers {
+        let _ = worker.join();
+    }
+}
+
+static OVER: (std::sync::Mutex<bool>, std::sync::Condvar) =
+    (std::sync::Mutex::new(false), std::sync::Condvar::new());
+
+fn worker() {
+    let mut over = OVER.0.lock().expect("nobody panics");
+    while !*over {
+        over = OVER.1.wait(over).expect("nobody panics");
+    }
+}
+
+/// Workers that nobody tells that it is over, and nobody joins.
+fn left(fixed: bool) {
+    let workers: Vec<_> = (0..3).map(|_| thread::spawn(worker)).collect();
+    if fixed {
+        *OVER.0.lock().expect("nobody panics") = true;
+        OVER.1.notify_all();
+        for worker in workers {
+            let _ = worker.join();
+        }
+    }
+}
+
 fn main() {
     let name = std::env::args().nth(1).unwrap_or_default();
     let (name, fixed) = match name.strip_suffix("-fixed") {
@@ -163,6 +246,10 @@ fn main() {
         ),
         "held" => held(fixed),
         "parked" => parked(fixed),
+        "leak" => leak(fixed),
+        "std-join" => join(fixed),
+        "cond" => cond(fixed),
+        "left" => left(fixed),
         other => {
             eprintln!("rustlocks: no such scenario: {other}");
             std::process::exit(2);

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::base::{Frame, FrameKind, Nanos};
 use crate::output::group::{Group, group};
-use crate::output::text::process::{build, name, noun, version};
+use crate::output::text::process::{build, housing, name, noun, version};
 use crate::output::text::words::{count, moment, size, wait_range};
 use crate::output::{GroupBy, frames, wait_reason};
 use crate::view::timeline::FindingChange;
@@ -117,8 +117,8 @@ fn push_head(page: &mut String, report: &Report<'_>) {
     if let Some(build) = build(&process.build) {
         let _infallible = write!(lead, ", {build}");
     }
-    if let Some(container) = &process.container {
-        let _infallible = write!(lead, ", container {container}");
+    if let Some(housing) = housing(process.container.as_deref(), process.pod.as_ref()) {
+        let _infallible = write!(lead, ", {housing}");
     }
     let _infallible = write!(page, "<p class=\"lead\">{}</p>\n</header>\n", Escaped(&lead));
     if let Some(why) = report.broke_off {

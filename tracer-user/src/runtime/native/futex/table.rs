@@ -48,6 +48,9 @@ const TABLE: &[(Names, FutexKind, FutexOf)] = &[
     (Within("std::sys", "Condvar::wait_timeout"), Cond, RustStd),
     (Within("std::sys", "Parker::park"), Park, RustStd),
     (Within("std::sys", "Parker::park_timeout"), Park, RustStd),
+    // Where the parker is inlined and its lines are not there.
+    (Begins("std::thread::functions::park"), Park, RustStd),
+    (Begins("std::thread::park"), Park, RustStd),
     (Within("std::sys", "Once::call"), Once, RustStd),
     (Within("std::sys", "Once::wait"), Once, RustStd),
     (Begins("parking_lot::raw_mutex::RawMutex::lock_slow"), Mutex, ParkingLot),
@@ -68,6 +71,7 @@ const TABLE: &[(Names, FutexKind, FutexOf)] = &[
     (Begins("ObjectMonitor::wait"), Cond, Java),
     (Begins("Monitor::wait"), Cond, Java),
     (Begins("PlatformMonitor::wait"), Cond, Java),
+    (Begins("os::PlatformMonitor::wait"), Cond, Java),
     (Is("pthread_mutex_lock"), Mutex, Pthread),
     (Begins("pthread_mutex_lock_full"), Mutex, Pthread),
     (Begins("pthread_mutex_timedlock"), Mutex, Pthread),

@@ -29,7 +29,12 @@ pub(super) struct Stack {
 /// Whether the holder of this is to be looked for.
 pub(super) fn is_sought(futex: &FutexState) -> bool {
     // A word in the waiter's own thread stands for a lock that was not found.
-    let found = futex.of != FutexOf::ParkingLot || futex.object != futex.word_address;
+    let found = match futex.of {
+        FutexOf::ParkingLot => futex.object != futex.word_address,
+        // These are known by their own structures, or not at all.
+        FutexOf::Java | FutexOf::Python | FutexOf::PythonGil => false,
+        _ => true,
+    };
     futex.kind.has_holder() && futex.holder == Holder::Unknown && found
 }
 

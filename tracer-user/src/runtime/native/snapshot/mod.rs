@@ -8,33 +8,35 @@
 
 mod files;
 mod holders;
-mod naming;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::base::{
-    FrameId, KTime, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId, TaskState, Tid,
-    WaitClass,
+    FrameId, KTime, LIBRARY_LABEL, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId,
+    TaskState, Tid, WaitClass,
 };
 use crate::stream::{
-    FutexKind, FutexState, Holder, Input, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn,
+    FutexKind, FutexOf, FutexState, Holder, Input, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn,
 };
-use crate::symbolize::native::NativeSymbolizer;
+use crate::symbolize::native::{GO, NativeSymbolizer};
 use crate::symbolize::{SharedInterner, StackPc};
 use crate::target::{
     Doing, Maps, ReadError, ReadMem, TargetError, ThreadIds, ThreadNow, Threads, VitalsReader,
 };
 
 use super::futex::{self, Around, FutexCall, Waiter};
+use super::managed::{Managed, Sleeper};
+use super::naming::{self, Told};
 use super::syscalls::{self, Subject, SyscallWait, number};
 use super::unwind::{StackCopy, StackWalker};
 use files::{Asked, Files};
 use holders::Stack;
-use naming::Told;
 
 /// How often a thread is read that does not stand still.
 const ATTEMPTS: usize = 3;
+/// Threads that are read to learn what code there is: those of a pool stand in the same.
+const WARMING: usize = 128;
 /// The label under which a thread's name is told.
 const NAME: &str = "thread";
 
@@ -76,8 +78,13 @@ pub struct ThreadSnapshotter {
     vitals: VitalsReader,
     symbols: NativeSymbolizer,
     walker: StackWalker,
+    managed: Managed,
+    /// The name of the program's file.
+    exe: String,
     registers: Option<Box<dyn ReadRegisters>>,
     is_warm: bool,
+    /// The name of the program's file.
+    program: Box<str>,
 }
 
 /// A thread as it was read, until all are.
@@ -126,8 +133,15 @@ impl ThreadSnapshotter {
             vitals: VitalsReader::new(pid),
             symbols,
             walker: StackWalker::default(),
+            managed: Managed::default(),
+            exe: crate::target::exe_link(pid)?
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             registers,
             is_warm: false,
+            program: program_name(pid),
         })
     }
 
@@ -176,7 +190,7 @@ impl ThreadSnapshotter {
         clock: &dyn Fn() -> KTime,
     ) -> Result<(), SnapshotError> {
         if !std::mem::replace(&mut self.is_warm, true) {
-            self.read(mem, interner, clock)?;
+            self.read_most(WARMING, mem, interner, clock)?;
         }
         Ok(())
     }
@@ -191,9 +205,21 @@ impl ThreadSnapshotter {
         interner: &SharedInterner,
         clock: &dyn Fn() -> KTime,
     ) -> Result<Found, SnapshotError> {
+        self.read_most(usize::MAX, mem, interner, clock)
+    }
+
+    /// As [`ThreadSnapshotter::read`], of no more threads than this, taken from all over the list.
+    fn read_most(
+        &mut self,
+        most: usize,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+        clock: &dyn Fn() -> KTime,
+    ) -> Result<Found, SnapshotError> {
         let maps = Maps::of(self.pid)?;
         if self.symbols.refresh(self.pid, &maps, mem) {
             self.walker = StackWalker::new(self.symbols.modules());
+            self.managed = Managed::of(self.symbols.modules(), mem);
         }
         let registers = self.registers.as_mut().map(|source| source.read()).unwrap_or_default();
         self.ids.refresh();
@@ -209,12 +235,14 @@ impl ThreadSnapshotter {
         };
         let mut found = Found::default();
         found.outcome.truncated = left_out;
-        for tid in tids {
+        let step = tids.len().div_ceil(most.max(1)).max(1);
+        for tid in tids.into_iter().step_by(step) {
             self.thread(&look, tid, clock, &mut found);
         }
         found.outcome.listed = (found.readings.len() as u64).saturating_add(left_out);
         found.outcome.read = found.readings.len() as u64;
         name_files(self.pid, &mut found.readings);
+        self.name_monitors(&look, &mut found.readings);
         name_holders(&look, &mut found.readings);
         Ok(found)
     }
@@ -251,7 +279,13 @@ impl ThreadSnapshotter {
     }
 
     fn reading(&mut self, look: &Look<'_>, now: &ThreadNow) -> Reading {
-        let mut task = blank(now, &look.main_name);
+        // The main thread has the program's name, which its file may not have (a link was started).
+        let is_main = now.tid.0 == self.pid.0;
+        let known_name = match is_main && !self.exe.starts_with(&*now.name) {
+            true => "",
+            false => &look.main_name,
+        };
+        let mut task = blank(now, known_name);
         let (registers, call) = match now.doing {
             Doing::InSyscall { number, arguments, sp, pc } => {
                 // They were read at another moment: only of the same wait they are right.
@@ -266,16 +300,28 @@ impl ThreadSnapshotter {
         let mut asked = None;
         if let (Some(regs), Some((number, arguments))) = (registers, call) {
             let mut stack = StackCopy::new(look.mem, &look.maps, regs.sp);
-            let pcs = self.walker.walk(&regs, &look.maps, &mut stack);
+            let is_code = |pc| look.maps.find(pc).is_some_and(|m| m.perms.execute);
+            let pcs = self.walker.walk(&regs, &is_code, &mut stack);
             let told = self.told(look, &pcs);
             (task.stack, task.wait_site, task.start) = (told.stack, told.wait_site, told.start);
             task.system = told.is_runtime;
+            if self.is_library(&told.module) {
+                let label = (Box::from(LIBRARY_LABEL), Box::from(&*told.module));
+                task.labels = task.labels.iter().cloned().chain([label]).collect();
+            }
             task.stack_bytes = stack_bytes(&look.maps, regs.sp);
             let seq = RunSeq(now.sleeps as u8);
             task.mark = now.runs.map(|_| RunMark { seq, pc: regs.pc, sp: regs.sp });
             let wait = syscalls::wait(number, &arguments);
-            let futex = self.futex(look, now.tid, (&wait, number, &arguments), &told, &mut stack);
+            let mut futex =
+                self.futex(look, now.tid, (&wait, number, &arguments), &told, &mut stack);
+            if let Some(futex) = &mut futex {
+                self.refine(look, &regs, &mut stack, futex);
+            }
             let (class, word) = match &futex {
+                _ if let Some(lock) = naming::database_lock(&told.frames) => {
+                    (WaitClass::Lock, lock.to_owned())
+                }
                 Some(futex) => reason(futex, &wait),
                 None => (wait.class, wait.word.clone().into_owned()),
             };
@@ -287,6 +333,11 @@ impl ThreadSnapshotter {
             sp = None;
         }
         Reading { look: task, sp, asked }
+    }
+
+    /// Whether a file of code is neither the program nor Go code.
+    fn is_library(&self, module: &str) -> bool {
+        !module.is_empty() && module != GO && !self.program.is_empty() && module != &*self.program
     }
 
     fn told(&mut self, look: &Look<'_>, pcs: &[StackPc]) -> Told {
@@ -329,6 +380,56 @@ impl ThreadSnapshotter {
     }
 }
 
+/// Words of a thread's own stack in which an interpreter's lock is looked for.
+const LOCK_STACK: u64 = 512 * 8;
+
+impl ThreadSnapshotter {
+    /// What an interpreter knows more of a futex.
+    fn refine(
+        &self,
+        look: &Look<'_>,
+        regs: &Registers,
+        stack: &mut StackCopy<'_>,
+        futex: &mut FutexState,
+    ) {
+        let mut words = vec![regs.bx, regs.bp];
+        words.extend(regs.r12_to_r15);
+        words.extend(stack.words(LOCK_STACK));
+        let thread = |theirs| self.thread_called(look, theirs);
+        self.managed.refine(&Sleeper { words: &words, mem: look.mem, thread: &thread }, futex);
+    }
+
+    fn thread_called(&self, look: &Look<'_>, theirs: u32) -> Option<Tid> {
+        self.ids.ours(theirs.into()).filter(|tid| look.live.contains(tid))
+    }
+
+    /// Which monitors threads of a Java virtual machine wait to enter, and who is in them. That
+    /// they look again now and then is the machine's business: the wait has no end of its own.
+    fn name_monitors(&self, look: &Look<'_>, readings: &mut [Reading]) {
+        let enters =
+            |futex: &FutexState| (futex.of, futex.kind) == (FutexOf::Java, FutexKind::Mutex);
+        if !readings.iter().any(|reading| futex_of(reading).is_some_and(enters)) {
+            return;
+        }
+        let thread = |theirs| self.thread_called(look, theirs);
+        let threads = self.managed.java_threads(look.mem, &thread);
+        for reading in readings {
+            if let WaitsOn::Futex(futex) = &mut reading.look.waits_on
+                && enters(futex)
+            {
+                futex.expected = None;
+                futex.timed = false;
+                let tid = u32::try_from(reading.look.task.number).ok().map(Tid);
+                let monitor = tid.and_then(|tid| threads.as_ref()?.waits_for(tid));
+                if let Some(monitor) = monitor {
+                    futex.object = monitor.address;
+                    futex.holder = monitor.owner.map_or(Holder::Unknown, Holder::Written);
+                }
+            }
+        }
+    }
+}
+
 impl Found {
     /// Passes on all threads, and says how it went.
     pub fn tell(self, sink: &mut dyn FnMut(Input)) -> LookOutcome {
@@ -339,9 +440,15 @@ impl Found {
     }
 }
 
+fn program_name(pid: Pid) -> Box<str> {
+    let exe = crate::target::exe_link(pid).ok();
+    let name = exe.as_ref().and_then(|exe| exe.path.file_name());
+    name.map(|name| name.to_string_lossy().into()).unwrap_or_default()
+}
+
 /// What is known of a thread without its memory.
-fn blank(now: &ThreadNow, main_name: &str) -> TaskLook {
-    let named = !now.name.is_empty() && &*now.name != main_name;
+fn blank(now: &ThreadNow, known_name: &str) -> TaskLook {
+    let named = !now.name.is_empty() && &*now.name != known_name;
     let labels =
         if named { Box::from([(Box::from(NAME), now.name.clone())]) } else { Box::default() };
     TaskLook {
@@ -398,6 +505,10 @@ fn around(look: &Look<'_>, address: u64) -> Around {
 /// What a wait on a futex is a wait for.
 fn reason(futex: &FutexState, wait: &SyscallWait) -> (WaitClass, String) {
     let (class, word) = match futex.kind {
+        FutexKind::Mutex if futex.of == FutexOf::PythonGil => (WaitClass::Lock, "Python GIL"),
+        FutexKind::Mutex if futex.of == FutexOf::Python => (WaitClass::Lock, "Python RLock"),
+        FutexKind::Semaphore if futex.of == FutexOf::Python => (WaitClass::Group, "Python lock"),
+        FutexKind::Mutex if futex.of == FutexOf::Java => (WaitClass::Lock, "Java monitor"),
         FutexKind::Unknown => return (wait.class, wait.word.clone().into_owned()),
         FutexKind::Mutex => (WaitClass::Lock, "mutex"),
         FutexKind::RwRead => (WaitClass::Lock, "rwlock read"),

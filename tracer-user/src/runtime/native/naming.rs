@@ -1,15 +1,26 @@
 //! From a thread's stack to the places that are told of it: where it waits and which function it
 //! runs, both in the program's own code where there is any.
 
+use std::sync::Arc;
+
 use crate::base::{FrameId, StackId};
 use crate::symbolize::native::{GO, NativeSymbolizer, Resolved};
 use crate::symbolize::{Interner, StackPc};
 
 /// Files of code that are the C library or part of it.
-const LIBRARIES: [&str; 6] = ["libc.so", "libpthread.so", "ld-linux", "ld-musl", "libc-", "[vdso]"];
+const LIBRARIES: [&str; 8] = [
+    "libc.so",
+    "libpthread.so",
+    "ld-linux",
+    "ld-musl",
+    "libc-",
+    "libstdc++.so",
+    "libc++.so",
+    "[vdso]",
+];
 /// Functions, by how their names begin, that are the way to a wait and not the place of it: those
 /// of the C library where it is linked into the program, and of languages' own libraries.
-const PLUMBING: [&str; 30] = [
+const PLUMBING: [&str; 26] = [
     "pthread_",
     "sem_",
     "futex_",
@@ -18,15 +29,8 @@ const PLUMBING: [&str; 30] = [
     "syscall",
     "internal_syscall",
     "new_sem_",
-    "nanosleep",
     "clock_nanosleep",
-    "poll",
-    "select",
-    "start_thread",
-    "clone",
-    "thread_start",
     "libc_start",
-    "start",
     "std::sys",
     "std::sync",
     "std::thread",
@@ -37,12 +41,30 @@ const PLUMBING: [&str; 30] = [
     "std::unique_lock",
     "std::lock_guard",
     "std::this_thread",
+    "std::shared_",
+    "std::__",
+    "glibcxx_",
     "core::",
     "parking_lot",
     "lock_api::",
 ];
-/// As [`PLUMBING`], in Rust and C++ names that begin with a type.
-const PLUMBING_TYPES: [&str; 7] = [
+/// As [`PLUMBING`], by their whole names: a program's own functions begin with these words, too.
+const PLUMBING_WHOLE: [&str; 11] = [
+    "nanosleep",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect",
+    "start_thread",
+    "thread_start",
+    "clone",
+    "clone3",
+    "start",
+    "start_c",
+];
+/// As [`PLUMBING`], in Rust and C++ names that begin with a type or with underscores.
+const PLUMBING_TYPES: [&str; 8] = [
+    "__rust_",
     "<std::",
     "<core::",
     "<alloc::",
@@ -61,6 +83,8 @@ pub(super) struct Told {
     pub(super) wait_site: FrameId,
     /// The function it runs.
     pub(super) start: FrameId,
+    /// The file of code of the function it runs; empty where that is not known.
+    pub(super) module: Arc<str>,
     /// Whether the thread is at the Go runtime's own business: all code it is in is the runtime's.
     pub(super) is_runtime: bool,
     /// All frames, innermost first.
@@ -81,9 +105,32 @@ pub(super) fn told(symbols: &mut NativeSymbolizer, pcs: &[StackPc], names: &mut 
         stack: names.stack(&ids),
         wait_site: site.map_or(FrameId::UNKNOWN, |frame| frame.id),
         is_runtime: is_runtime(&frames),
+        module: start.map_or_else(Arc::default, |frame| Arc::clone(&frame.module)),
         start: start.map_or(FrameId::UNKNOWN, |frame| function_of(frame, names)),
         frames,
     }
+}
+
+/// The place that asked for a thread, of its creator's frames, innermost first; unknown where none
+/// is the program's own.
+pub(super) fn spawn_site(frames: &[Resolved]) -> FrameId {
+    let own = |frame: &&Resolved| !is_plumbing(frame) && !is_thread_library(frame);
+    frames.iter().find(own).map_or(FrameId::UNKNOWN, |frame| frame.id)
+}
+
+/// Whether it is of what languages wrap around the creation of threads, besides [`is_plumbing`].
+fn is_thread_library(frame: &Resolved) -> bool {
+    const WRAPPERS: [&str; 8] = [
+        "std::jthread",
+        "std::async",
+        "std::__",
+        "std::make_",
+        "std::_",
+        "create_thread",
+        "allocate_stack",
+        "thrd_create",
+    ];
+    WRAPPERS.iter().any(|start| frame.function.starts_with(start))
 }
 
 /// The function of a frame as a place of its own: a thread that goes from line to line still runs
@@ -109,25 +156,52 @@ fn is_runtime(frames: &[Resolved]) -> bool {
     go().next().is_some() && go().all(own) && !frames.iter().any(calls_out)
 }
 
+/// What a database waits for in a function that it has for that alone, whichever way the thread
+/// sleeps: PostgreSQL's src/backend/storage/lmgr/proc.c (a lock that another session holds on a
+/// row or table) and lwlock.c (a lock within the server).
+pub(super) fn database_lock(frames: &[Resolved]) -> Option<&'static str> {
+    const LOCKS: [(&str, &str); 3] = [
+        ("ProcSleep", "PostgreSQL lock"),
+        ("LWLockAcquire", "PostgreSQL LWLock"),
+        ("LWLockAcquireOrWait", "PostgreSQL LWLock"),
+    ];
+    let lock = |frame: &Resolved| LOCKS.iter().find(|(function, _)| *frame.function == **function);
+    frames.iter().find_map(lock).map(|(_, word)| *word)
+}
+
 fn is_plumbing(frame: &Resolved) -> bool {
     if LIBRARIES.iter().any(|library| frame.module.starts_with(library)) {
         return true;
     }
     let name = frame.function.trim_start_matches('_');
-    PLUMBING.iter().any(|start| name.starts_with(start))
+    PLUMBING_WHOLE.contains(&name)
+        || PLUMBING.iter().any(|start| name.starts_with(start))
         || PLUMBING_TYPES.iter().any(|start| frame.function.starts_with(start))
         || (frame.module.is_empty() && frame.function.starts_with("0x"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn frame(module: &str, function: &str) -> Resolved {
         let id = FrameId::UNKNOWN;
         Resolved { id, function: Arc::from(function), module: Arc::from(module), named: true }
+    }
+
+    #[test]
+    fn a_thread_is_created_where_the_program_asks_for_it() {
+        let frame = |module, function, id| Resolved { id: FrameId(id), ..frame(module, function) };
+        let frames = [
+            frame("libc.so.6", "pthread_create", 1),
+            frame("a.out", "std::sys::thread::unix::Thread::new", 2),
+            frame("a.out", "std::thread::Builder::spawn_unchecked_", 3),
+            frame("a.out", "std::thread::spawn", 4),
+            frame("a.out", "server::start_workers", 5),
+            frame("a.out", "server::main", 6),
+        ];
+        assert_eq!(spawn_site(&frames), FrameId(5));
+        assert_eq!(spawn_site(&frames[..4]), FrameId::UNKNOWN);
     }
 
     #[test]
@@ -141,7 +215,7 @@ mod tests {
         ] {
             assert!(is_plumbing(&frame(module, function)), "{function}");
         }
-        for function in ["worker", "abba::main::{{closure}}", "Server::accept"] {
+        for function in ["worker", "abba::main::{{closure}}", "start_workers", "select_best"] {
             assert!(!is_plumbing(&frame("a.out", function)), "{function}");
         }
     }
