@@ -189,10 +189,11 @@ impl TargetArgs {
 
 /// The processes to watch.
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(required = false, multiple = false)]
 pub struct WhomArgs {
     /// Processes to watch
     #[arg(value_name = "PID", value_parser = values::pid)]
+    #[arg(required_unless_present_any = ["option", "all", "config"])]
     positional: Vec<Pid>,
 
     /// Process to watch

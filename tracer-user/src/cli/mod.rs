@@ -5,6 +5,7 @@ mod acknowledge;
 mod args;
 mod check;
 mod completions;
+mod config;
 mod destination;
 mod diagnose;
 mod diff;

@@ -1,9 +1,13 @@
 //! `loiter watch`: stay, and tell findings as they arise.
 
+use std::io::Write as _;
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::Context;
 use super::args::{CrowdArgs, GoArgs, OutputArgs, StreamFormat, WhomArgs};
+use super::config::{self, ConfigArgs, Effective};
 use super::destination::{Destination, Touch};
 use super::exit::{self, Outcome};
 use super::expectations::ExpectationArgs;
@@ -14,12 +18,15 @@ use super::telemetry::TelemetryArgs;
 use super::values;
 use crate::base::Nanos;
 use crate::pipeline;
-use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom};
+use crate::pipeline::settings::{
+    BudgetSettings, Glob, Override, RingSize, Thresholds, Tune, WatchSettings, Whom,
+};
+use crate::pipeline::{Reload, Reloaded};
 use crate::stream::{Calls, Mode};
 use crate::view::SummaryView;
 use crate::view::watch::Notice;
 
-/// Watch a process, and tell findings as they arise
+/// Watch a process, several, or all of this host, and tell findings as they arise
 ///
 /// Ends when the process does, after --for, or on Ctrl-C; then no probe is left behind and a
 /// summary tells what was seen and what was lost. The exit code is 1 if a
@@ -32,6 +39,9 @@ Examples:
   loiter watch 4242 --events all --min-wait 1ms --budget off --for 1m
   loiter watch 4242 --format jsonl -o findings.jsonl
   loiter watch 4242 --metrics                  for Prometheus at 127.0.0.1:9464
+  loiter watch 4242 4343                       several processes
+  loiter watch --all --name 'orders*'          those of this host, also those to come
+  loiter watch --config /etc/loiter/loiter.toml
   loiter watch 4242 --recorder /var/lib/loiter/4242 --trigger 'finding,exit,tasks>20000'
                                                keep the last ten minutes; freeze them when something happens
 
@@ -45,6 +55,9 @@ pub struct WatchArgs {
 
     #[command(flatten)]
     host: HostArgs,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 
     #[command(flatten)]
     follow: FollowArgs,
@@ -117,6 +130,19 @@ pub struct FollowArgs {
     pub expectations: ExpectationArgs,
 }
 
+impl FollowArgs {
+    /// What a table of a configuration says of processes of some name; `says` tells which keys are there.
+    pub fn as_override(&self, name: Glob, says: &dyn Fn(&str) -> bool) -> Override {
+        Override {
+            name,
+            budget: says("budget").then_some(self.budget.0),
+            events: self.events.map(Events::mode),
+            min_wait: self.min_wait,
+            interval: says("interval").then_some(self.interval),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Events {
     /// No probe: looks alone
@@ -127,16 +153,22 @@ enum Events {
     All,
 }
 
+impl Events {
+    const fn mode(self) -> Mode {
+        match self {
+            Events::None => Mode::None,
+            Events::Lifecycle => Mode::Lifecycle,
+            Events::All => Mode::All,
+        }
+    }
+}
+
 /// The settings.
 ///
 /// # Errors
 /// If the arguments do not go together.
 pub fn settings(args: &FollowArgs, whom: Whom) -> anyhow::Result<WatchSettings> {
-    let asked = args.events.map(|events| match events {
-        Events::None => Mode::None,
-        Events::Lifecycle => Mode::Lifecycle,
-        Events::All => Mode::All,
-    });
+    let asked = args.events.map(Events::mode);
     // Nobody asked for more: births and deaths are enough until the target is known to be quiet.
     let mode = asked.unwrap_or(Mode::Lifecycle);
     if args.min_wait.is_some() && mode != Mode::All {
@@ -162,6 +194,7 @@ pub fn settings(args: &FollowArgs, whom: Whom) -> anyhow::Result<WatchSettings> 
             ..args.crowd.thresholds(args.stuck_after)
         },
         ring: args.ring_size,
+        overrides: Vec::new(),
     })
 }
 
@@ -181,36 +214,79 @@ fn whom(args: &WatchArgs) -> anyhow::Result<Whom> {
     }
 }
 
+/// What is asked for.
+///
+/// # Errors
+/// If the arguments do not go together.
+fn all_settings(args: &WatchArgs, overrides: Vec<Override>) -> anyhow::Result<WatchSettings> {
+    let settings = settings(&args.follow, whom(args)?)?;
+    if args.flight.settings().is_some() && !matches!(settings.whom, Whom::One(_)) {
+        return Err(exit::usage("--recorder is of one process: give one PID"));
+    }
+    Ok(WatchSettings { overrides, ..settings })
+}
+
+/// Reads the configuration again, and compares it with what it was.
+fn reload(path: PathBuf, before: &Effective) -> Reload {
+    let before = before.values();
+    Box::new(move || {
+        let now = config::effective(&path)?;
+        let fixed = now.fixed(&before);
+        let settings = all_settings(&now.args, now.overrides)?;
+        Ok(Reloaded { settings, fixed })
+    })
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// If the process cannot be traced or the findings cannot be written.
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let Some(path) = &args.config.config else {
+        return watch(args, Vec::new(), None, context);
+    };
+    let effective = config::effective(path)?;
+    if args.config.check_config {
+        all_settings(&effective.args, effective.overrides.clone())?;
+        let mut to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
+        to.write_all(effective.told(path).as_bytes())?;
+        to.finish()?;
+        return Ok(Outcome::Fine);
+    }
+    let reload = reload(path.clone(), &effective);
+    watch(&effective.args, effective.overrides, Some(reload), context)
+}
+
+fn watch(
+    args: &WatchArgs,
+    overrides: Vec<Override>,
+    reload: Option<Reload>,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
-    let settings = settings(&args.follow, whom(args)?)?;
+    let settings = all_settings(args, overrides)?;
     let fail_on = args.follow.expectations.fail_on();
-    let flight = args.flight.settings();
-    if let Whom::One(_) = settings.whom {
-        let mut telemetry = args.telemetry.start()?;
+    let mut telemetry = args.telemetry.start()?;
+    let findings = if let Whom::One(_) = settings.whom {
+        let flight = args.flight.settings();
         let summary = sink::tell(args.format, context, to, |sink| {
             let metrics = telemetry.take_metrics();
-            let watched = pipeline::watch(&settings, flight, metrics, &mut telemetry.relay(sink));
+            let mut relay = telemetry.relay(sink);
+            let watched = pipeline::watch(&settings, flight, metrics, reload, &mut relay);
             let deliveries = telemetry.finish();
             Ok(SummaryView { deliveries, ..watched? })
         })?;
-        return Ok(Outcome::of_findings(summary.findings, fail_on));
-    }
-    if flight.is_some() {
-        return Err(exit::usage("--recorder is of one process: give one PID"));
-    }
-    let mut telemetry = args.telemetry.start()?;
-    let findings = sink::tell_many(args.format, context, to, |sink| {
-        let metrics = telemetry.take_metrics();
-        let watched = pipeline::watch_many(&settings, metrics, &mut telemetry.relay(sink));
-        for delivery in telemetry.finish() {
-            sink.notice(&Notice::Delivered { delivery });
-        }
-        watched
-    })?;
+        summary.findings
+    } else {
+        sink::tell_many(args.format, context, to, |sink| {
+            let metrics = telemetry.take_metrics();
+            let mut relay = telemetry.relay(sink);
+            let watched = pipeline::watch_many(&settings, metrics, reload, &mut relay);
+            for delivery in telemetry.finish() {
+                sink.notice(&Notice::Delivered { delivery });
+            }
+            watched
+        })?
+    };
     Ok(Outcome::of_findings(findings, fail_on))
 }

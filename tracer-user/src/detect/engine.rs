@@ -115,6 +115,12 @@ impl Engine {
         }
     }
 
+    /// Goes by other settings from the next check on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.idle = IdleMatcher::default();
+    }
+
     /// Everything known.
     pub fn model(&self) -> &Model {
         &self.model

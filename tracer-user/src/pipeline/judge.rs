@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::ProcId;
+use crate::detect::Settings;
 use crate::record::{Done, Kept, RecordError, Recorder, Written};
 use crate::stream::{Command, Input};
-use crate::view::SummaryView;
 use crate::view::metrics::MetricsView;
+use crate::view::{Acknowledgements, SummaryView};
 
 use super::flight::Gauge;
 use super::teller::{Teller, Told};
@@ -32,6 +33,7 @@ enum Order {
     Freeze(PathBuf, Done<()>),
     Release(String, Done<Kept>),
     Forget(ProcId),
+    Set(Box<Settings>, Acknowledgements),
     EndRecording(String, oneshot::Sender<Option<Result<Written, RecordError>>>),
 }
 
@@ -138,6 +140,14 @@ impl Judge {
         self.ask(|answer| Order::ExitCode(process, answer)).await
     }
 
+    /// Goes by other settings from now on.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn set(&self, settings: Settings, known: Acknowledgements) -> anyhow::Result<()> {
+        self.order(Order::Set(Box::new(settings), known)).await
+    }
+
     /// Forgets a process that has ended and was summed up.
     ///
     /// # Errors
@@ -232,6 +242,7 @@ impl Bench {
                     let process = self.teller.engine().model().process(process);
                     let _ = answer.send(process.and_then(|p| p.exit_code()));
                 }
+                Order::Set(settings, known) => self.teller.set(*settings, known),
                 Order::Forget(process) => self.teller.forget(process),
                 Order::Freeze(to, done) => {
                     let frozen = self.recorder.as_mut().map(|r| r.freeze(to, done));

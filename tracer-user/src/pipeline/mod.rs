@@ -23,6 +23,7 @@ mod ready;
 mod replay;
 mod scrape;
 mod send;
+mod service;
 pub mod settings;
 mod signals;
 mod teller;
@@ -42,5 +43,5 @@ pub use replay::{
 };
 pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
 pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
-pub use watch::{diagnose, record, watch, watch_many};
+pub use watch::{Reload, Reloaded, diagnose, record, watch, watch_many};
 pub use whereabouts::set_host_root;

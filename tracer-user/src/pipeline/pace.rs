@@ -45,6 +45,11 @@ impl Pace {
         Self { interval, share, last_end: None, took: Nanos(0), asked: None, allowance: None }
     }
 
+    /// One look every `interval` from now on.
+    pub const fn set_interval(&mut self, interval: Nanos) {
+        self.interval = interval;
+    }
+
     /// Somebody wants a look, not before this.
     pub fn ask(&mut self, not_before: KTime) {
         self.asked = Some(self.asked.map_or(not_before, |asked| asked.min(not_before)));

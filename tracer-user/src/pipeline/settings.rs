@@ -252,6 +252,35 @@ pub struct Tune {
     pub interval: Nanos,
 }
 
+/// What is different for processes of some name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Override {
+    /// Name of the executable.
+    pub name: Glob,
+    /// Instead of the budget; None within = no budget.
+    pub budget: Option<Option<Budget>>,
+    /// Instead of the events, at the beginning and at most.
+    pub events: Option<Mode>,
+    /// Instead of the shortest wait that leaves a record.
+    pub min_wait: Option<Nanos>,
+    /// Instead of the time between two looks.
+    pub interval: Option<Nanos>,
+}
+
+impl Override {
+    /// With what is different.
+    pub fn of(&self, usual: Tune) -> Tune {
+        let ceiling = self.events.or(usual.budget.and_then(|budget| budget.ceiling));
+        let budget = self.budget.unwrap_or(usual.budget.map(|budget| budget.budget));
+        Tune {
+            mode: self.events.unwrap_or(usual.mode),
+            budget: budget.map(|budget| BudgetSettings { budget, ceiling }),
+            min_wait: self.min_wait.unwrap_or(usual.min_wait),
+            interval: self.interval.unwrap_or(usual.interval),
+        }
+    }
+}
+
 /// `loiter watch`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WatchSettings {
@@ -259,6 +288,8 @@ pub struct WatchSettings {
     pub whom: Whom,
     /// How they are followed.
     pub tune: Tune,
+    /// The first that fits a process says how it is followed instead.
+    pub overrides: Vec<Override>,
     /// Ends after this; None = until interrupted or the target exits.
     pub time_limit: Option<Nanos>,
     /// What is worth telling.

@@ -1,7 +1,16 @@
 //! The signals that end a watch, and the word each leaves in the summary.
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+pub use tokio::signal::unix::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// SIGHUP, which would end loiter otherwise; inside the tokio runtime.
+///
+/// # Errors
+/// If the handler cannot be installed.
+pub fn hangups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot install a signal handler")
+}
 
 /// SIGINT and SIGTERM.
 pub struct EndSignals {

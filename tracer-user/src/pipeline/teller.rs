@@ -78,6 +78,12 @@ impl Teller {
         Some(summary)
     }
 
+    /// Goes by other settings from now on; what is acknowledged now is told no more.
+    pub fn set(&mut self, settings: Settings, known: Acknowledgements) {
+        self.engine.set(settings);
+        self.known = known;
+    }
+
     /// Forgets a process that has ended and was summed up.
     pub fn forget(&mut self, process: ProcId) {
         self.engine.forget_all(process);

@@ -182,6 +182,14 @@ impl Tracer {
         Ok(self.kernel.set_threads(slot, threads)?)
     }
 
+    /// Changes from which length on waits of a slot leave a record.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_min_wait(&mut self, slot: u16, min_wait: Nanos) -> anyhow::Result<()> {
+        Ok(self.kernel.set_min_wait(slot, min_wait.0)?)
+    }
+
     /// How often the probes of a slot have been hit since it was attached.
     ///
     /// # Errors

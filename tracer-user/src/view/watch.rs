@@ -139,6 +139,16 @@ pub enum Notice {
         /// Triggers that came too soon after another one since the last such notice.
         held_back: u64,
     },
+    /// All processes of the host that pass the filter are watched from now on.
+    Host {
+        /// At most so many at a time.
+        most: usize,
+    },
+    /// The configuration was read again, or could not be.
+    Reloaded {
+        /// What came of it.
+        words: String,
+    },
     /// Metrics are told.
     Metrics {
         /// `http` or `https`.

@@ -127,6 +127,8 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
             }
             words
         }
+        Notice::Host { most } => format!("watching this host: at most {most} processes at a time"),
+        Notice::Reloaded { words } => words.clone(),
         Notice::Delivered { delivery } => super::summary::delivered(delivery),
         Notice::Metrics { scheme, address, readers } => {
             format!("metrics at {scheme}://{address}/metrics, for {readers}")

@@ -278,6 +278,11 @@ impl Watch<'_> {
         Ok(())
     }
 
+    /// Changes the probes because somebody asked for that.
+    pub fn set_mode(&mut self, process: ProcId, mode: Mode, why: &str) -> anyhow::Result<()> {
+        self.turn(process, Turn { mode, why: why.to_owned(), stay: Stay::Long })
+    }
+
     /// A change that stays is told, and that moments will come again and again; not each of them.
     fn announce(&mut self, process: ProcId, at: KTime, turn: Turn) {
         let (at, Turn { mode, why, stay }) = (self.wall(at), turn);

@@ -50,6 +50,7 @@ impl Watch<'_> {
 
     /// Ends the watch in good order.
     pub async fn finish(mut self, ended: anyhow::Result<Ended>) -> anyhow::Result<Done> {
+        self.service.stopping();
         if self.is_alone() {
             return self.finish_one(ended).await;
         }

@@ -35,6 +35,10 @@ impl Watch<'_> {
                 self.open_one(target);
             }
         }
+        if let Some(host) = &self.host {
+            let most = host.settings().most;
+            self.sink.notice(&Notice::Host { most });
+        }
         self.scan()
     }
 

@@ -9,6 +9,7 @@ mod flying;
 mod looks;
 mod many;
 mod peril;
+mod reload;
 mod serve;
 mod session;
 
@@ -25,7 +26,7 @@ use super::clock;
 use super::pace::Share;
 use super::scrape::MetricsSettings;
 use super::settings::{
-    DiagnoseSettings, Expectations, FlightSettings, GoMinor, RingSize, Thresholds, Tune,
+    DiagnoseSettings, Expectations, FlightSettings, GoMinor, Override, RingSize, Thresholds, Tune,
     WatchSettings, Whom,
 };
 use serve::Watch;
@@ -34,6 +35,7 @@ use serve::Watch;
 struct Job {
     whom: Whom,
     tune: Tune,
+    overrides: Vec<Override>,
     ring: RingSize,
     time_limit: Option<Nanos>,
     looks: Option<u32>,
@@ -45,6 +47,17 @@ struct Job {
     metrics: Option<MetricsSettings>,
     /// What a flight recorder notes of the settings.
     recorded: Vec<(String, String)>,
+}
+
+/// Reads the settings again.
+pub type Reload = Box<dyn FnMut() -> anyhow::Result<Reloaded>>;
+
+/// Settings that were read again.
+pub struct Reloaded {
+    /// What is asked for now.
+    pub settings: WatchSettings,
+    /// What is asked for and needs a restart, by its names.
+    pub fixed: Vec<String>,
 }
 
 /// What a run came to.
@@ -71,10 +84,11 @@ pub fn watch(
     settings: &WatchSettings,
     flight: Option<FlightSettings>,
     metrics: Option<MetricsSettings>,
+    reload: Option<Reload>,
     sink: &mut dyn WatchSink,
 ) -> anyhow::Result<SummaryView> {
     let recorded = settings.thresholds.recorded();
-    run(Job { flight, metrics, recorded, ..job(settings, None) }, sink)?.of_one()
+    run(Job { flight, metrics, recorded, ..job(settings, None) }, reload, sink)?.of_one()
 }
 
 /// Watches several processes, or those of the host that pass a filter; each is summed up to the sink
@@ -85,9 +99,10 @@ pub fn watch(
 pub fn watch_many(
     settings: &WatchSettings,
     metrics: Option<MetricsSettings>,
+    reload: Option<Reload>,
     sink: &mut dyn WatchSink,
 ) -> anyhow::Result<FindingCounts> {
-    Ok(run(Job { metrics, ..job(settings, None) }, sink)?.findings)
+    Ok(run(Job { metrics, ..job(settings, None) }, reload, sink)?.findings)
 }
 
 /// Watches a process and records all that is known of it. Ends when nothing more can be recorded.
@@ -100,7 +115,7 @@ pub fn record(
     sink: &mut dyn WatchSink,
 ) -> anyhow::Result<(SummaryView, Written)> {
     recorder.settings.extend(settings.thresholds.recorded());
-    let mut done = run(job(settings, Some(recorder)), sink)?;
+    let mut done = run(job(settings, Some(recorder)), None, sink)?;
     let written = done.written.take().context("nothing was recorded")?;
     Ok((done.of_one()?, written))
 }
@@ -109,6 +124,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
     Job {
         whom: settings.whom.clone(),
         tune: settings.tune,
+        overrides: settings.overrides.clone(),
         ring: settings.ring,
         time_limit: settings.time_limit,
         looks: None,
@@ -141,6 +157,7 @@ pub fn diagnose(
                 calls: Calls::Left,
                 interval: Nanos(settings.over.0 / gaps),
             },
+            overrides: Vec::new(),
             ring: RingSize::MIN,
             time_limit: None,
             looks: Some(settings.looks),
@@ -152,6 +169,7 @@ pub fn diagnose(
             metrics: None,
             recorded: Vec::new(),
         },
+        None,
         sink,
     )?
     .of_one()
@@ -183,13 +201,13 @@ pub(super) fn detectors(thresholds: &Thresholds, expectations: &Expectations) ->
     }
 }
 
-fn run(job: Job, sink: &mut dyn WatchSink) -> anyhow::Result<Done> {
+fn run(job: Job, reload: Option<Reload>, sink: &mut dyn WatchSink) -> anyhow::Result<Done> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
-        let mut watch = Watch::start(job, sink).await?;
+        let mut watch = Watch::start(job, reload, sink).await?;
         let ended = watch.serve().await;
         watch.finish(ended).await
     })
@@ -216,13 +234,16 @@ impl Ended {
 
 impl Job {
     /// How a process of this name is followed.
-    fn tune_of(&self, _exe: &str) -> Tune {
-        self.tune
+    fn tune_of(&self, exe: &str) -> Tune {
+        let name = exe.rsplit('/').next().unwrap_or(exe);
+        let other = self.overrides.iter().find(|other| other.name.fits(name));
+        other.map_or(self.tune, |other| other.of(self.tune))
     }
 
-    /// The shortest wait that leaves a record; 0 = all.
-    const fn min_wait(&self) -> Nanos {
-        self.tune.min_wait
+    /// The longest wait that leaves no record; 0 = all leave one, of every process.
+    fn min_wait(&self) -> Nanos {
+        let others = self.overrides.iter().filter_map(|other| other.min_wait);
+        others.fold(self.tune.min_wait, Nanos::max)
     }
 
     fn assume_go(&self) -> Option<GoMinor> {

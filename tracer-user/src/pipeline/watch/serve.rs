@@ -15,8 +15,9 @@ use crate::pipeline::judge::{Judge, Said};
 use crate::pipeline::looker::{Heard, Lookers};
 use crate::pipeline::open::{Natives, Opened, Opener, SiteProbing};
 use crate::pipeline::scrape::{Question, Scrape};
+use crate::pipeline::service::Service;
 use crate::pipeline::settings::{TargetSettings, Threads, Whom};
-use crate::pipeline::signals::EndSignals;
+use crate::pipeline::signals::{EndSignals, Signal, hangups};
 use crate::pipeline::teller::Teller;
 use crate::pipeline::tracer::{Probes, Tracee, Tracer};
 use crate::record::Recorder;
@@ -30,7 +31,7 @@ use super::flow::Losses;
 use super::many::Happening;
 use super::peril::Peril;
 use super::session::{Session, ceiling, threads_mode};
-use super::{Ended, Job, clock};
+use super::{Ended, Job, Reload, clock};
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
@@ -45,6 +46,10 @@ pub(super) struct Watch<'a> {
     pub job: Job,
     pub sink: &'a mut dyn WatchSink,
     pub signals: EndSignals,
+    /// Each asks for the configuration to be read again.
+    pub hangups: Option<Signal>,
+    pub reload: Option<Reload>,
+    pub service: Service,
     pub judge: Judge,
     pub tracer: Option<Tracer>,
     pub lookers: Lookers,
@@ -73,9 +78,17 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub async fn start(job: Job, sink: &'a mut dyn WatchSink) -> anyhow::Result<Self> {
+    pub async fn start(
+        job: Job,
+        reload: Option<Reload>,
+        sink: &'a mut dyn WatchSink,
+    ) -> anyhow::Result<Self> {
         let began = clock::now();
         let signals = EndSignals::new()?;
+        let hangups = match &reload {
+            Some(_) => Some(hangups()?),
+            None => None,
+        };
         let names = SharedInterner::default();
         let natives = match &job.whom {
             Whom::Host(host) if host.threads == Threads::Left => Natives::Refused,
@@ -130,6 +143,9 @@ impl<'a> Watch<'a> {
             job,
             sink,
             signals,
+            hangups,
+            reload,
+            service: Service::of_environment(),
             judge,
             tracer,
             lookers,
@@ -152,6 +168,7 @@ impl<'a> Watch<'a> {
             peril,
         };
         watch.begin(opened, left.flatten()).await?;
+        watch.service.ready();
         Ok(watch)
     }
 
@@ -304,6 +321,11 @@ impl<'a> Watch<'a> {
                 }
                 _ = tick.tick() => {
                     self.tick().await?;
+                    self.service.alive();
+                    None
+                }
+                () = hung_up(self.hangups.as_mut()), if self.hangups.is_some() => {
+                    self.reload().await?;
                     None
                 }
                 happened = flying(self.flight.as_mut()), if self.flight.is_some() => {
@@ -448,6 +470,15 @@ async fn asked(scrape: Option<&mut Scrape>) -> Question {
         Some(scrape) => scrape.next().await,
         None => std::future::pending().await,
     }
+}
+
+async fn hung_up(signal: Option<&mut Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 async fn flying(flight: Option<&mut Flight>) -> Happened {

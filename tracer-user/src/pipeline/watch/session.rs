@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 use crate::base::{KTime, ProcId};
-use crate::pipeline::budget::Turn;
+use crate::pipeline::budget::{Budget, Turn};
 use crate::pipeline::looker::Eyes;
 use crate::pipeline::open::{Opened, Probing};
 use crate::pipeline::pace::{Pace, Share};
@@ -91,6 +91,17 @@ impl Session {
             thread_calls: Vec::new(),
         };
         Ok((session, Input::ProcessDef(Box::new(opened.def))))
+    }
+
+    /// Another budget from now on, and no richer mode than this.
+    pub fn spend_within(&mut self, budget: Option<Budget>, ceiling: Mode) {
+        let (mode, pid) = (self.mode.min(ceiling), self.target.pid);
+        match (&mut self.spending, budget) {
+            (Some(spending), Some(budget)) => spending.allow(budget, ceiling, mode),
+            (spending, budget) => {
+                *spending = budget.map(|budget| Spending::new(budget, ceiling, mode, pid));
+            }
+        }
     }
 
     /// Whether a look is under way.
