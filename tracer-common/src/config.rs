@@ -64,9 +64,9 @@ pub struct SlotCounters {
     pub thread_hits: u64,
     /// Waits of threads that are in no total because the map of totals was full.
     pub waits_untotalled: u64,
-    /// Waits of threads whose end was not seen: the thread went to sleep again. In no total and no
-    /// record.
-    pub waits_unended: u64,
+    /// Waits of threads whose end the scheduler did not tell, so that it was found when the thread
+    /// left its CPU again or died. In totals and records as all others.
+    pub waits_end_found: u64,
     /// Zero.
     pub pad: u64,
 }
@@ -172,11 +172,16 @@ pub struct KernelLayout {
     pub task_stack: u32,
     /// 1 = softirqs run on the stacks of threads (PREEMPT_RT), so that they cannot be told from them.
     pub realtime: u32,
+    /// `task_struct.se.sum_exec_runtime` (u64): ns that it has run; 0 = not known.
+    pub task_ran: u32,
+    /// `task_struct.se.prev_sum_exec_runtime` (u64): the same when it was last put on a CPU; 0 = not
+    /// known.
+    pub task_ran_before: u32,
 }
 
 const _: () = {
     assert!(size_of::<TargetConfig>() == 24);
     assert!(size_of::<SlotCounters>() == 128);
     assert!(size_of::<Parked>() == 40);
-    assert!(size_of::<KernelLayout>() == 64);
+    assert!(size_of::<KernelLayout>() == 72);
 };

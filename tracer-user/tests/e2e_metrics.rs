@@ -59,18 +59,71 @@ fn counts_equal_the_dump_of_the_same_moment() {
     let (loiter, address) = watch(target.pid(), &["--events", "lifecycle"]);
     let text = http_get(&address, "/metrics").unwrap();
     assert!(text.ends_with("# EOF\n"), "{text}");
-    let waiting: BTreeMap<_, _> =
-        dumped(target.pid()).into_iter().filter(|((state, _), _)| state == "waiting").collect();
-    assert!(waiting.values().sum::<u64>() >= 3_000, "{waiting:?}");
-    for ((_, reason), count) in &waiting {
-        let labels = [r#"state="waiting""#, &format!(r#"reason="{reason}""#)];
-        assert_eq!(sum(&text, "loiter_tasks", &labels) as u64, *count, "{reason}: {text}");
+    let dumped = dumped(target.pid());
+    assert!(dumped.values().sum::<u64>() >= 3_000, "{dumped:?}");
+    for ((state, reason), count) in &dumped {
+        let labels = [format!(r#"state="{state}""#), format!(r#"reason="{reason}""#)];
+        let labels = labels.each_ref().map(String::as_str);
+        let told = sum(&text, "loiter_tasks", &labels) as u64;
+        assert_eq!(told, *count, "{state} {reason}: {text}");
     }
+    assert_eq!(sum(&text, "loiter_tasks", &[]) as u64, dumped.values().sum::<u64>(), "{text}");
+    let checked = promtool().map(|tool| check(&tool, &text));
+    or_skip!(checked);
     assert!(http_get(&address, "/").unwrap_err().contains("404"));
     let (_, summary, _) = loiter.interrupt();
     assert_eq!(sum(&text, "loiter_tasks", &[]) as u64, summary["alive"].as_u64().unwrap());
     assert!(http_get(&address, "/metrics").is_err(), "it ends with the watch");
     target.finish();
+}
+
+/// Promtool's own opinion of a page; it reads the older form, in which a page has no end.
+fn check(tool: &Path, text: &str) {
+    let mut promtool = Command::new(tool)
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let page = text.trim_end().trim_end_matches("# EOF");
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), page.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    // What it says of style (exit code 3) is of the older form: counters whose family has no `_total`.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}: {text}");
+    assert!(!said.contains("error while linting"), "{said}: {text}");
+}
+
+#[test]
+fn the_scheduler_is_told_as_the_kernel_and_the_program_know_it() {
+    or_skip!(need_bpf());
+    for version in GO_VERSIONS {
+        let exe = or_skip!(go_build(version, "many", Variant::Stripped));
+        let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
+        let (loiter, address) = watch(target.pid(), &["--events", "none"]);
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let text = http_get(&address, "/metrics").unwrap();
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", target.pid())).unwrap().count();
+            let told = |name: &str| sum(&text, name, &[]) as usize;
+            let idle = sum(&text, "loiter_scheduler_processors", &[r#"state="idle""#]) as usize;
+            let queued = told("loiter_scheduler_run_queue");
+            assert_eq!(told("loiter_scheduler_processors"), cpus, "go {version}: {text}");
+            // It comes to rest: all processors are idle, and so is every thread but the monitor.
+            let (threads, waiting) =
+                (told("loiter_scheduler_threads"), told("loiter_scheduler_threads_idle"));
+            if threads == tasks && idle == cpus && queued == 0 && waiting + 2 >= threads {
+                break;
+            }
+            let seen = (threads, tasks, idle, queued, waiting);
+            assert!(Instant::now() < end, "go {version}: {seen:?}: {text}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        drop(loiter);
+        target.finish();
+    }
 }
 
 #[test]
@@ -90,6 +143,8 @@ fn births_findings_and_the_budget_are_told() {
         }
         assert!(Instant::now() < end, "{text}");
     };
+    let waits = http_get(&address, "/metrics").unwrap();
+    assert!(!waits.contains("loiter_wait_seconds"), "no event tells of waits: {waits}");
     assert!(
         sum(&text, "loiter_site_tasks_born_total", &[r#"site="main.run "#]) >= 20_000.0,
         "{text}"

@@ -5,16 +5,23 @@
 use std::path::Path;
 
 use loiter::base::{
-    Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, RunSeq, TaskId, Tid,
+    Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, RunSeq, TaskId, TaskKind, Tid,
     Visibility, WaitClass,
 };
 use loiter::detect::{Confidence, Engine, FindingKind, Settings};
-use loiter::output::metrics::render;
-use loiter::stream::{BuildInfo, Event, EventKind, Input, Mode, ProcessDef};
+use loiter::output::metrics::{MAX_PROCESSES, render as render_all};
+use loiter::stream::{
+    BuildInfo, Event, EventKind, Input, Mode, ProcessDef, Processors, SchedulerState,
+};
+use loiter::view::delivery::{DeliveryView, Receiver};
 use loiter::view::metrics::{MAX_SITES, MetricsView, RatesView, metrics};
 use loiter::view::{Acknowledgements, CostView, WallTime};
 
 const P: ProcId = ProcId(1);
+
+fn render(views: &[MetricsView]) -> Result<String, std::fmt::Error> {
+    render_all(views, &[])
+}
 
 fn at(n: u64) -> KTime {
     KTime(1_000_000_000 + n)
@@ -30,11 +37,8 @@ fn frame(function: &str, line: u32) -> Frame {
     }
 }
 
-/// A process whose tasks were born at so many sites and wait for as many reasons.
-fn view(exe: &str, sites: u32, reasons: u16, function: &str) -> MetricsView {
-    let mut engine = Engine::new(Settings::default());
-    let mut feed = |input| engine.feed(input, &mut Vec::new(), &mut Vec::new());
-    feed(Input::ProcessDef(Box::new(ProcessDef {
+fn def(exe: &str) -> Input {
+    Input::ProcessDef(Box::new(ProcessDef {
         process: P,
         pid: Pid(7),
         start_ticks: 1,
@@ -46,7 +50,14 @@ fn view(exe: &str, sites: u32, reasons: u16, function: &str) -> MetricsView {
         container: None,
         pod: None,
         degraded: Box::new([]),
-    })));
+    }))
+}
+
+/// A process whose tasks were born at so many sites and wait for as many reasons.
+fn view(exe: &str, sites: u32, reasons: u16, function: &str) -> MetricsView {
+    let mut engine = Engine::new(Settings::default());
+    let mut feed = |input| engine.feed(input, &mut Vec::new(), &mut Vec::new());
+    feed(def(exe));
     feed(Input::ModeChange { process: P, at: at(1), mode: Mode::All, why: "test".into() });
     for n in 1..=sites {
         feed(Input::NameDef { id: FrameId(n), frame: frame(function, n) });
@@ -80,6 +91,8 @@ fn ten_thousand_spawn_sites_are_no_more_series_than_a_hundred() {
     let few = view("/srv/orders", 100, 0, "main.run");
     let (many, few) = (render(&[many]).unwrap(), render(&[few]).unwrap());
     assert_eq!(series(&many), series(&few));
+    let other = r#"loiter_site_tasks{pid="7",process="orders",container="",site="other"}"#;
+    assert!(many.contains(&format!("{other} {}", 10_000 - MAX_SITES)), "{many}");
     assert!(series(&many) < 100, "{many}");
     assert!(
         many.contains("loiter_sites{pid=\"7\",process=\"orders\",container=\"\"} 10000"),
@@ -118,6 +131,56 @@ fn processes_do_not_mix() {
     assert!(text.ends_with("# EOF\n"));
 }
 
+#[test]
+fn ten_thousand_processes_are_told_up_to_a_bound_those_with_most_tasks_first() {
+    let one = view("/srv/orders", 3, 0, "main.run");
+    let mut many = vec![one; 10_000];
+    for (pid, view) in (1..).zip(&mut many) {
+        view.process.pid = pid;
+    }
+    many[9_000].runtime_tasks = 0;
+    many[9_000].states[0].1 = 99;
+    let text = render(&many).unwrap();
+    let told = text.lines().filter(|line| line.starts_with("loiter_target_info{")).count();
+    assert_eq!(told, MAX_PROCESSES);
+    assert!(text.contains("loiter_target_info{pid=\"9001\""), "the largest is there");
+    assert!(text.contains("loiter_processes 10000\n"), "{text}");
+    assert!(text.contains(&format!("loiter_processes_untold {}\n", 10_000 - MAX_PROCESSES)));
+}
+
+#[test]
+fn waits_that_began_and_ended_before_our_eyes_are_in_the_histogram() {
+    let mut engine = Engine::new(Settings::default());
+    let mut feed = |input| engine.feed(input, &mut Vec::new(), &mut Vec::new());
+    feed(def("/srv/orders"));
+    feed(Input::ModeChange { process: P, at: at(1), mode: Mode::All, why: "test".into() });
+    feed(Input::ReasonDef { id: ReasonId(3), class: WaitClass::Lock, word: "sync.Mutex".into() });
+    let (task, ms) = (TaskId::goroutine(5), 1_000_000);
+    let event = |n: u64, kind| Input::Event(Event { process: P, at: at(n), tid: Tid(1), kind });
+    // Nobody saw when the first wait began.
+    feed(event(ms, EventKind::Run { task }));
+    for (park, run) in [(10, 12), (20, 520), (600, 40_600)] {
+        let (reason, run_seq) = (ReasonId(3), RunSeq(0));
+        feed(event(park * ms, EventKind::Park { task, reason, run_seq }));
+        feed(event(run * ms, EventKind::Run { task }));
+    }
+    let text = render(&[metrics(&engine, P, &Acknowledgements::default()).unwrap()]).unwrap();
+    let of = |what: &str| {
+        let labels = r#"pid="7",process="orders",container="",kind="goroutine",class="lock""#;
+        let start = format!("loiter_wait_seconds_{what}{{{labels}");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&start))
+            .unwrap_or_else(|| panic!("{start}: {text}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(of("count"), 3.0);
+    assert!((of("sum") - 40.502).abs() < 1e-6, "{text}");
+    let buckets = text.lines().filter(|line| line.starts_with("loiter_wait_seconds_bucket{"));
+    let counts: Vec<&str> = buckets.map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(counts, ["0", "0", "0", "1", "1", "1", "2", "2", "3", "3", "3"]);
+}
+
 /// Names of families that a text of queries uses.
 fn used(text: &str) -> Vec<&str> {
     let parts = text.match_indices("loiter_").map(|(at, _)| &text[at..]);
@@ -137,7 +200,18 @@ fn rules_dashboard_and_documentation_speak_of_nothing_that_is_not_told() {
     let (budget, hits, changes) = (0.01, 1, 1);
     view.cost =
         Some(CostView { budget, hits, probes: time, loiter: time, target: time, over, changes });
-    let text = render(&[view]).unwrap();
+    view.scheduler = Some(SchedulerState {
+        processors: Processors { idle: 1, ..Processors::default() },
+        ..SchedulerState::default()
+    });
+    view.waits.push(loiter::view::metrics::WaitLengthsView {
+        kind: TaskKind::Goroutine,
+        class: WaitClass::Lock,
+        total: Nanos(1),
+        lengths: vec![(Nanos(1024), 1)],
+    });
+    let deliveries = [DeliveryView { to: Receiver::Webhook, sent: 1, failed: 0, dropped: 0 }];
+    let text = render_all(&[view], &deliveries).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let dashboard = read("deploy/grafana/loiter.json");
@@ -146,7 +220,9 @@ fn rules_dashboard_and_documentation_speak_of_nothing_that_is_not_told() {
     {
         for name in used(&text_of) {
             // Counters have their suffix on the sample alone.
-            let family = name.strip_suffix("_total").unwrap_or(name);
+            let suffixes = ["_total", "_bucket", "_count", "_sum"];
+            let family = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+            let family = family.unwrap_or(name);
             assert!(text.contains(&format!("# TYPE {family} ")), "{name} is not told: {text}");
         }
     }

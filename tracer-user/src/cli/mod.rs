@@ -21,6 +21,7 @@ mod ps;
 mod record;
 mod report;
 mod sink;
+mod telemetry;
 mod terminal;
 mod values;
 mod version;
@@ -89,7 +90,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
-    #[command(hide = true)]
     Manual(completions::ManualArgs),
 }
 

@@ -1,7 +1,5 @@
 //! `loiter watch`: stay, and tell findings as they arise.
 
-use std::net::SocketAddr;
-
 use clap::{Args, ValueEnum};
 
 use super::Context;
@@ -12,18 +10,14 @@ use super::expectations::ExpectationArgs;
 use super::flight::FlightArgs;
 use super::host::HostArgs;
 use super::sink;
+use super::telemetry::TelemetryArgs;
 use super::values;
 use crate::base::Nanos;
-use crate::output::metrics;
 use crate::pipeline;
-use crate::pipeline::MetricsSettings;
-use crate::pipeline::settings::{
-    BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom,
-};
+use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom};
 use crate::stream::Mode;
-
-/// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
-const DEFAULT_METRICS: &str = "127.0.0.1:9464";
+use crate::view::SummaryView;
+use crate::view::watch::Notice;
 
 /// Watch a process, and tell findings as they arise
 ///
@@ -55,18 +49,15 @@ pub struct WatchArgs {
     #[command(flatten)]
     follow: FollowArgs,
 
-    /// Tell metrics (OpenMetrics) at http://ADDRESS/metrics, with /healthz and /readyz; without an
-    /// address at 127.0.0.1:9464
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = DEFAULT_METRICS)]
-    metrics: Option<SocketAddr>,
-
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: StreamFormat,
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 
     #[command(flatten)]
     flight: FlightArgs,
@@ -187,24 +178,29 @@ fn whom(args: &WatchArgs) -> anyhow::Result<Whom> {
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = settings(&args.follow, whom(args)?)?;
-    let metrics = args.metrics.map(|address| MetricsSettings {
-        address,
-        content_type: metrics::CONTENT_TYPE,
-        render: metrics::render,
-    });
     let fail_on = args.follow.expectations.fail_on();
     let flight = args.flight.settings();
     if let Whom::One(_) = settings.whom {
+        let mut telemetry = args.telemetry.start()?;
         let summary = sink::tell(args.format, context, to, |sink| {
-            pipeline::watch(&settings, flight, metrics, sink)
+            let metrics = telemetry.take_metrics();
+            let watched = pipeline::watch(&settings, flight, metrics, &mut telemetry.relay(sink));
+            let deliveries = telemetry.finish();
+            Ok(SummaryView { deliveries, ..watched? })
         })?;
         return Ok(Outcome::of_findings(summary.findings, fail_on));
     }
     if flight.is_some() {
         return Err(exit::usage("--recorder is of one process: give one PID"));
     }
+    let mut telemetry = args.telemetry.start()?;
     let findings = sink::tell_many(args.format, context, to, |sink| {
-        pipeline::watch_many(&settings, metrics, sink)
+        let metrics = telemetry.take_metrics();
+        let watched = pipeline::watch_many(&settings, metrics, &mut telemetry.relay(sink));
+        for delivery in telemetry.finish() {
+            sink.notice(&Notice::Delivered { delivery });
+        }
+        watched
     })?;
     Ok(Outcome::of_findings(findings, fail_on))
 }

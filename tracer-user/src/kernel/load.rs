@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::config::{HOST_SLOT, KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
+use tracer_common::config::{
+    HOST_SLOT, KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig,
+};
 use tracer_common::ids::name;
 
 use crate::stream::decode::RawRecord;

@@ -9,6 +9,7 @@ mod asks;
 mod ended;
 mod flow;
 mod groups;
+mod lengths;
 mod lives;
 mod memory;
 mod merge;
@@ -29,6 +30,7 @@ use crate::stream::{Command, EndHow, Input, LossKind, ProcessDef};
 
 pub use ended::{EndedWaits, OLD, Recent};
 pub use groups::{Group, GroupKey, MAX_GROUPS};
+pub use lengths::Lengths;
 pub use memory::Memory;
 pub use names::{Names, Reason};
 pub use process::{Counts, LastLook, MAX_TASKS, Process};

@@ -10,13 +10,14 @@ use super::asks::Asks;
 use super::ended::{Ended, EndedWaits};
 use super::flow::{Flow, NEVER};
 use super::groups::{Group, GroupKey, Groups};
+use super::lengths::{Lengths, WaitLengths};
 use super::memory::{Memory, MemoryTrack, Samples};
 use super::sites::{Sites, SpawnSite};
 use super::table::TaskTable;
 use super::task::{Counted, NOWHERE, Origin, Task, number_of};
 use super::tombs::Tombs;
 use super::vitals::History;
-use super::wait::Wait;
+use super::wait::{Exactness, Wait};
 
 /// Most tasks followed in one process; more are counted, not followed: 200 bytes each.
 pub const MAX_TASKS: usize = 1 << 20;
@@ -73,6 +74,7 @@ pub struct Process {
     pub(super) sites: Sites,
     pub(super) groups: Groups,
     pub(super) ended_waits: Ended,
+    lengths: WaitLengths,
     pub(super) memory: MemoryTrack,
     /// The highest number of a task, at each look: numbers that are given out in order tell ages.
     pub(super) highest: Samples,
@@ -107,6 +109,7 @@ impl Process {
             sites: Sites::default(),
             groups: Groups::default(),
             ended_waits: Ended::default(),
+            lengths: WaitLengths::default(),
             memory: MemoryTrack::default(),
             highest: Samples::default(),
             first_look: None,
@@ -263,6 +266,10 @@ impl Process {
     pub fn spawn_sites(&self) -> impl Iterator<Item = (FrameId, &SpawnSite)> {
         self.sites.all()
     }
+    /// How long waits took whose begin and end were seen, by kind of task and what for.
+    pub fn wait_lengths(&self) -> impl Iterator<Item = (TaskKind, ReasonId, &Lengths)> {
+        self.lengths.all()
+    }
     /// Whether there were more groups than are kept.
     pub fn groups_overflowed(&self) -> bool {
         self.groups.overflowed
@@ -303,14 +310,17 @@ impl Process {
             }
             EventKind::Run { task } => {
                 self.runs_are_told(at);
+                self.note_length(task, at);
                 self.change(task, at, commands, |t| t.on_run(at));
             }
             EventKind::Ready { task, waker } => {
                 let waker = waker_number(waker, task);
+                self.note_length(task, at);
                 self.change(task, at, commands, |t| t.on_ready(at, waker));
             }
             EventKind::Waited { task, parked, ready, waker, reason, run_seq } => {
                 let waker = waker_number(waker, task);
+                self.lengths.note(task.kind, reason, ready.unwrap_or(at).since(parked));
                 self.change(task, at, commands, |t| {
                     t.on_park(parked, reason, run_seq);
                     // A wake-up by someone known is worth keeping without its time.
@@ -365,6 +375,18 @@ impl Process {
     pub(super) fn wait_ends(&mut self, slot: u32, at: KTime) {
         if let Some((key, length)) = self.wait_of(slot, at) {
             self.ended_waits.add(key, length, at);
+        }
+    }
+
+    /// Counts the wait that an event ends, if its beginning was seen, too. The runtime's own tasks
+    /// are left out.
+    fn note_length(&mut self, id: TaskId, at: KTime) {
+        let Some(task) = self.task(id) else { return };
+        let waits = task.state == TaskState::Waiting && task.counted == Counted::User;
+        let wait = task.wait(&self.flow, at).filter(|wait| wait.exactness == Exactness::Exact);
+        if let Some(wait) = wait.filter(|wait| waits && wait.since < at) {
+            let (kind, reason) = (id.kind, task.reason());
+            self.lengths.note(kind, reason, wait.length());
         }
     }
 

@@ -8,10 +8,13 @@ mod frames;
 pub mod github;
 mod group;
 mod headline;
+pub mod journal;
 pub mod json;
 pub mod junit;
 pub mod metrics;
+pub mod otlp;
 pub mod text;
+mod told;
 
 pub use change::Change;
 pub use group::GroupBy;

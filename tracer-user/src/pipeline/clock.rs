@@ -6,6 +6,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::base::KTime;
 use crate::stream::Input;
+use crate::view::WallTime;
 
 fn nanos(t: Timespec) -> i64 {
     t.tv_sec.saturating_mul(1_000_000_000).saturating_add(t.tv_nsec)
@@ -28,6 +29,11 @@ pub fn anchor() -> Input {
 /// The wait from `from` until `deadline`; none if it has passed.
 pub fn until(from: KTime, deadline: KTime) -> Duration {
     Duration::from_nanos(deadline.since(from).0)
+}
+
+/// Now on the wall clock.
+pub fn wall() -> WallTime {
+    WallTime(nanos(clock_gettime(ClockId::Realtime)))
 }
 
 /// CLOCK_BOOTTIME and, at the same moment, nanoseconds since the Unix epoch.

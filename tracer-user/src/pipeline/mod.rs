@@ -22,6 +22,7 @@ mod ps;
 mod ready;
 mod replay;
 mod scrape;
+mod send;
 pub mod settings;
 mod signals;
 mod teller;
@@ -38,6 +39,7 @@ pub use ps::ps;
 pub use replay::{
     Exported, Progress, diff, dump_recording, export, inputs, life, overview, report,
 };
-pub use scrape::MetricsSettings;
+pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
+pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
 pub use watch::{diagnose, record, watch, watch_many};
 pub use whereabouts::set_host_root;

@@ -14,9 +14,7 @@ use crate::base::{FrameId, KTime, Nanos, Pid, ProcId, ReasonId};
 use crate::kernel::AttachTarget;
 use crate::runtime::go::layout::Layout;
 use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
-use crate::runtime::go::{
-    DetectError, Detector, GoProgram, HostedAs, locate_known, plan, reasons,
-};
+use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate_known, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
 use crate::runtime::native::names::{CreatorCode, NativeNames};
 use crate::runtime::native::snapshot::ThreadSnapshotter;
@@ -127,7 +125,9 @@ impl Opener {
         match self.detector.detect(settings.pid) {
             Ok(program) => {
                 let opened = self.open_go(settings, program, (process, at), exit)?;
-                if self.plans_ahead && let Some(sites) = &opened.probing.sites {
+                if self.plans_ahead
+                    && let Some(sites) = &opened.probing.sites
+                {
                     // Who puts the probes on is told why there are none.
                     let _told_later = sites.plan();
                 }
@@ -143,54 +143,56 @@ impl Opener {
         }
     }
 
-fn open_go(
-    &self,
-    settings: &TargetSettings,
-    program: GoProgram,
-    (process, at): (ProcId, KTime),
-    exit: PidFd,
-) -> anyhow::Result<Opened> {
-    let pid = settings.pid;
-    let identity = Identity::of(pid, program.stat.start_ticks);
-    let mem = LiveMem::open(pid)?;
-    let located = locate_known(&mem, &program, self.binaries.table(&program).as_ref())
-        .with_context(|| format!("process {pid} ({}) cannot be read", program.path.display()))?;
-    self.binaries.keep_table(&program, &located.table);
-    let names = self.names.clone();
-    let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
-    let probing_symbolizer = symbolizer();
-    let threads = match settings.threads {
-        Threads::Left => None,
-        Threads::Read => {
-            let symbols = NativeSymbolizer::with_go(symbolizer());
-            Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
-        }
-    };
-    let def = define(&program, process, at);
-    let looks = GoLooks {
-        snapshotter: Snapshotter::new(process, pid, located),
-        threads,
-        mem,
-        identity,
-        names: names.clone(),
-    };
-    let target = AttachTarget {
-        pid,
-        start_ticks: Some(program.stat.start_ticks),
-        binary: binary_path(&program),
-    };
-    let runtime = program.version.clone();
-    let sites = SiteProbing {
-        program,
-        symbolizer: probing_symbolizer,
-        names: names.clone(),
-        binaries: self.binaries.clone(),
-    };
-    let threads = settings.threads;
-    let probing = Probing { target, runtime, threads, names, sites: Some(sites), native: None };
-    let memory = MemoryGauge::of(pid);
-    Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
-}
+    fn open_go(
+        &self,
+        settings: &TargetSettings,
+        program: GoProgram,
+        (process, at): (ProcId, KTime),
+        exit: PidFd,
+    ) -> anyhow::Result<Opened> {
+        let pid = settings.pid;
+        let identity = Identity::of(pid, program.stat.start_ticks);
+        let mem = LiveMem::open(pid)?;
+        let located = locate_known(&mem, &program, self.binaries.table(&program).as_ref())
+            .with_context(|| {
+                format!("process {pid} ({}) cannot be read", program.path.display())
+            })?;
+        self.binaries.keep_table(&program, &located.table);
+        let names = self.names.clone();
+        let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
+        let probing_symbolizer = symbolizer();
+        let threads = match settings.threads {
+            Threads::Left => None,
+            Threads::Read => {
+                let symbols = NativeSymbolizer::with_go(symbolizer());
+                Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
+            }
+        };
+        let def = define(&program, process, at);
+        let looks = GoLooks {
+            snapshotter: Snapshotter::new(process, pid, located),
+            threads,
+            mem,
+            identity,
+            names: names.clone(),
+        };
+        let target = AttachTarget {
+            pid,
+            start_ticks: Some(program.stat.start_ticks),
+            binary: binary_path(&program),
+        };
+        let runtime = program.version.clone();
+        let sites = SiteProbing {
+            program,
+            symbolizer: probing_symbolizer,
+            names: names.clone(),
+            binaries: self.binaries.clone(),
+        };
+        let threads = settings.threads;
+        let probing = Probing { target, runtime, threads, names, sites: Some(sites), native: None };
+        let memory = MemoryGauge::of(pid);
+        Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
+    }
 }
 
 /// The path under which the kernel finds the file: links of `/proc` stay right when the name of

@@ -2,11 +2,14 @@
 
 use tracer_common::thread::{Asleep, BUCKETS, FIRST_BUCKET_BITS, WaitTotals};
 
-use crate::base::Nanos;
+use std::collections::BTreeMap;
+
+use crate::base::{Nanos, TaskKind, WaitClass};
 use crate::kernel::WaitTotal;
 use crate::runtime::native::names;
-use crate::runtime::native::syscalls::Subject;
+use crate::runtime::native::syscalls::{Subject, SyscallWait};
 use crate::view::ThreadWaitsView;
+use crate::view::metrics::WaitLengthsView;
 
 /// Most things told of.
 const MOST: usize = 20;
@@ -17,14 +20,43 @@ pub fn told(mut totals: Vec<WaitTotal>) -> Vec<ThreadWaitsView> {
     totals.iter().take(MOST).map(view).collect()
 }
 
-fn view(total: &WaitTotal) -> ThreadWaitsView {
+/// Puts the totals by class in the place of what events have told of the waits of threads: short
+/// waits are in them, too.
+pub fn put(totals: Vec<WaitTotal>, waits: &mut Vec<WaitLengthsView>) {
+    if totals.is_empty() {
+        return;
+    }
+    waits.retain(|waits| waits.kind != TaskKind::Thread);
+    let mut by_class: BTreeMap<&str, (WaitClass, WaitTotals)> = BTreeMap::new();
+    for one in totals {
+        let class = wait(&one).class;
+        let sum = &mut by_class.entry(class.word()).or_insert((class, WaitTotals::default())).1;
+        sum.total_ns = sum.total_ns.saturating_add(one.totals.total_ns);
+        for (sum, more) in sum.buckets.iter_mut().zip(one.totals.buckets) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+    waits.extend(by_class.into_values().map(|(class, sum)| WaitLengthsView {
+        kind: TaskKind::Thread,
+        class,
+        total: Nanos(sum.total_ns),
+        lengths: lengths(&sum),
+    }));
+}
+
+fn wait(total: &WaitTotal) -> SyscallWait {
     let key = &total.key;
-    let wait = names::wait(&Asleep {
+    names::wait(&Asleep {
         arguments: [key.subject, u64::from(key.operation), 0],
         number: key.number,
         sleep: key.sleep,
         ..Asleep::default()
-    });
+    })
+}
+
+fn view(total: &WaitTotal) -> ThreadWaitsView {
+    let key = &total.key;
+    let wait = wait(total);
     let subject = match wait.subject {
         Subject::Futex | Subject::FutexList => Some(("futex", key.subject)),
         Subject::Epoll => Some(("epoll", key.subject)),

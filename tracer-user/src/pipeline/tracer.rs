@@ -7,7 +7,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread, WaitTotal,
+    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
+    WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};
@@ -302,10 +303,8 @@ fn park(process: ProcId, reason: ReasonId, parked: &ParkedTask) -> Event {
     Event { process, at: parked.since, tid: parked.tid, kind }
 }
 
-fn losses(counters: &SlotCounters) -> [(LossKind, u64); 4] {
+fn losses(counters: &SlotCounters) -> [(LossKind, u64); 3] {
     [
-        // The scheduler put a thread back, and no program was run for it.
-        (LossKind::Recursion, counters.waits_unended),
         (LossKind::RingFull, counters.lost_ring_full),
         (LossKind::MapFull, counters.lost_map_full),
         (LossKind::UserRead, counters.lost_user_read),

@@ -15,7 +15,13 @@ fn told(vitals: ProcessVitals) -> Vitals {
         _ if vitals.frozen => Some(Stop::Frozen),
         _ => None,
     };
-    Vitals { stopped, cpu: Some(vitals.cpu), throttled: vitals.throttled, queued: vitals.queued }
+    Vitals {
+        stopped,
+        cpu: Some(vitals.cpu),
+        throttled: vitals.throttled,
+        queued: vitals.queued,
+        scheduler: None,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::base::{FrameId, KTime, Nanos, ReasonId, RunSeq, StackId, TaskId, TaskState};
 
+use super::scheduler::SchedulerState;
 use super::waits::{FileSet, FutexState};
 
 /// Numbers the snapshots of one process, from 1.
@@ -198,6 +199,8 @@ pub struct Vitals {
     /// For how long its threads were ready and another had the processor, all together, since they
     /// started. Falls when a thread ends.
     pub queued: Option<Nanos>,
+    /// The runtime's scheduler. Not recorded.
+    pub scheduler: Option<SchedulerState>,
 }
 
 /// How a snapshot went.

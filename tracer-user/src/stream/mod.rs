@@ -7,6 +7,7 @@ mod event;
 mod gc;
 mod input;
 mod look;
+mod scheduler;
 mod waits;
 
 pub use command::{Command, SnapshotWhy};
@@ -17,6 +18,7 @@ pub use look::{
     Carries, ChannelState, LastLeave, Leave, LockKind, LookOutcome, LookSeq, RunMark, Stop,
     TaskLook, Vitals, WaitsOn,
 };
+pub use scheduler::{Processors, SchedulerState};
 pub use waits::{
     FileKind, FileSet, FileState, FutexKind, FutexOf, FutexState, Holder, MAX_FILES, MAX_HOLDERS,
 };

@@ -47,6 +47,17 @@ impl FileAt {
         }
     }
 
+    /// Opens a file that a process has left at a place that others may write to, by its path within
+    /// the root of the process; only if it is its user's own.
+    pub(super) fn left_by(pid: Pid, path: &Path) -> io::Result<Self> {
+        let file = Self::in_root(pid, path)?;
+        let owner = std::fs::metadata(procfs::path(pid, ""))?.uid();
+        if ![0, owner].contains(&file.metadata()?.uid()) {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        Self::regular(file)
+    }
+
     /// Opens the file behind a mapping of a process: by the mapping itself where the kernel
     /// allows it, else by path within the root of the process, if inode and device still agree.
     ///

@@ -214,6 +214,7 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
             .collect(),
         spawn_sites: spawn_sites(model, whose),
         thread_waits: Vec::new(),
+        deliveries: Vec::new(),
     })
 }
 

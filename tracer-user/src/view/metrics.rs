@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Frame, Nanos, ProcId, TaskState, Visibility, WaitClass};
+use crate::base::{Frame, Nanos, ProcId, TaskKind, TaskState, Visibility, WaitClass};
 use crate::detect::{Confidence, Engine, FindingKind};
-use crate::model::{Model, Process};
-use crate::stream::{LossKind, Mode};
+use crate::model::{Lengths, Model, Process};
+use crate::stream::{LossKind, Mode, SchedulerState};
 
 use super::{Acknowledgements, CostView, ProcessView, SpawnSiteView, WallTime, build};
 
@@ -36,11 +36,27 @@ pub struct RatesView {
     pub loiter: f64,
 }
 
+/// How long waits for one class of things took that ended; of those whose begin and end were seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WaitLengthsView {
+    /// Whose waits.
+    pub kind: TaskKind,
+    /// What for.
+    pub class: WaitClass,
+    /// How long they took in all.
+    pub total: Nanos,
+    /// How many by length: each class reaches to below the length beside it, `u64::MAX` ns = without
+    /// end.
+    pub lengths: Vec<(Nanos, u64)>,
+}
+
 /// See the module.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MetricsView {
     /// Of which process.
     pub process: ProcessView,
+    /// From when on it was watched: counters count from then.
+    pub since: WallTime,
     /// The program's own tasks that do not wait, by state; every state is there.
     pub states: Vec<(TaskState, u64)>,
     /// Those that wait, by what for.
@@ -51,6 +67,10 @@ pub struct MetricsView {
     pub births: u64,
     /// Deaths seen.
     pub deaths: u64,
+    /// Lengths of waits that ended, where events tell them.
+    pub waits: Vec<WaitLengthsView>,
+    /// The runtime's scheduler at the last look, where it could be read.
+    pub scheduler: Option<SchedulerState>,
     /// Records lost; every kind is there.
     pub lost: Vec<(LossKind, u64)>,
     /// Whether something lost is not made good for yet.
@@ -63,6 +83,8 @@ pub struct MetricsView {
     pub opened: u64,
     /// The spawn sites with most tasks, at most [`MAX_SITES`].
     pub sites: Vec<SpawnSiteView>,
+    /// Tasks of all others together.
+    pub other_sites: u64,
     /// How many spawn sites there are.
     pub site_count: u64,
     /// Which probes are on.
@@ -98,16 +120,19 @@ pub fn metrics(engine: &Engine, id: ProcId, known: &Acknowledgements) -> Option<
             *findings.entry((finding.kind, finding.confidence)).or_default() += 1;
         }
     }
-    let (sites, site_count) = sites(model, whose);
+    let (sites, other_sites, site_count) = sites(model, whose);
     let counts = whose.counts();
     let states = TaskState::ALL.into_iter().filter(|state| *state != TaskState::Waiting);
     Some(MetricsView {
         process: build::process(whose),
+        since: build::wall(model, whose.def().at),
         states: states.map(|state| (state, whose.in_state(state))).collect(),
         waiting: waiting(model, whose),
         runtime_tasks: whose.alive_system(),
         births: counts.births,
         deaths: counts.deaths,
+        waits: waits(model, whose),
+        scheduler: whose.last_look().and_then(|look| look.outcome.vitals.scheduler),
         lost: LossKind::ALL
             .map(|kind| (kind, whose.lost(kind).saturating_add(model.lost_unattributed(kind))))
             .to_vec(),
@@ -116,6 +141,7 @@ pub fn metrics(engine: &Engine, id: ProcId, known: &Acknowledgements) -> Option<
         acknowledged,
         opened: engine.opened(id),
         sites,
+        other_sites,
         site_count,
         mode: whose.mode(),
         modes: whose.time_in_modes(model.now()),
@@ -150,8 +176,25 @@ fn waiting(model: &Model, whose: &Process) -> Vec<WaitingView> {
     by_reason.into_iter().map(view).collect()
 }
 
-/// The spawn sites with most tasks, then with most births; and how many sites there are.
-fn sites(model: &Model, whose: &Process) -> (Vec<SpawnSiteView>, u64) {
+/// Lengths of ended waits by kind of task and class.
+fn waits(model: &Model, whose: &Process) -> Vec<WaitLengthsView> {
+    let mut by_class: BTreeMap<_, (TaskKind, WaitClass, Lengths)> = BTreeMap::new();
+    for (kind, reason, lengths) in whose.wait_lengths() {
+        let class = model.names().reason(reason).map_or(WaitClass::Other, |reason| reason.class);
+        let none = (kind, class, Lengths::default());
+        by_class.entry((kind, class.word())).or_insert(none).2.add(lengths);
+    }
+    let view = |(kind, class, lengths): (TaskKind, WaitClass, Lengths)| WaitLengthsView {
+        kind,
+        class,
+        total: lengths.total(),
+        lengths: lengths.classes().collect(),
+    };
+    by_class.into_values().map(view).collect()
+}
+
+/// The spawn sites with most tasks, then with most births; tasks of all others; and how many sites there are.
+fn sites(model: &Model, whose: &Process) -> (Vec<SpawnSiteView>, u64, u64) {
     let shown = |frame: &Frame| frame.visibility == Visibility::Shown;
     let mut all: Vec<_> = whose
         .spawn_sites()
@@ -160,6 +203,8 @@ fn sites(model: &Model, whose: &Process) -> (Vec<SpawnSiteView>, u64) {
         .collect();
     let count = all.len() as u64;
     all.sort_by_key(|(id, site)| (std::cmp::Reverse((site.alive, site.births)), *id));
+    let others =
+        all.iter().skip(MAX_SITES).map(|(_, site)| site.alive).fold(0, u64::saturating_add);
     all.truncate(MAX_SITES);
     let named = all.into_iter().filter_map(|(id, site)| {
         Some(SpawnSiteView {
@@ -169,5 +214,5 @@ fn sites(model: &Model, whose: &Process) -> (Vec<SpawnSiteView>, u64) {
             alive: site.alive,
         })
     });
-    (named.collect(), count)
+    (named.collect(), others, count)
 }

@@ -4,6 +4,7 @@
 mod acknowledged;
 pub mod build;
 pub mod check;
+pub mod delivery;
 pub mod diff;
 pub mod doctor;
 pub mod life;
@@ -377,6 +378,8 @@ pub struct SummaryView {
     /// What threads waited for, longest in all first, at most 20; empty where their waits were not
     /// followed, and of a recording.
     pub thread_waits: Vec<ThreadWaitsView>,
+    /// What became of what was sent elsewhere; empty where nothing is.
+    pub deliveries: Vec<delivery::DeliveryView>,
 }
 
 /// The waits of threads for one thing that ended, short ones too.

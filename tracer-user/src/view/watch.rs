@@ -3,6 +3,7 @@
 use crate::base::Nanos;
 use crate::stream::{LossKind, Mode};
 
+use super::delivery::DeliveryView;
 use super::{FindingView, SummaryView, WallTime};
 
 /// Takes what a watch or diagnosis has to tell, in the order in which it happens. None of these may
@@ -140,8 +141,17 @@ pub enum Notice {
     },
     /// Metrics are told.
     Metrics {
+        /// `http` or `https`.
+        scheme: &'static str,
         /// Where.
         address: String,
+        /// Who may read them, in words.
+        readers: &'static str,
+    },
+    /// What became of what was sent elsewhere, at the end of a watch of many.
+    Delivered {
+        /// To whom, and how much.
+        delivery: DeliveryView,
     },
     /// What an earlier flight recorder left unfinished is kept.
     LeftBehind {

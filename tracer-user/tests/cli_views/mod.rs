@@ -468,6 +468,7 @@ pub fn summary() -> SummaryView {
             },
         ],
         thread_waits: vec![],
+        deliveries: vec![],
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tools that read exports in the tests. Standard library only: `cargo xtask` compiles this file as well.
+//! The tools that read what loiter writes in the tests. Standard library only: `cargo xtask` compiles this file as well.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,8 @@ use super::go::target_dir;
 
 /// The Python package that has Perfetto's schema.
 pub const PERFETTO: &str = "0.59.1";
+/// The Python package that has OpenTelemetry's schema.
+pub const OPENTELEMETRY: &str = "1.45.2";
 /// The Python package that has the schemas of Kubernetes.
 pub const KUBERNETES_VALIDATE: &str = "1.37.0";
 /// The browser.
@@ -24,6 +26,21 @@ pub fn perfetto_schema() -> Result<PathBuf, String> {
     let dir = perfetto_dir();
     let there = dir.join("perfetto/protos/perfetto/trace/perfetto_trace_pb2.py").is_file();
     if there { Ok(dir) } else { Err(missing("Perfetto's schema")) }
+}
+
+/// Where OpenTelemetry's schema lies.
+pub fn opentelemetry_dir() -> PathBuf {
+    target_dir().join(format!("tools/opentelemetry-{OPENTELEMETRY}"))
+}
+
+/// OpenTelemetry's schema for Python, as a directory for `PYTHONPATH`.
+///
+/// # Errors
+/// If it is not installed; says how to get it.
+pub fn opentelemetry_schema() -> Result<PathBuf, String> {
+    let dir = opentelemetry_dir();
+    let there = dir.join("opentelemetry/proto/logs/v1/logs_pb2.py").is_file();
+    if there { Ok(dir) } else { Err(missing("OpenTelemetry's schema")) }
 }
 
 /// Where the schemas of Kubernetes lie.

@@ -38,7 +38,8 @@ fn main_task(t: u64) -> TaskLook {
 }
 
 fn vitals(cpu_ms: u64, stopped: Option<Stop>) -> Vitals {
-    Vitals { stopped, cpu: Some(len(cpu_ms)), throttled: Some(Nanos(0)), queued: Some(Nanos(0)) }
+    let (cpu, none) = (Some(len(cpu_ms)), Some(Nanos(0)));
+    Vitals { stopped, cpu, throttled: none, queued: none, scheduler: None }
 }
 
 impl World {

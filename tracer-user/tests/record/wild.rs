@@ -231,6 +231,7 @@ impl Dice {
                 cpu: self.maybe(|d| Nanos(d.number())),
                 throttled: self.maybe(|d| Nanos(d.number())),
                 queued: self.maybe(|d| Nanos(d.number())),
+                scheduler: None,
             },
         }
     }

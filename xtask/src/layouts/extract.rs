@@ -152,6 +152,32 @@ pub const STRUCTURES: &[Structure] = &[
         ],
     },
     Structure {
+        name: "p",
+        rust: "P",
+        go: "runtime.p",
+        fields: &[
+            field("id", &[&["id"]], Always),
+            field("status", &[&["status"]], Always),
+            field("runqhead", &[&["runqhead"]], Always),
+            field("runqtail", &[&["runqtail"]], Always),
+        ],
+    },
+    Structure {
+        name: "schedt",
+        rust: "Schedt",
+        go: "runtime.schedt",
+        fields: &[
+            field("lock", &[&["lock"]], Always),
+            field("nmidle", &[&["nmidle"]], Always),
+            field("mnext", &[&["mnext"]], Always),
+            field("nmfreed", &[&["nmfreed"]], Always),
+            field("npidle", &[&["npidle"]], Always),
+            field("nmspinning", &[&["nmspinning"]], Always),
+            // Since 1.26 a queue knows its size.
+            field("runqsize", &[&["runqsize"], &["runq", "size"]], Always),
+        ],
+    },
+    Structure {
         name: "moduledata",
         rust: "Moduledata",
         go: "runtime.moduledata",

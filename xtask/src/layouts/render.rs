@@ -14,7 +14,7 @@ const HEADER: &str = "\
 //! `runtime.waitReasonStrings`).
 
 use super::layout::{
-    FuncIds, G, Gobuf, Hchan, Layout, M, Moduledata, Sudog, Timer, Waitq,
+    FuncIds, G, Gobuf, Hchan, Layout, M, Moduledata, P, Schedt, Sudog, Timer, Waitq,
 };
 
 ";

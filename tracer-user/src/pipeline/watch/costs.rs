@@ -8,6 +8,7 @@ use crate::pipeline::budget::{
     Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
 };
 use crate::pipeline::scrape::Question;
+use crate::pipeline::thread_waits;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
 use crate::view::metrics::RatesView;
@@ -196,6 +197,9 @@ impl Watch<'_> {
                     let Some(mut view) = self.judge.metrics(*process).await? else { continue };
                     if let Some(spending) = &session.spending {
                         (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
+                    }
+                    if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
+                        thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
                     }
                     views.push(view);
                 }

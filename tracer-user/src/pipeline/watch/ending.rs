@@ -20,12 +20,7 @@ impl Watch<'_> {
     }
 
     /// One of many is watched no more: it is summed up and forgotten.
-    pub async fn let_go(
-        &mut self,
-        process: ProcId,
-        how: EndHow,
-        why: &str,
-    ) -> anyhow::Result<()> {
+    pub async fn let_go(&mut self, process: ProcId, how: EndHow, why: &str) -> anyhow::Result<()> {
         if !self.sessions.contains_key(&process) {
             return Ok(());
         }

@@ -12,8 +12,8 @@ use crate::record::RecordError;
 use crate::stream::{EndHow, Input};
 use crate::view::watch::Notice;
 
-use super::peril::Fate;
 use super::clock;
+use super::peril::Fate;
 use super::serve::Watch;
 
 /// A process that is gone answers at once; one that still is has its tasks read.

@@ -33,7 +33,7 @@ use super::session::{Session, ceiling, threads_mode};
 use super::{Ended, Job, clock};
 
 /// The ring is drained at least this often; the kernel part wakes the reader earlier where it fills.
-const DRAIN_EVERY: Duration = Duration::from_millis(20);
+const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// Ticks of the model: what goes by time alone is noticed this late.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The wall clock may be set while a watch runs.
@@ -88,7 +88,7 @@ impl<'a> Watch<'a> {
             Whom::Several(_) | Whom::Host(_) => None,
         };
         let alone = opened.is_some();
-        let scrape = job.metrics.map(Scrape::start).transpose()?;
+        let scrape = job.metrics.clone().map(Scrape::start).transpose()?;
         let threads = match (&opened, &job.whom) {
             (Some((_, opened)), _) => opened.probing.threads(),
             (None, Whom::Host(host)) => host.threads,
@@ -159,9 +159,8 @@ impl<'a> Watch<'a> {
         if let Some(path) = left {
             self.sink.notice(&Notice::LeftBehind { path: path.display().to_string() });
         }
-        if let Some(scrape) = &self.scrape {
-            let address = scrape.address().to_string();
-            self.sink.notice(&Notice::Metrics { address });
+        if let Some(notice) = self.scrape.as_ref().and_then(Scrape::notice) {
+            self.sink.notice(notice);
         }
         self.judge.eat(vec![anchor]).await?;
         match opened {
@@ -193,8 +192,7 @@ impl<'a> Watch<'a> {
         target: TargetSettings,
     ) -> anyhow::Result<ProcId> {
         let tune = self.job.tune_of(&opened.def.exe);
-        let (session, def) =
-            Session::new(opened, target, tune, self.job.share, &self.tell_news)?;
+        let (session, def) = Session::new(opened, target, tune, self.job.share, &self.tell_news)?;
         let process = session.process;
         self.sessions.insert(process, session);
         self.judge.eat(vec![def]).await?;

@@ -5,8 +5,8 @@ use crate::base::{
     Frame, FrameId, FrameKind, KTime, Nanos, Pid, ProcId, ReasonId, StackId, Visibility, WaitClass,
 };
 use crate::stream::{
-    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo, ProcessDef,
-    Stop, Vitals,
+    BuildInfo, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo,
+    ProcessDef, Stop, Vitals,
 };
 
 use super::super::bytes::{Put as _, Take};
@@ -67,7 +67,7 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             for n in outcome_numbers(outcome) {
                 row.number(n);
             }
-            let Vitals { stopped, cpu, throttled, queued } = outcome.vitals;
+            let Vitals { stopped, cpu, throttled, queued, scheduler: _ } = outcome.vitals;
             row.push(stopped.map_or(0, stop_number));
             row.maybe_number(cpu.map(|n| n.0));
             row.maybe_number(throttled.map(|n| n.0));
@@ -331,6 +331,7 @@ fn read_outcome(row: &mut Take<'_>) -> Result<LookOutcome, Malformed> {
             cpu: row.maybe_number()?.map(Nanos),
             throttled: row.maybe_number()?.map(Nanos),
             queued: later(row, Take::maybe_number)?.flatten().map(Nanos),
+            scheduler: None,
         },
     })
 }

@@ -193,6 +193,40 @@ offsets! {
 }
 
 offsets! {
+    /// `runtime.p`: a processor.
+    P {
+        /// `id`: its place in the list, 32 bits.
+        id: u16,
+        /// `status`: 32 bits.
+        status: u16,
+        /// `runqhead`: of its queue, 32 bits.
+        runqhead: u16,
+        /// `runqtail`: as many more as wait in it, 32 bits.
+        runqtail: u16,
+    }
+}
+
+offsets! {
+    /// `runtime.schedt`: the scheduler.
+    Schedt {
+        /// `lock`
+        lock: u16,
+        /// `nmidle`: threads that wait for work, 32 bits.
+        nmidle: u16,
+        /// `mnext`: threads made so far.
+        mnext: u16,
+        /// `nmfreed`: threads that ended.
+        nmfreed: u16,
+        /// `npidle`: processors without work, 32 bits.
+        npidle: u16,
+        /// `nmspinning`: threads that look for work, 32 bits.
+        nmspinning: u16,
+        /// Length of the queue of all, 32 bits.
+        runqsize: u16,
+    }
+}
+
+offsets! {
     /// `runtime.moduledata`: what the linker tells the runtime of a module.
     Moduledata {
         /// `pcHeader`: address of the function table.
@@ -288,6 +322,10 @@ pub struct Layout {
     pub timer: Timer,
     /// A thread.
     pub m: M,
+    /// A processor.
+    pub p: P,
+    /// The scheduler.
+    pub schedt: Schedt,
     /// A module.
     pub moduledata: Moduledata,
     /// Special functions.

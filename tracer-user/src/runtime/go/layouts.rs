@@ -6,7 +6,9 @@
 //! function ids: src/internal/abi/symtab.go, up to 1.20 src/runtime/symtab.go; wait reasons:
 //! `runtime.waitReasonStrings`).
 
-use super::layout::{FuncIds, G, Gobuf, Hchan, Layout, M, Moduledata, Sudog, Timer, Waitq};
+use super::layout::{
+    FuncIds, G, Gobuf, Hchan, Layout, M, Moduledata, P, Schedt, Sudog, Timer, Waitq,
+};
 
 pub(super) static LAYOUTS: [Layout; 8] = [
     Layout {
@@ -73,6 +75,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 8, period: 16, size: 72 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1008 },
+        p: P { id: 0, status: 4, runqhead: 400, runqtail: 404, size: 8912 },
+        schedt: Schedt {
+            lock: 24,
+            nmidle: 40,
+            mnext: 48,
+            nmfreed: 64,
+            npidle: 88,
+            nmspinning: 92,
+            runqsize: 112,
+            size: 6080,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -205,6 +218,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 8, period: 16, size: 72 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1008 },
+        p: P { id: 0, status: 4, runqhead: 400, runqtail: 404, size: 8912 },
+        schedt: Schedt {
+            lock: 24,
+            nmidle: 40,
+            mnext: 48,
+            nmfreed: 64,
+            npidle: 88,
+            nmspinning: 92,
+            runqsize: 120,
+            size: 1632,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -342,6 +366,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 8, period: 16, size: 72 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 2024 },
+        p: P { id: 0, status: 4, runqhead: 400, runqtail: 404, size: 8944 },
+        schedt: Schedt {
+            lock: 24,
+            nmidle: 40,
+            mnext: 48,
+            nmfreed: 64,
+            npidle: 88,
+            nmspinning: 92,
+            runqsize: 120,
+            size: 6824,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -484,6 +519,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 16, period: 24, size: 88 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1760 },
+        p: P { id: 0, status: 4, runqhead: 392, runqtail: 396, size: 8944 },
+        schedt: Schedt {
+            lock: 24,
+            nmidle: 40,
+            mnext: 48,
+            nmfreed: 64,
+            npidle: 88,
+            nmspinning: 92,
+            runqsize: 120,
+            size: 6824,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -627,6 +673,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 16, period: 24, size: 88 },
         m: M { g0: 0, procid: 72, gsignal: 80, curg: 192, p: 208, id: 232, size: 1832 },
+        p: P { id: 0, status: 4, runqhead: 392, runqtail: 396, size: 8952 },
+        schedt: Schedt {
+            lock: 24,
+            nmidle: 40,
+            mnext: 48,
+            nmfreed: 64,
+            npidle: 88,
+            nmspinning: 92,
+            runqsize: 120,
+            size: 6824,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -776,6 +833,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 24, period: 32, size: 96 },
         m: M { g0: 0, procid: 64, gsignal: 72, curg: 184, p: 200, id: 224, size: 1816 },
+        p: P { id: 0, status: 4, runqhead: 392, runqtail: 396, size: 9512 },
+        schedt: Schedt {
+            lock: 32,
+            nmidle: 48,
+            mnext: 56,
+            nmfreed: 72,
+            npidle: 96,
+            nmspinning: 100,
+            runqsize: 128,
+            size: 6848,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -928,6 +996,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 24, period: 32, size: 96 },
         m: M { g0: 0, procid: 64, gsignal: 72, curg: 184, p: 208, id: 232, size: 1824 },
+        p: P { id: 0, status: 4, runqhead: 400, runqtail: 404, size: 15920 },
+        schedt: Schedt {
+            lock: 32,
+            nmidle: 64,
+            mnext: 72,
+            nmfreed: 88,
+            npidle: 112,
+            nmspinning: 116,
+            runqsize: 144,
+            size: 6872,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,
@@ -1080,6 +1159,17 @@ pub(super) static LAYOUTS: [Layout; 8] = [
         waitq: Waitq { first: 0, last: 8, size: 16 },
         timer: Timer { when: 24, period: 32, size: 96 },
         m: M { g0: 0, procid: 64, gsignal: 72, curg: 184, p: 208, id: 232, size: 1832 },
+        p: P { id: 0, status: 4, runqhead: 400, runqtail: 404, size: 15920 },
+        schedt: Schedt {
+            lock: 32,
+            nmidle: 64,
+            mnext: 72,
+            nmfreed: 88,
+            npidle: 112,
+            nmspinning: 116,
+            runqsize: 144,
+            size: 6872,
+        },
         moduledata: Moduledata {
             pc_header: 0,
             funcnametab: 8,

@@ -12,6 +12,7 @@ use crate::target::{FileAt, ReadError, ReadMem};
 use super::bytes::{u32_at, u64_at};
 use super::detect::GoProgram;
 use super::layout::Layout;
+use super::scheduler::{self, Places};
 use super::{gc, operands};
 
 /// Bytes of writable memory searched for `moduledata` at most.
@@ -91,6 +92,8 @@ pub struct Located {
     pub semtable: Vec<u64>,
     /// Address of the times that the collector notes; None where they were not found.
     pub gc_times: Option<u64>,
+    /// Where the scheduler keeps its numbers; None where that was not found.
+    pub scheduler: Option<Places>,
 }
 
 /// Locates the runtime of a program in the memory of its process.
@@ -129,7 +132,8 @@ pub fn locate_known(
     let allgs = search.allgs(&functions)?;
     let semtable = search.semtable(&functions);
     let gc_times = search.gc_times(&functions);
-    Ok(Located { layout, table, module, allgs, semtable, gc_times })
+    let scheduler = search.scheduler(&functions);
+    Ok(Located { layout, table, module, allgs, semtable, gc_times, scheduler })
 }
 
 fn with_inline_trees(
@@ -145,7 +149,7 @@ fn with_inline_trees(
 }
 
 /// Functions whose code is read, by name.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "runtime.forEachGRace",
     "runtime.atomicAllG",
     "runtime.allgadd",
@@ -154,6 +158,7 @@ const NAMES: [&str; 8] = [
     "runtime.gcStart",
     "runtime.gcMarkDone",
     "runtime.gcMarkTermination",
+    "runtime.schedtrace",
 ];
 
 /// Where those functions are: entry and end.
@@ -350,6 +355,16 @@ impl Search<'_> {
             reads: of("runtime.gcMarkTermination", operands::loads),
         };
         operands.times().filter(|&address| self.is_data(address))
+    }
+
+    /// Where the scheduler keeps its numbers.
+    fn scheduler(&self, functions: &Functions) -> Option<Places> {
+        let of = |which| self.operands(functions, "runtime.schedtrace", which).unwrap_or_default();
+        let (taken, loads) = (of(operands::taken), of(operands::loads));
+        let places = scheduler::Operands { taken, loads, any: of(operands::any) };
+        let mut places = places.places(self.layout).filter(|places| self.is_data(places.sched))?;
+        places.allp.retain(|&address| self.is_data(address));
+        Some(places)
     }
 
     fn is_data(&self, address: u64) -> bool {

@@ -6,6 +6,7 @@ pub mod layout;
 pub mod patterns;
 pub mod plan;
 pub mod reasons;
+mod scheduler;
 pub mod snapshot;
 pub mod testing;
 

@@ -22,6 +22,11 @@ pub(super) fn taken(code: &[u8], address: u64) -> Vec<u64> {
     relative(code, address, |code| matches!(code, Code::Lea_r64_m))
 }
 
+/// Addresses that any instruction of `code` names relative to the instruction pointer.
+pub(super) fn any(code: &[u8], address: u64) -> Vec<u64> {
+    relative(code, address, |_| true)
+}
+
 fn relative(code: &[u8], address: u64, wanted: impl Fn(Code) -> bool) -> Vec<u64> {
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     let mut instruction = Instruction::default();

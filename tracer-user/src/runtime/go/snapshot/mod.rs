@@ -16,7 +16,7 @@ mod stacks;
 mod task;
 
 use crate::base::{KTime, Pid, ProcId, RunSeq, WaitClass};
-use crate::stream::{Input, LastLeave, LookOutcome, LookSeq};
+use crate::stream::{Input, LastLeave, LookOutcome, LookSeq, Vitals};
 use crate::symbolize::SharedInterner;
 use crate::target::{FixtureMem, ReadError, ReadMem, ThreadIds, VitalsReader, monotonic_offset};
 
@@ -24,6 +24,7 @@ use super::bytes::u64_at;
 use super::gc::GcNotes;
 use super::layout::Layout;
 use super::locate::Located;
+use super::scheduler::SchedulerReader;
 use super::tables::Shapes;
 use batch::{Batch, Ticket};
 use details::{Details, Wanted};
@@ -84,6 +85,7 @@ pub struct Snapshotter {
     stacks: StackReader,
     batch: Batch,
     gc: GcNotes,
+    scheduler: SchedulerReader,
 }
 
 /// A goroutine with all that was read of it.
@@ -117,6 +119,7 @@ impl Snapshotter {
             stacks: StackReader::default(),
             batch: Batch::default(),
             gc: GcNotes::new(located.gc_times),
+            scheduler: SchedulerReader::new(located.scheduler.clone(), located.layout),
             located,
         }
     }
@@ -186,7 +189,8 @@ impl Snapshotter {
         for group in list.chunks(GROUP) {
             self.group(&mut look, group)?;
         }
-        let vitals = crate::runtime::vitals::of(&self.vitals);
+        let scheduler = self.scheduler.read(mem)?;
+        let vitals = Vitals { scheduler, ..crate::runtime::vitals::of(&self.vitals) };
         let t1 = (look.context.clock)();
         let outcome =
             LookOutcome { took: t1.since(began), bytes: look.spent.bytes, vitals, ..look.outcome };
