@@ -38,7 +38,7 @@ fn label(bytes: &[u8]) -> Option<Confinement> {
     if let Some(profile) = text.strip_suffix(" (enforce)") {
         return Some(Confinement::AppArmor { profile: clean(profile) });
     }
-    let kind = text.splitn(4, ':').nth(2)?;
+    let kind = text.split(':').nth(2)?;
     // `kernel` and the `spc_t` of privileged containers are under no rule that matters here.
     let free = ["kernel_t", "unconfined_t", "spc_t", "init_t", "kernel"];
     (!free.contains(&kind)).then(|| Confinement::SeLinux { context: clean(text) })

@@ -19,21 +19,40 @@ fn three_capabilities_are_enough_and_a_missing_one_is_named() {
     or_skip!(crate::common::need_bpf());
     let binary = or_skip!(go_build(GO, "pingpong", Variant::Default));
     let (process, _) = GoProc::start_ready(&binary, &[]);
-    let said =
-        support::without_root("bpf,perfmon,sys_ptrace", "host::what_a_tracer_says", &process);
+    let three = ("bpf,perfmon,sys_ptrace", "Multi");
+    let said = support::without_root(three, "host::what_a_tracer_says", &process);
     assert!(said.contains("\nattached\n"), "{said}");
     for (given, missing) in [
         ("perfmon,sys_ptrace", "CAP_BPF missing"),
         ("bpf,sys_ptrace", "CAP_PERFMON missing"),
         ("bpf,perfmon", "CAP_SYS_PTRACE missing"),
     ] {
-        let said = support::without_root(given, "host::what_a_tracer_says", &process);
+        let said = support::without_root((given, "Multi"), "host::what_a_tracer_says", &process);
         assert!(said.contains(missing), "{given}: {said}");
     }
     process.finish();
 }
 
-/// Run by the test above.
+/// What is left where there is no uprobe_multi.
+#[test]
+fn perf_events_take_the_administrators_right_besides_and_say_so() {
+    let _alone = support::alone();
+    or_skip!(crate::common::need_bpf());
+    let binary = or_skip!(go_build(GO, "pingpong", Variant::Default));
+    let (process, _) = GoProc::start_ready(&binary, &[]);
+    let three = ("bpf,perfmon,sys_ptrace", "PerfEvent");
+    let said = support::without_root(three, "host::what_a_tracer_says", &process);
+    assert!(
+        said.contains("CAP_SYS_ADMIN missing") && said.contains("run loiter as root"),
+        "{said}"
+    );
+    let four = ("bpf,perfmon,sys_ptrace,sys_admin", "PerfEvent");
+    let said = support::without_root(four, "host::what_a_tracer_says", &process);
+    assert!(said.contains("\nattached\n"), "{said}");
+    process.finish();
+}
+
+/// Run by the tests above.
 #[test]
 fn what_a_tracer_says() {
     let Some((pid, method)) = support::TracerProcess::orders() else { return };

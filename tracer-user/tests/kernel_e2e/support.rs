@@ -328,7 +328,7 @@ pub fn cost_a_round(tracer: &mut Tracer, process: &mut GoProc, slot: u16) -> (f6
 
 /// Runs one ignored test of this binary as nobody with a few capabilities, and gives what it says.
 /// The binaries are copied to where nobody can read them.
-pub fn without_root(capabilities: &str, test: &str, target: &GoProc) -> String {
+pub fn without_root((capabilities, method): (&str, &str), test: &str, target: &GoProc) -> String {
     let room = tempfile::Builder::new().prefix("loiter").tempdir_in("/tmp").unwrap();
     let all = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(room.path(), all.clone()).unwrap();
@@ -347,7 +347,7 @@ pub fn without_root(capabilities: &str, test: &str, target: &GoProc) -> String {
         .arg(&own)
         .args(["--exact", test, "--nocapture"])
         .env("LOITER_TEST_PID", target.pid().to_string())
-        .env("LOITER_TEST_METHOD", "Multi")
+        .env("LOITER_TEST_METHOD", method)
         .env("LOITER_TEST_BINARY", &traced)
         .current_dir("/")
         .output()
