@@ -33,25 +33,38 @@ fn wait_for_mode(loiter: &mut Loiter, seen: usize, mode: &str) -> Value {
 /// What the promise is on an idle machine with uprobe_multi, and what is asked for where the
 /// tests of others run beside.
 const IN_TIME: Duration = Duration::from_secs(1);
+/// The same with perf-event uprobes.
+const IN_TIME_BY_EVENTS: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_burst_takes_the_probes_off_and_quiet_brings_them_back_without_loss_or_false_finding() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    burst("uprobe-multi", IN_TIME);
+}
+
+#[test]
+fn with_perf_events_a_burst_takes_the_probes_off_as_well() {
+    or_skip!(need_bpf());
+    burst("perf-events", IN_TIME_BY_EVENTS);
+}
+
+fn burst(attach: &str, in_time: Duration) {
+    let exe = go_build(newest(), "million", Variant::Stripped).expect("a Go toolchain");
     let (mut target, _) = GoProc::start_ready(&exe, &["-park", "-procs", "1"]);
     target.ask("run 1000", "done");
     // What this costs unoptimised, on a machine that does other things, is not what it costs.
     let args = ["--events", "all", "--budget", "5%", "--interval", "1s", "--ring-size", "64MiB"];
+    let args = [&args[..], &["--attach", attach]].concat();
     let mut loiter = Loiter::watch(target.pid(), &args);
     let seen = loiter.lines.len();
     let began = Instant::now();
     target.tell("run 5000000");
     let down = wait_for_mode(&mut loiter, seen, "none");
     let took = began.elapsed();
-    println!("a burst: {} after {took:?}: {}", down["mode"], down["why"]);
+    println!("a burst, {attach}: {} after {took:?}: {}", down["mode"], down["why"]);
     assert!(took < PATIENCE, "{took:?}");
-    let slow = if took > IN_TIME { " (late: a busy machine?)" } else { "" };
+    let slow = if took > in_time { " (late: a busy machine?)" } else { "" };
     target.wait_for("done");
     let seen = loiter.lines.len();
     let quiet = Instant::now();
@@ -66,7 +79,7 @@ fn a_burst_takes_the_probes_off_and_quiet_brings_them_back_without_loss_or_false
     let lost: u64 = summary["lost"].as_object().unwrap().values().map(number).sum();
     let (births, deaths) = (number(&summary["births"]), number(&summary["deaths"]));
     assert!(births < 5_000_000, "the probes were off for most of the burst: {births}");
-    if took <= IN_TIME {
+    if took <= in_time {
         assert_eq!(lost, 0, "{summary}");
     }
     assert!(births >= 2_000 && deaths >= 2_000, "{summary}");

@@ -19,7 +19,7 @@ use super::values;
 use crate::base::Nanos;
 use crate::pipeline;
 use crate::pipeline::settings::{
-    BudgetSettings, Glob, Override, RingSize, Thresholds, Tune, WatchSettings, Whom,
+    AttachMethod, BudgetSettings, Glob, Override, RingSize, Thresholds, Tune, WatchSettings, Whom,
 };
 use crate::pipeline::{Reload, Reloaded};
 use crate::stream::{Calls, Mode};
@@ -126,8 +126,34 @@ pub struct FollowArgs {
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::ring_size)]
     ring_size: RingSize,
 
+    /// How probes are put on: auto, uprobe-multi (Linux 6.6 and later), or perf-events; auto takes the
+    /// first of these that works here
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    attach: Attach,
+
     #[command(flatten)]
     pub expectations: ExpectationArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Attach {
+    /// What works here
+    Auto,
+    /// All sites of a kind in one link
+    UprobeMulti,
+    /// One event a site
+    PerfEvents,
+}
+
+impl Attach {
+    const fn method(self) -> AttachMethod {
+        match self {
+            Attach::Auto => AttachMethod::Auto,
+            Attach::UprobeMulti => AttachMethod::Multi,
+            Attach::PerfEvents => AttachMethod::PerfEvent,
+        }
+    }
 }
 
 impl FollowArgs {
@@ -194,6 +220,7 @@ pub fn settings(args: &FollowArgs, whom: Whom) -> anyhow::Result<WatchSettings> 
             ..args.crowd.thresholds(args.stuck_after)
         },
         ring: args.ring_size,
+        attach: args.attach.method(),
         overrides: Vec::new(),
     })
 }

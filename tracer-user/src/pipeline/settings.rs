@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::base::{IdlePattern, Nanos, Pid};
 use crate::detect::Confidence;
+pub use crate::kernel::AttachMethod;
 use crate::record::{Content, Limits, Meta};
 use crate::stream::{Calls, Mode};
 use crate::view::Acknowledgements;
@@ -276,6 +277,7 @@ impl Override {
             mode: self.events.unwrap_or(usual.mode),
             budget: budget.map(|budget| BudgetSettings { budget, ceiling }),
             min_wait: self.min_wait.unwrap_or(usual.min_wait),
+            calls: usual.calls,
             interval: self.interval.unwrap_or(usual.interval),
         }
     }
@@ -298,6 +300,8 @@ pub struct WatchSettings {
     pub expectations: Expectations,
     /// Size of the ring buffer.
     pub ring: RingSize,
+    /// How probes are put on.
+    pub attach: AttachMethod,
 }
 
 /// What a watch may cost, and how much of it is wanted.

@@ -18,7 +18,7 @@ use super::budget::Hits;
 use super::clock;
 use super::ingest::{Born, Ingest, Names};
 use super::ready::readiness;
-use super::settings::RingSize;
+use super::settings::{AttachMethod, RingSize};
 
 /// Records taken in one go: bounds a batch to some 10 MB.
 pub const BATCH: usize = 100_000;
@@ -75,7 +75,7 @@ impl Tracer {
     /// # Errors
     /// If it cannot be loaded here.
     pub fn load(
-        ring: RingSize,
+        (ring, attach_method): (RingSize, AttachMethod),
         (min_wait, calls): (Nanos, Calls),
         threads: Mode,
         host_lives: HostLives,
@@ -89,6 +89,7 @@ impl Tracer {
             totals_capacity: room(waits, LoadSettings::DEFAULT_TOTALS_CAPACITY),
             calls,
             host_lives,
+            attach_method,
             ..LoadSettings::default()
         })?;
         // Reading the kernel's types takes some 20 MB for a moment; without this the allocator

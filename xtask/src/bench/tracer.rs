@@ -38,7 +38,7 @@ impl Tracer {
     /// If it cannot watch.
     pub fn start(loiter: &Path, command: &str, pid: u32, args: &[&str]) -> Result<Tracer> {
         let pid = pid.to_string();
-        Tracer::run(loiter::command(loiter, &[command, &pid, "--format", "jsonl"]), args)
+        Tracer::without_budget(loiter::command(loiter, &[command, &pid, "--format", "jsonl"]), args)
     }
 
     /// `loiter watch` where tracefs is mounted, for it alone.
@@ -51,10 +51,10 @@ impl Tracer {
         let pid = pid.to_string();
         let mut command = run::command(Path::new("unshare"));
         command.args(["-m", "sh", "-c", SCRIPT, loiter, "watch", &pid, "--format", "jsonl"]);
-        Tracer::run(command, args)
+        Tracer::without_budget(command, args)
     }
 
-    fn run(mut command: Command, args: &[&str]) -> Result<Tracer> {
+    fn without_budget(mut command: Command, args: &[&str]) -> Result<Tracer> {
         if !args.contains(&"--budget") {
             // What is measured is what these events cost.
             command.args(["--budget", "off"]);

@@ -26,8 +26,8 @@ use super::clock;
 use super::pace::Share;
 use super::scrape::MetricsSettings;
 use super::settings::{
-    DiagnoseSettings, Expectations, FlightSettings, GoMinor, Override, RingSize, Thresholds, Tune,
-    WatchSettings, Whom,
+    AttachMethod, DiagnoseSettings, Expectations, FlightSettings, GoMinor, Override, RingSize,
+    Thresholds, Tune, WatchSettings, Whom,
 };
 use serve::Watch;
 
@@ -37,6 +37,7 @@ struct Job {
     tune: Tune,
     overrides: Vec<Override>,
     ring: RingSize,
+    attach: AttachMethod,
     time_limit: Option<Nanos>,
     looks: Option<u32>,
     share: Share,
@@ -126,6 +127,7 @@ fn job(settings: &WatchSettings, record: Option<RecorderSettings>) -> Job {
         tune: settings.tune,
         overrides: settings.overrides.clone(),
         ring: settings.ring,
+        attach: settings.attach,
         time_limit: settings.time_limit,
         looks: None,
         share: Share::WATCH,
@@ -159,6 +161,7 @@ pub fn diagnose(
             },
             overrides: Vec::new(),
             ring: RingSize::MIN,
+            attach: AttachMethod::Auto,
             time_limit: None,
             looks: Some(settings.looks),
             share: Share::DIAGNOSE,

@@ -114,7 +114,7 @@ impl<'a> Watch<'a> {
             _ => {
                 let threads = threads_mode(threads, ceiling);
                 Some(Tracer::load(
-                    job.ring,
+                    (job.ring, job.attach),
                     (job.min_wait(), job.tune.calls),
                     threads,
                     host_lives(&job.whom),
