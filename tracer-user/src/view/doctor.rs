@@ -94,6 +94,26 @@ pub struct TargetPlanView {
     pub degraded: Vec<PlanGapView>,
     /// For how long hits were counted; None = not measured.
     pub measured_for: Option<Nanos>,
+    /// How often its threads sleep, where it has no sites and threads are all there is to follow.
+    pub sleeps: Option<SleepsView>,
+}
+
+/// How often the threads of a process sleep.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct SleepsView {
+    /// How often a second, all threads together.
+    pub per_second: f64,
+    /// For how long they were counted.
+    pub measured_for: Nanos,
+    /// What following one costs, at most.
+    pub cost_per_sleep: Nanos,
+}
+
+impl SleepsView {
+    /// CPUs busy with following them, at most: 0.01 = one hundredth of one CPU.
+    pub fn cpus(&self) -> f64 {
+        self.per_second * self.cost_per_sleep.as_secs_f64()
+    }
 }
 
 /// One probe site.

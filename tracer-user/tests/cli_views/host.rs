@@ -101,6 +101,7 @@ pub fn doctor() -> DoctorView {
             process: process(),
             tasks: Some(1_250),
             look_took: Some(Nanos::from_millis(12)),
+            sleeps: None,
             sites: vec![
                 site(
                     "birth",

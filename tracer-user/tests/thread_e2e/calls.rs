@@ -244,6 +244,7 @@ fn a_watch_tells_calls_in_its_summary_and_a_recording_keeps_each() {
     let pid = process.pid().to_string();
     let mut record = vec!["record", pid.as_str(), "-o", path.to_str().unwrap()];
     record.extend(arguments);
+    record.extend(["--format", "jsonl"]);
     let mut recorder = Loiter::start(&record);
     recorder.wait_message("watching");
     let said = values(&process.ask("timeouts 3", "did"));

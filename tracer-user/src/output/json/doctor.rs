@@ -67,6 +67,16 @@ struct Target<'a> {
     degraded: Vec<Gap<'a>>,
     measured_ns: Option<u64>,
     cost: Vec<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sleeps: Option<Sleeps>,
+}
+
+#[derive(serde::Serialize)]
+struct Sleeps {
+    per_second: f64,
+    measured_ns: u64,
+    cost_per_sleep_ns: u64,
+    cpus: f64,
 }
 
 #[derive(serde::Serialize)]
@@ -130,6 +140,12 @@ fn target(t: &TargetPlanView) -> Target<'_> {
         degraded: t.degraded.iter().map(|g| Gap { kind: &g.kind, reason: &g.reason }).collect(),
         measured_ns: t.measured_for.map(|n| n.0),
         cost: [Mode::None, Mode::Lifecycle, Mode::All].into_iter().filter_map(cost).collect(),
+        sleeps: t.sleeps.map(|sleeps| Sleeps {
+            per_second: sleeps.per_second,
+            measured_ns: sleeps.measured_for.0,
+            cost_per_sleep_ns: sleeps.cost_per_sleep.0,
+            cpus: sleeps.cpus(),
+        }),
     }
 }
 

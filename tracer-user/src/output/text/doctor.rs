@@ -99,6 +99,15 @@ fn write_target(page: &mut Page, target: &TargetPlanView) -> io::Result<()> {
         }
         page.field_words("tasks", Tint::Plain, &text)?;
     }
+    if let Some(sleeps) = &target.sleeps {
+        let text = format!(
+            "{} a second, counted over {}: following the waits of its threads (--events all) takes at most {:.2} % of a CPU; births and deaths next to nothing",
+            rounded(sleeps.per_second),
+            sleeps.measured_for,
+            sleeps.cpus() * 100.0
+        );
+        return page.field_words("sleeps", Tint::Plain, &text);
+    }
     page.blank()?;
     page.line(&Line::new().add(
         Tint::Strong,

@@ -2,6 +2,7 @@
 //! what that would cost, from hit rates counted with the probes on for a moment.
 
 mod host;
+mod sleeps;
 
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const COST_PER_HIT: Nanos = Nanos(2_400);
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
 /// Records taken at a time.
 const MOST: usize = 100_000;
+/// Sleeps are counted for so long unless said otherwise.
+const COUNT_SLEEPS_FOR: Nanos = Nanos::from_secs(1);
 /// While counting, no wait leaves a record.
 const NO_WAITS: Nanos = Nanos(u64::MAX);
 
@@ -60,6 +63,7 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
             tasks = tasks.saturating_add(u64::from(!task.system));
         }
     });
+    let counted_for = measure.unwrap_or(COUNT_SLEEPS_FOR);
     let sites = probing.sites();
     let plan = sites.map(SiteProbing::plan).transpose()?.unwrap_or_default();
     let hits = match (measure, sites) {
@@ -93,6 +97,10 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
             })
             .collect(),
         measured_for: hits.map(|(_, over)| over),
+        sleeps: match sites {
+            Some(_) => None,
+            None => sleeps::count(target.pid, counted_for),
+        },
     })
 }
 
