@@ -20,6 +20,7 @@ use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
 use receiver::{Collector, Request};
 use serde_json::Value;
 
+/// The newest Go.
 pub fn newest() -> &'static str {
     GO_VERSIONS[GO_VERSIONS.len() - 1]
 }
