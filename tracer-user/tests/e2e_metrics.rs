@@ -27,7 +27,8 @@ fn watch(pid: u32, args: &[&str]) -> (Loiter, String) {
     all.extend(args);
     let mut loiter = Loiter::watch(pid, &all);
     let said = loiter.wait_message("metrics at");
-    let address = said.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    let address =
+        said.split("http://").nth(1).unwrap().split("/metrics").next().unwrap().to_owned();
     assert_eq!(http_get(&address, "/healthz").unwrap(), "ok\n");
     assert_eq!(http_get(&address, "/readyz").unwrap(), "ready\n");
     (loiter, address)
