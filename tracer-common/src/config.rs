@@ -5,6 +5,11 @@ use core::mem::size_of;
 /// Most targets traced at once; slots are `0..MAX_SLOTS`.
 pub const MAX_SLOTS: u32 = 1024;
 
+/// The slot of what is told of all processes of the host: no target has it. The value of a
+/// [`crate::event::Process`] is then the thread group that it is about, as loiter's PID namespace
+/// counts it.
+pub const HOST_SLOT: u16 = MAX_SLOTS as u16 - 2;
+
 /// Marks an offset of [`TargetConfig`] that this runtime version does not have.
 pub const NO_OFFSET: u16 = u16::MAX;
 
@@ -59,9 +64,9 @@ pub struct SlotCounters {
     pub thread_hits: u64,
     /// Waits of threads that are in no total because the map of totals was full.
     pub waits_untotalled: u64,
-    /// Waits of threads whose end was not seen: the thread went to sleep again. In no total and no
-    /// record.
-    pub waits_unended: u64,
+    /// Waits of threads whose end the scheduler did not tell, so that it was found when the thread
+    /// left its CPU again or died. In totals and records as all others.
+    pub waits_end_found: u64,
     /// Zero.
     pub pad: u64,
 }
@@ -167,11 +172,16 @@ pub struct KernelLayout {
     pub task_stack: u32,
     /// 1 = softirqs run on the stacks of threads (PREEMPT_RT), so that they cannot be told from them.
     pub realtime: u32,
+    /// `task_struct.se.sum_exec_runtime` (u64): ns that it has run; 0 = not known.
+    pub task_ran: u32,
+    /// `task_struct.se.prev_sum_exec_runtime` (u64): the same when it was last put on a CPU; 0 = not
+    /// known.
+    pub task_ran_before: u32,
 }
 
 const _: () = {
     assert!(size_of::<TargetConfig>() == 24);
     assert!(size_of::<SlotCounters>() == 128);
     assert!(size_of::<Parked>() == 40);
-    assert!(size_of::<KernelLayout>() == 64);
+    assert!(size_of::<KernelLayout>() == 72);
 };

@@ -133,6 +133,9 @@ pub mod name {
         ("proc_exit", "sched_process_exit"),
         ("proc_fork", "sched_process_fork"),
     ];
+    /// Programs on kernel tracepoints that tell of all processes of the host.
+    pub const HOST_PROGRAMS: [(&str, &str); 2] =
+        [("host_exec", "sched_process_exec"), ("host_fork", "sched_process_fork")];
     /// Programs on kernel tracepoints that are attached while some target's waits of threads are
     /// followed: name of the program, name of the tracepoint.
     pub const SCHED_PROGRAMS: [(&str, &str); 2] =

@@ -138,7 +138,7 @@ pub struct ThreadWait {
 pub struct Sleeper {
     /// Since when it sleeps, CLOCK_MONOTONIC ns; 0 = it does not.
     pub since_ns: u64,
-    /// When it was last woken.
+    /// When it was last woken; 0 = not since it last ran.
     pub ready_ns: u64,
     /// In what it sleeps.
     pub asleep: Asleep,
@@ -152,6 +152,18 @@ pub struct Sleeper {
     pub tag: u16,
     /// Zero.
     pub pad: u32,
+}
+
+impl Sleeper {
+    /// A thread may be woken between the moment it says that it sleeps and the moment it leaves its
+    /// CPU. The scheduler takes far less than this from the one to the other.
+    const WOKEN_EARLY_NS: u64 = 50_000;
+
+    /// Whether this sleep was seen to be ended by somebody, and not an earlier one.
+    #[inline(always)]
+    pub const fn is_woken(&self) -> bool {
+        self.ready_ns != 0 && self.ready_ns.wrapping_add(Self::WOKEN_EARLY_NS) >= self.since_ns
+    }
 }
 
 /// Waits that are totalled together, the key of map `WAITS`.

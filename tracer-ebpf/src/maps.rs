@@ -56,6 +56,8 @@ pub static KERNEL_LAYOUT: Global<KernelLayout> = Global::new(KernelLayout {
     pid_numbers: 0,
     task_stack: 0,
     realtime: 0,
+    task_ran: 0,
+    task_ran_before: 0,
 });
 
 /// One field of [`KERNEL_LAYOUT`]: reading all of it would be a load for each field.
@@ -119,9 +121,9 @@ impl Counters {
     }
 
     #[inline(always)]
-    pub fn unended(self) {
+    pub fn end_found(self) {
         // SAFETY: as above.
-        add(unsafe { addr_of_mut!((*self.at).waits_unended) });
+        add(unsafe { addr_of_mut!((*self.at).waits_end_found) });
     }
 
     #[inline(always)]

@@ -25,8 +25,8 @@ pub fn proc_exec(_ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn proc_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(current) = traced() else { return 0 };
-    threads::died(&current);
     let task: *const u8 = ctx.arg(0);
+    threads::died(&current, task);
     // SAFETY: `task` is the tracepoint's typed argument; offsets are the kernel's own.
     let (live, code) = unsafe {
         let signal: *const u8 = load(task, kernel!(task_signal));

@@ -2,7 +2,7 @@
 //! back, and who woke it. A system call that does not sleep costs nothing here.
 //!
 //! These programs run for every switch of the host: whom they do not follow must be known by one
-//! look-up. They run with interrupts off, so that none of them interrupts another of its CPU.
+//! look-up each. They run with interrupts off, so that none of them interrupts another of its CPU.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::task_struct;
@@ -49,16 +49,13 @@ mod regs {
 /// The code segment of 64-bit programs. Source: arch/x86/include/asm/segment.h, `__USER_CS`.
 const USER_CS: u64 = 0x33;
 
-/// A thread may be woken between the moment it says that it sleeps and the moment it leaves its CPU.
-/// The scheduler takes far less than this from the one to the other.
-const WOKEN_EARLY_NS: u64 = 50_000;
-
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempted: u64 = ctx.arg(0);
     let out: *const u8 = ctx.arg(1);
     let into: *const u8 = ctx.arg(2);
     let state: u64 = ctx.arg(3);
+    ran_unseen(out);
     if preempted & 0xff == 0 && state & (state::SLEEPS | state::STOPPED) != 0 {
         sleeps(out, state);
     }
@@ -106,7 +103,7 @@ fn sleeps(task: *const u8, state: u64) {
         tag: parked_tag(time_ns),
         pad: 0,
     };
-    if !remember(counters, bpf_get_current_pid_tgid() as u32, &sleeper) {
+    if !remember(bpf_get_current_pid_tgid() as u32, &sleeper) {
         counters.lost(Lost::MapFull);
     } else if target.min_wait_ns == 0 {
         emit(counters, slot, kind::THREAD_PARK, time_ns, |header| ThreadPark {
@@ -157,15 +154,12 @@ fn in_what(task: *const u8, state: u64, flags: u32) -> Asleep {
 /// spares inserting. The scheduler orders what happens to one thread, so nobody else writes the
 /// entry but a waker. False if there is no room.
 #[inline(always)]
-fn remember(counters: Counters, host_tid: u32, sleeper: &Sleeper) -> bool {
+fn remember(host_tid: u32, sleeper: &Sleeper) -> bool {
     let Some(entry) = SLEEPERS.get_ptr_mut(host_tid) else {
         return SLEEPERS.insert(host_tid, sleeper, 0).is_ok();
     };
     // SAFETY: a map value; readers outside the kernel check the tag, see `Sleeper`.
     unsafe {
-        if (&raw const (*entry).since_ns).read_volatile() != 0 {
-            counters.unended();
-        }
         (&raw mut (*entry).since_ns).write_volatile(0);
         (&raw mut (*entry).asleep).write_volatile(sleeper.asleep);
         (&raw mut (*entry).tid).write_volatile(sleeper.tid);
@@ -253,34 +247,75 @@ fn runs_itself(ctx: &BtfTracePointContext) -> bool {
 /// A thread is about to run.
 #[inline(always)]
 fn runs(task: *const u8) {
+    let Some((host_tid, sleeper)) = awake(task) else { return };
+    let Some(counters) = Counters::of(sleeper.slot) else { return };
+    ends(counters, task, host_tid, &sleeper, now());
+}
+
+/// A thread that has run leaves its CPU, or dies. Its sleep has ended before, which was not told where
+/// it still has one: a program may not be run (recursion), and there are kernels that do not tell of
+/// each switch, such as those of some sandboxes for the processes that manage them.
+#[inline(always)]
+pub fn ran_unseen(task: *const u8) {
+    let Some((host_tid, sleeper)) = awake(task) else { return };
+    let Some(counters) = Counters::of(sleeper.slot) else { return };
+    counters.end_found();
+    ends(counters, task, host_tid, &sleeper, put_on_cpu(task, &sleeper));
+}
+
+/// Host tid and sleep of a thread that has one, which is over now.
+#[inline(always)]
+fn awake(task: *const u8) -> Option<(u32, Sleeper)> {
     // SAFETY: the tracepoint's typed argument; the offset is the kernel's own.
     let host_tid: u32 = unsafe { load(task, kernel!(task_pid)) };
     if host_tid == 0 {
-        return;
+        return None;
     }
-    let Some(entry) = SLEEPERS.get_ptr_mut(host_tid) else { return };
-    // SAFETY: a map value; nobody else writes it now, see `remember`.
-    let mut sleeper = unsafe { entry.read() };
-    if sleeper.since_ns == 0 {
-        return;
+    let entry = SLEEPERS.get_ptr_mut(host_tid)?;
+    // SAFETY: a map value; nobody else writes it now, see `remember`. A waker writes no sooner than
+    // the thread sleeps again.
+    unsafe {
+        let mut sleeper = entry.read();
+        if sleeper.since_ns == 0 {
+            return None;
+        }
+        (&raw mut (*entry).since_ns).write_volatile(0);
+        (&raw mut (*entry).ready_ns).write_volatile(0);
+        if !sleeper.is_woken() {
+            // Of an earlier sleep: this one's was not seen.
+            (sleeper.ready_ns, sleeper.waker) = (0, 0);
+        }
+        Some((host_tid, sleeper))
     }
-    // SAFETY: as above.
-    unsafe { (&raw mut (*entry).since_ns).write_volatile(0) };
-    if sleeper.ready_ns.wrapping_add(WOKEN_EARLY_NS) < sleeper.since_ns {
-        // Of an earlier sleep: this one's was not seen.
-        (sleeper.ready_ns, sleeper.waker) = (0, 0);
-    }
-    let slot = u32::from(sleeper.slot);
-    let (Some(counters), Some(target)) = (Counters::of(sleeper.slot), TARGETS.get(slot)) else {
-        return;
-    };
-    counters.thread_hit();
+}
+
+/// When a thread that runs was put on its CPU, by the processor time it has taken since.
+#[inline(always)]
+fn put_on_cpu(task: *const u8, sleeper: &Sleeper) -> u64 {
     let time_ns = now();
-    total(counters, &sleeper, time_ns.wrapping_sub(sleeper.since_ns));
+    let earliest = sleeper.since_ns.max(sleeper.ready_ns);
+    if kernel!(task_ran) == 0 {
+        return earliest;
+    }
+    // SAFETY: the tracepoint's typed argument; the offsets are the kernel's own.
+    let (ran, before) = unsafe {
+        (load::<u64>(task, kernel!(task_ran)), load::<u64>(task, kernel!(task_ran_before)))
+    };
+    let at = time_ns.wrapping_sub(ran.wrapping_sub(before));
+    // The scheduler does not keep the second one for each of its classes.
+    if at < earliest || at > time_ns { earliest } else { at }
+}
+
+/// A sleep has ended.
+#[inline(always)]
+fn ends(counters: Counters, task: *const u8, host_tid: u32, sleeper: &Sleeper, time_ns: u64) {
+    let Some(target) = TARGETS.get(u32::from(sleeper.slot)) else { return };
+    counters.thread_hit();
+    total(counters, sleeper, time_ns.wrapping_sub(sleeper.since_ns));
     // SAFETY: the tracepoint's typed argument; the offset is the kernel's own.
     let tgid: u32 = unsafe { load(task, kernel!(task_tgid)) };
     let ids = u64::from(tgid) << 32 | u64::from(host_tid);
-    tell(ids, counters, target, &sleeper, time_ns);
+    tell(ids, counters, target, sleeper, time_ns);
 }
 
 /// Writes the record of a sleep that has ended.

@@ -11,6 +11,7 @@ use tracer_common::event::Header;
 use tracer_common::ids::{follow, kind};
 use tracer_common::thread::{SPAWN_STACK, STACK_DEPTH, Thread, ThreadBirth, ThreadSpawn};
 
+use super::sched;
 use super::traced::{Traced, load};
 use crate::emit::{emit, emit_of, now};
 use crate::maps::{Counters, SLEEPERS, kernel};
@@ -29,11 +30,7 @@ mod regs {
 
 /// The current thread has created another one in its own process. The two: itself, the new one.
 #[inline(always)]
-pub fn born(
-    ctx: &BtfTracePointContext,
-    creator: &Traced,
-    (parent, child): (*const u8, *const u8),
-) {
+pub fn born(ctx: &BtfTracePointContext, creator: &Traced, (parent, child): (*const u8, *const u8)) {
     if !creator.follows(follow::LIVES) {
         return;
     }
@@ -127,8 +124,9 @@ unsafe fn copy_stack(to: *mut u8, sp: u64) -> u32 {
 
 /// The current thread ends.
 #[inline(always)]
-pub fn died(current: &Traced) {
+pub fn died(current: &Traced, task: *const u8) {
     if current.follows(follow::WAITS) {
+        sched::ran_unseen(task);
         let _not_there = SLEEPERS.remove(bpf_get_current_pid_tgid() as u32);
     }
     if !current.follows(follow::LIVES) {
@@ -146,7 +144,7 @@ pub fn died(current: &Traced) {
 /// The tid of a new thread as its creator's PID namespace counts it, which is loiter's, or all are.
 /// 0 where it cannot be read.
 #[inline(always)]
-fn tid_of(child: *const u8) -> u32 {
+pub fn tid_of(child: *const u8) -> u32 {
     // SAFETY: `child` is the tracepoint's typed argument, as is what it points to; offsets are the
     // kernel's own. The last address is computed, so the helper checks it.
     unsafe {

@@ -14,8 +14,8 @@ use super::destination::{Destination, Touch};
 use super::exit;
 use super::expectations::{acknowledged, text_of};
 use crate::pipeline::baseline::{self, Found, Promise};
-use crate::view::watch::{Notice, WatchSink};
-use crate::view::{Acknowledgements, FindingView};
+use crate::view::watch::{Notice, WatchSink, Who};
+use crate::view::{Acknowledgements, FindingView, SummaryView};
 
 /// A finding is silent for this long unless a day is given: about a quarter, in which somebody
 /// should have had the time.
@@ -155,5 +155,13 @@ impl WatchSink for OpenFindings<'_> {
 
     fn notice(&mut self, notice: &Notice) {
         self.inner.notice(notice);
+    }
+
+    fn notice_of(&mut self, who: &Who, notice: &Notice) {
+        self.inner.notice_of(who, notice);
+    }
+
+    fn ended(&mut self, summary: &SummaryView) -> io::Result<()> {
+        self.inner.ended(summary)
     }
 }

@@ -36,7 +36,7 @@ pub struct Common {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Where the root of the host's file system is mounted, to name pods by the kubelet's files in it
+    /// Where the host's root is mounted, to name pods by the kubelet's files in it
     #[arg(long, value_name = "DIR", default_value = "/", env = "LOITER_HOST_ROOT", global = true)]
     #[arg(hide_default_value = true, hide_env = true, value_hint = clap::ValueHint::DirPath)]
     pub host_root: PathBuf,
@@ -162,10 +162,16 @@ pub struct GoArgs {
 }
 
 impl GoArgs {
+    /// Whether threads are read.
+    pub const fn threads(&self) -> Threads {
+        if self.threads { Threads::Read } else { Threads::Left }
+    }
+}
+
+impl GoArgs {
     /// The settings.
     pub fn target(&self, pid: Pid) -> TargetSettings {
-        let threads = if self.threads { Threads::Read } else { Threads::Left };
-        TargetSettings { pid, assume_go: self.assume_go, threads }
+        TargetSettings { pid, assume_go: self.assume_go, threads: self.threads() }
     }
 }
 
@@ -178,6 +184,33 @@ impl TargetArgs {
         let pid = self.pid.positional.or(self.pid.option);
         let pid = pid.ok_or_else(|| super::exit::usage("which process? give its PID"))?;
         Ok(self.go.target(pid))
+    }
+}
+
+/// The processes to watch.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct WhomArgs {
+    /// Processes to watch
+    #[arg(value_name = "PID", value_parser = values::pid)]
+    positional: Vec<Pid>,
+
+    /// Process to watch
+    #[arg(short = 'p', long = "pid", value_name = "PID", value_parser = values::pid)]
+    option: Option<Pid>,
+
+    /// Watch every Go program of this host, also those that start later; see the filters
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl WhomArgs {
+    /// Those given one by one.
+    pub fn pids(&self) -> Vec<Pid> {
+        let mut pids: Vec<Pid> = self.positional.iter().copied().chain(self.option).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
     }
 }
 

@@ -1,4 +1,4 @@
-//! `loiter completions` and the hidden `loiter manual`: what packages bring beside the binary, made from the
+//! `loiter completions` and `loiter manual`: what packages bring beside the binary, made from the
 //! same description of the command line that parses it.
 
 use std::path::PathBuf;
@@ -29,7 +29,12 @@ pub struct CompletionsArgs {
 }
 
 /// Write the man pages into a directory, one for each command
+///
+/// The packages bring them; this is for the binary alone.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  loiter manual /usr/local/share/man/man1")]
 pub struct ManualArgs {
     /// A directory that exists
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]

@@ -15,6 +15,7 @@ mod expectations;
 mod export;
 mod flight;
 mod freeze;
+mod host;
 mod progress;
 mod ps;
 mod record;
@@ -89,7 +90,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
-    #[command(hide = true)]
     Manual(completions::ManualArgs),
 }
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
-use super::args::StreamFormat;
+use super::args::{StreamFormat, TargetArgs};
 use super::destination::{Destination, Touch};
 use super::exit::Outcome;
 use super::watch::{self, FollowArgs};
 use super::{sink, values, version};
 use crate::base::Nanos;
 use crate::pipeline;
-use crate::pipeline::settings::WatchSettings;
+use crate::pipeline::settings::{TargetSettings, Whom};
 use crate::record::{Content, Limits, Place, RecorderSettings, Written};
 
 /// Watch a process, and record what is seen for a later report
@@ -30,6 +30,9 @@ Examples:
   loiter report night.loiter                    what was found
   loiter dump night.loiter --at -10s            every goroutine ten seconds before the end")]
 pub struct RecordArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+
     #[command(flatten)]
     follow: FollowArgs,
 
@@ -62,8 +65,8 @@ pub struct KeptArgs {
     max_size: Option<u64>,
 }
 
-fn recorder(args: &RecordArgs, settings: &WatchSettings) -> anyhow::Result<RecorderSettings> {
-    let usual = || PathBuf::from(format!("loiter-{}.loiter", settings.target.pid));
+fn recorder(args: &RecordArgs, target: &TargetSettings) -> anyhow::Result<RecorderSettings> {
+    let usual = || PathBuf::from(format!("loiter-{}.loiter", target.pid));
     let path = args.output.clone().unwrap_or_else(usual);
     let place = if path.extension().is_some_and(|e| e == "loiter") && !path.is_dir() {
         Place::File(path)
@@ -90,8 +93,9 @@ fn recorder(args: &RecordArgs, settings: &WatchSettings) -> anyhow::Result<Recor
 /// # Errors
 /// If the process cannot be traced or nothing more can be recorded.
 pub fn run(args: &RecordArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let settings = watch::settings(&args.follow)?;
-    let recorder = recorder(args, &settings)?;
+    let target = args.target.settings()?;
+    let settings = watch::settings(&args.follow, Whom::One(target))?;
+    let recorder = recorder(args, &target)?;
     let place = recorder.place.path().to_owned();
     let to = Destination::new(None, Touch::AtFirstByte)?;
     let mut written = Written::default();

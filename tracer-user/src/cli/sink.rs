@@ -40,3 +40,30 @@ pub fn tell(
     to.finish()?;
     Ok(summary)
 }
+
+/// Runs `work`, which sums up each process itself, with a sink of this format.
+///
+/// # Errors
+/// Those of `work`, and those of writing.
+pub fn tell_many<T>(
+    format: StreamFormat,
+    context: &Context,
+    to: Destination,
+    work: impl FnOnce(&mut dyn WatchSink) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let options = context.text_for(&to);
+    let notices: Box<dyn Write> =
+        if context.quiet { Box::new(io::sink()) } else { Box::new(io::stderr()) };
+    let (done, to) = match format {
+        StreamFormat::Text => {
+            let mut sink = text::TextSink::new(to, notices, options).of_many();
+            (work(&mut sink)?, sink.into_out())
+        }
+        StreamFormat::Jsonl => {
+            let mut sink = json::JsonSink::new(to, notices, options);
+            (work(&mut sink)?, sink.into_out())
+        }
+    };
+    to.finish()?;
+    Ok(done)
+}

@@ -14,9 +14,9 @@ use crate::pipeline::{
     Endpoint, HttpReceiver, ListenSettings, MetricsSettings, Outbox, PushSettings, SendSettings,
     TlsFiles, Told,
 };
-use crate::view::FindingView;
 use crate::view::delivery::{DeliveryView, Receiver};
-use crate::view::watch::{Notice, WatchSink};
+use crate::view::watch::{Notice, WatchSink, Who};
+use crate::view::{FindingView, SummaryView};
 
 /// Where metrics are told unless said otherwise: the port that OpenTelemetry's exporters use.
 const DEFAULT_METRICS: &str = "127.0.0.1:9464";
@@ -234,6 +234,14 @@ impl WatchSink for Relay<'_> {
 
     fn notice(&mut self, notice: &Notice) {
         self.sink.notice(notice);
+    }
+
+    fn notice_of(&mut self, who: &Who, notice: &Notice) {
+        self.sink.notice_of(who, notice);
+    }
+
+    fn ended(&mut self, summary: &SummaryView) -> io::Result<()> {
+        self.sink.ended(summary)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::{Nanos, Pid};
-use crate::pipeline::settings::{Budget, GoMinor, Moment, MomentOf, RingSize, Trigger};
+use crate::pipeline::settings::{Budget, Glob, GoMinor, Moment, MomentOf, RingSize, Trigger};
 use crate::record::Limits;
 
 /// The largest PID that Linux gives out (include/linux/threads.h, `PID_MAX_LIMIT`).
@@ -159,6 +159,14 @@ pub fn budget(text: &str) -> Result<BudgetOrOff, String> {
     let millionths = scaled(number, 10_000).and_then(|n| u32::try_from(n).ok());
     let budget = millionths.and_then(Budget::from_millionths).ok_or(WANTED)?;
     Ok(BudgetOrOff(Some(budget)))
+}
+
+/// A pattern for names.
+///
+/// # Errors
+/// In words, if it is none.
+pub fn glob(text: &str) -> Result<Glob, String> {
+    Glob::new(text).ok_or_else(|| "a pattern has 1 to 1024 characters".to_owned())
 }
 
 /// A moment of a recording: on the wall clock, or counted from its start or end.

@@ -3,19 +3,21 @@
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use super::args::{CrowdArgs, OutputArgs, StreamFormat, TargetArgs};
+use super::args::{CrowdArgs, GoArgs, OutputArgs, StreamFormat, WhomArgs};
 use super::destination::{Destination, Touch};
 use super::exit::{self, Outcome};
 use super::expectations::ExpectationArgs;
 use super::flight::FlightArgs;
+use super::host::HostArgs;
 use super::sink;
 use super::telemetry::TelemetryArgs;
 use super::values;
 use crate::base::Nanos;
 use crate::pipeline;
-use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, WatchSettings};
+use crate::pipeline::settings::{BudgetSettings, RingSize, Thresholds, Tune, WatchSettings, Whom};
 use crate::stream::Mode;
 use crate::view::SummaryView;
+use crate::view::watch::Notice;
 
 /// Watch a process, and tell findings as they arise
 ///
@@ -36,6 +38,15 @@ Examples:
 `loiter doctor PID` tells what each of --events costs this process.")]
 pub struct WatchArgs {
     #[command(flatten)]
+    whom: WhomArgs,
+
+    #[command(flatten)]
+    go: GoArgs,
+
+    #[command(flatten)]
+    host: HostArgs,
+
+    #[command(flatten)]
     follow: FollowArgs,
 
     /// The form of the answer
@@ -55,9 +66,6 @@ pub struct WatchArgs {
 /// What is followed, and what is told of it.
 #[derive(Args, Debug)]
 pub struct FollowArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-
     /// What to follow with probes at most, as far as the budget allows [default: all; without a
     /// budget: lifecycle]
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -117,7 +125,7 @@ enum Events {
 ///
 /// # Errors
 /// If the arguments do not go together.
-pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
+pub fn settings(args: &FollowArgs, whom: Whom) -> anyhow::Result<WatchSettings> {
     let asked = args.events.map(|events| match events {
         Events::None => Mode::None,
         Events::Lifecycle => Mode::Lifecycle,
@@ -129,10 +137,13 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
         return Err(exit::usage("--min-wait says which waits to follow: it needs --events all"));
     }
     Ok(WatchSettings {
-        target: args.target.settings()?,
-        mode,
-        budget: args.budget.0.map(|budget| BudgetSettings { budget, ceiling: asked }),
-        min_wait: args.min_wait.unwrap_or_default(),
+        whom,
+        tune: Tune {
+            mode,
+            budget: args.budget.0.map(|budget| BudgetSettings { budget, ceiling: asked }),
+            min_wait: args.min_wait.unwrap_or_default(),
+            interval: args.interval,
+        },
         time_limit: args.time_limit,
         expectations: args.expectations.read()?,
         thresholds: Thresholds {
@@ -141,8 +152,23 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
             ..args.crowd.thresholds(args.stuck_after)
         },
         ring: args.ring_size,
-        interval: args.interval,
     })
+}
+
+/// Whom to watch.
+///
+/// # Errors
+/// If the arguments do not go together.
+fn whom(args: &WatchArgs) -> anyhow::Result<Whom> {
+    if args.whom.all {
+        return args.host.settings(&args.go).map(|host| Whom::Host(Box::new(host)));
+    }
+    let targets: Vec<_> = args.whom.pids().into_iter().map(|pid| args.go.target(pid)).collect();
+    match *targets.as_slice() {
+        [] => Err(exit::usage("which process? give its PID")),
+        [one] => Ok(Whom::One(one)),
+        _ => Ok(Whom::Several(targets)),
+    }
 }
 
 /// Runs it.
@@ -151,13 +177,30 @@ pub fn settings(args: &FollowArgs) -> anyhow::Result<WatchSettings> {
 /// If the process cannot be traced or the findings cannot be written.
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
-    let settings = settings(&args.follow)?;
+    let settings = settings(&args.follow, whom(args)?)?;
+    let fail_on = args.follow.expectations.fail_on();
+    let flight = args.flight.settings();
+    if let Whom::One(_) = settings.whom {
+        let mut telemetry = args.telemetry.start()?;
+        let summary = sink::tell(args.format, context, to, |sink| {
+            let metrics = telemetry.take_metrics();
+            let watched = pipeline::watch(&settings, flight, metrics, &mut telemetry.relay(sink));
+            let deliveries = telemetry.finish();
+            Ok(SummaryView { deliveries, ..watched? })
+        })?;
+        return Ok(Outcome::of_findings(summary.findings, fail_on));
+    }
+    if flight.is_some() {
+        return Err(exit::usage("--recorder is of one process: give one PID"));
+    }
     let mut telemetry = args.telemetry.start()?;
-    let summary = sink::tell(args.format, context, to, |sink| {
-        let (metrics, flight) = (telemetry.take_metrics(), args.flight.settings());
-        let watched = pipeline::watch(&settings, flight, metrics, &mut telemetry.relay(sink));
-        let deliveries = telemetry.finish();
-        Ok(SummaryView { deliveries, ..watched? })
+    let findings = sink::tell_many(args.format, context, to, |sink| {
+        let metrics = telemetry.take_metrics();
+        let watched = pipeline::watch_many(&settings, metrics, &mut telemetry.relay(sink));
+        for delivery in telemetry.finish() {
+            sink.notice(&Notice::Delivered { delivery });
+        }
+        watched
     })?;
-    Ok(Outcome::of_findings(summary.findings, args.follow.expectations.fail_on()))
+    Ok(Outcome::of_findings(findings, fail_on))
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{KTime, Nanos, ProcId, TaskId};
 use crate::model::{Exactness, GroupKey, Process, Task, Wait};
-use crate::stream::{FutexKind, LookSeq, WaitsOn};
+use crate::stream::{FutexKind, FutexOf, LookSeq, WaitsOn};
 
 use super::evidence::{how_known, lower};
 use super::gather::{Picked, gather};
@@ -88,7 +88,8 @@ fn stands(check: &Check<'_>, task: &Task, edge: &Edge, before: &WaitFor) -> bool
     let same = before
         .edge(task.id())
         .is_some_and(|was| was.holder == edge.holder && was.futex.object == edge.futex.object);
-    same && task.still_looks() >= LOOKS && !check.process.is_doubtful(task)
+    let still = task.still_looks() >= LOOKS || edge.futex.looks_again();
+    same && still && !check.process.is_doubtful(task)
 }
 
 fn finding(check: &Check<'_>, steps: &[(&Task, Edge)], behind: &[TaskId]) -> Option<Finding> {
@@ -145,6 +146,11 @@ fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
     finding.reasons.extend(steps.iter().map(|(task, edge)| in_words(task, edge)));
     if steps.iter().any(|(_, edge)| edge.futex.timed) {
         finding.reasons.push("only likely: one of the waits ends by itself after a time".into());
+    } else if steps.iter().any(|(_, edge)| edge.futex.looks_again()) {
+        finding.reasons.push(
+            "only likely: these threads wake now and then to look whether the lock is free, so that two looks found the same circle and nothing proves that it stood between them"
+                .into(),
+        );
     } else if !proven {
         finding.reasons.push(
             "only likely: not every lock names its holder; the one thread was taken that has the lock's address on its stack"
@@ -169,6 +175,8 @@ fn in_words(task: &Task, edge: &Edge) -> String {
         FutexKind::RwRead => "the read-write lock, to read,",
         FutexKind::RwWrite => "the read-write lock, to write,",
         FutexKind::Once => "the one-time initialisation",
+        _ if edge.futex.of == FutexOf::Java => "the Java monitor",
+        _ if edge.futex.of == FutexOf::Python => "the Python RLock",
         _ => "the mutex",
     };
     let by = match me == other {

@@ -179,6 +179,15 @@ impl Engine {
         }
     }
 
+    /// Forgets a process that ended and has been summed up altogether.
+    pub fn forget_all(&mut self, process: ProcId) {
+        self.forget(process);
+        self.model.remove(process);
+        for detector in &mut self.detectors {
+            detector.forget(process);
+        }
+    }
+
     /// Takes in one input. News of findings go to `changes`, wishes to `commands`.
     pub fn feed(&mut self, input: Input, changes: &mut Vec<Change>, commands: &mut Vec<Command>) {
         let due = Due::of(&input);

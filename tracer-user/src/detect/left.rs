@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{FrameId, KTime, LIBRARY_LABEL, Nanos, ReasonId, TaskId, TaskState, Tid, WaitClass};
+use crate::base::{
+    FrameId, KTime, LIBRARY_LABEL, Nanos, ReasonId, TaskId, TaskState, Tid, WaitClass,
+};
 use crate::model::{Exactness, GroupKey, Task, Wait};
 use crate::stream::WaitsOn;
 

@@ -429,4 +429,7 @@ pub trait Detector: Send {
     fn sees_through_standstill(&self) -> bool {
         false
     }
+
+    /// Gives up what it keeps of a process that is no more.
+    fn forget(&mut self, _process: ProcId) {}
 }

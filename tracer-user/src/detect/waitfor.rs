@@ -19,7 +19,8 @@ pub(super) struct Edge {
 impl Edge {
     /// Whether the lock itself names its holder, and the wait ends only when that one lets go.
     pub(super) fn is_proven(&self) -> bool {
-        matches!(self.futex.holder, Holder::Written(_)) && !self.futex.timed
+        let named = matches!(self.futex.holder, Holder::Written(_));
+        named && !self.futex.timed && !self.futex.looks_again()
     }
 }
 

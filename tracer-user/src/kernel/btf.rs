@@ -22,6 +22,9 @@ pub struct KernelTypes {
     task_signal: Option<u32>,
     signal_live: Option<u32>,
     threads: Threads,
+    task_se: Option<u32>,
+    se_ran: Option<u32>,
+    se_ran_before: Option<u32>,
 }
 
 /// What is needed to follow threads.
@@ -63,7 +66,18 @@ impl KernelTypes {
             signal_live: self.signal_live?,
             ..KernelLayout::default()
         };
-        Some(self.threads.fill(layout).unwrap_or(layout))
+        let layout = self.threads.fill(layout).unwrap_or(layout);
+        Some(self.with_run_times(layout).unwrap_or(layout))
+    }
+
+    /// Adds where a thread's processor time stands, if all of it is known.
+    fn with_run_times(&self, layout: KernelLayout) -> Option<KernelLayout> {
+        let se = self.task_se?;
+        Some(KernelLayout {
+            task_ran: se.checked_add(self.se_ran?)?,
+            task_ran_before: se.checked_add(self.se_ran_before?)?,
+            ..layout
+        })
     }
 
     /// Whether threads can be followed by them.
@@ -118,6 +132,11 @@ impl KernelTypes {
                 self.threads.task_thread_pid = member(b"thread_pid")?;
                 self.threads.task_flags = member(b"flags")?;
                 self.threads.task_stack = member(b"stack")?;
+                self.task_se = member(b"se")?;
+            }
+            b"sched_entity" => {
+                self.se_ran = member(b"sum_exec_runtime")?;
+                self.se_ran_before = member(b"prev_sum_exec_runtime")?;
             }
             // An atomic_t, whose counter is its first member.
             b"signal_struct" => self.signal_live = member(b"live")?,
@@ -303,6 +322,7 @@ mod tests {
         assert!(
             found.layout().is_some()
                 && found.has_threads()
+                && found.layout().is_some_and(|layout| layout.task_ran != layout.task_ran_before)
                 && found.tracepoints.iter().all(Option::is_some),
             "{found:?}"
         );

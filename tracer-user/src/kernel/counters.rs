@@ -84,7 +84,7 @@ pub fn sum(cpus: &[PlainCounters]) -> SlotCounters {
             (&mut total.waker_unread, one.waker_unread),
             (&mut total.thread_hits, one.thread_hits),
             (&mut total.waits_untotalled, one.waits_untotalled),
-            (&mut total.waits_unended, one.waits_unended),
+            (&mut total.waits_end_found, one.waits_end_found),
         ];
         for (sum, value) in pairs {
             *sum = sum.wrapping_add(value);

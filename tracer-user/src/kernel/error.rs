@@ -142,6 +142,14 @@ pub enum KernelError {
         /// Its number.
         slot: u16,
     },
+    /// Processes that are no targets cannot be followed.
+    #[error(
+        "the processes of this host cannot be followed as they start: {why}; give the PIDs of those to watch instead of --all"
+    )]
+    HostLives {
+        /// Why.
+        why: String,
+    },
     /// Threads cannot be followed here.
     #[error("threads cannot be followed: {why}; `loiter doctor` tells what this kernel allows")]
     Threads {

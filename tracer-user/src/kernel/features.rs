@@ -12,6 +12,8 @@ use super::{btf, process, sys};
 const MULTI_SINCE: (u32, u32) = (6, 6);
 /// Since then its filter for one process is right in every release.
 const MULTI_RIGHT_SINCE: (u32, u32) = (6, 11);
+/// Where aya reads for how many CPUs a map has values.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 /// Longest kernel log that is searched for the signature of a sandbox.
 const MOST_LOG_BYTES: usize = 64 << 10;
 /// Inode of the initial user namespace. Source: include/linux/proc_ns.h, `PROC_USER_INIT_INO`.
@@ -128,6 +130,8 @@ pub struct Features {
     pub ring_error: Option<i32>,
     /// The kernel's own types are there.
     pub btf: bool,
+    /// `/sys` is mounted.
+    pub sysfs: bool,
     /// The kernel has perf-event uprobes.
     pub uprobes: bool,
     /// uprobe_multi.
@@ -149,6 +153,13 @@ pub enum Obstacle {
          host, outside of the sandbox"
     )]
     GVisor,
+    /// What the kernel tells of the machine is not to be seen.
+    #[error(
+        "/sys is not mounted: without it the number of CPUs is not known, for which eBPF maps are \
+         read; mount it, read-only is enough (`mount -t sysfs -o ro sysfs /sys`), or use \
+         `--events none`, which works with /proc alone"
+    )]
+    NoSys,
     /// Too old.
     #[error(
         "Linux {release} has no attach cookies for probes: 5.15 or later is needed; \
@@ -300,6 +311,7 @@ impl Features {
             cookies: aya::features().bpf_cookie(),
             ring_error: sys::try_ring(super::page_size()).err().and_then(|e| e.raw_os_error()),
             btf: Path::new(btf::PATH).exists(),
+            sysfs: Path::new(POSSIBLE_CPUS).exists(),
             uprobes: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
             multi: multi_support(kernel.number),
             lockdown: lockdown_of(
@@ -320,6 +332,9 @@ impl Features {
         let mut found = Vec::new();
         if self.sandbox == Some(Sandbox::GVisor) {
             return vec![Obstacle::GVisor];
+        }
+        if !self.sysfs {
+            return vec![Obstacle::NoSys];
         }
         let names = self.capabilities.missing();
         let complete = names.is_empty();
@@ -479,6 +494,7 @@ mod tests {
             ring_error: None,
             btf: true,
             uprobes: true,
+            sysfs: true,
             multi: MultiSupport::Expected,
             lockdown: Lockdown::Off,
             sandbox: None,

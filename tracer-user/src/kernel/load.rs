@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::config::{KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig};
+use tracer_common::config::{
+    HOST_SLOT, KernelLayout, MAX_SLOTS, Parked, SlotCounters, TargetConfig,
+};
 use tracer_common::ids::name;
 
 use crate::stream::decode::RawRecord;
@@ -17,7 +19,7 @@ use super::counters::{self, Missed, ParkedTask, PlainCounters, PlainParked, Plai
 use super::features::{Features, MultiSupport, Obstacle};
 use super::log::Diagnostics;
 use super::multi::{Instructions, MultiPrograms};
-use super::process::{self, ProcessPrograms};
+use super::process::{self, HostLives, ProcessPrograms};
 use super::ring::{Drained, Fill, Ring};
 use super::slots::Slots;
 use super::threads::Threads;
@@ -32,6 +34,7 @@ const WAKE_PARTS: u32 = 8;
 
 /// The last slot is kept for trying uprobe_multi on loiter itself.
 const SELF_TEST_SLOT: u16 = MAX_SLOTS as u16 - 1;
+const _: () = assert!(HOST_SLOT < SELF_TEST_SLOT);
 
 /// How probes are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,6 +83,8 @@ pub struct LoadSettings {
     pub totals_capacity: u32,
     /// How probes are to be attached.
     pub attach_method: AttachMethod,
+    /// What is told of processes that are no targets.
+    pub host_lives: HostLives,
 }
 
 impl LoadSettings {
@@ -101,6 +106,7 @@ impl Default for LoadSettings {
             thread_capacity: Self::DEFAULT_THREAD_CAPACITY,
             totals_capacity: Self::DEFAULT_TOTALS_CAPACITY,
             attach_method: AttachMethod::default(),
+            host_lives: HostLives::default(),
         }
     }
 }
@@ -119,6 +125,7 @@ pub struct Kernel {
     parked_fd: OwnedFd,
     parked_capacity: u32,
     process: Result<ProcessPrograms, String>,
+    host: ProcessPrograms,
     pub(super) threads: Threads,
     ring: Ring,
     logger: EbpfLogger<Diagnostics>,
@@ -153,6 +160,7 @@ impl Kernel {
             Ok(_) => Err("this kernel's types lack a field that is needed".to_owned()),
             Err(why) => Err(why.clone()),
         };
+        let host = ProcessPrograms::of_host(settings.host_lives, &instructions, types.as_ref())?;
         let threads = Threads::load(&mut ebpf, settings, &instructions, types.as_ref())?;
         let diagnostics = Diagnostics::default();
         let logger = EbpfLogger::init_with_logger(&mut ebpf, diagnostics.clone())
@@ -163,7 +171,7 @@ impl Kernel {
             .map_err(|e| KernelError::Map { map: name::RING, why: e.to_string() })?;
         let (parked, parked_fd) = take_hash(&mut ebpf, name::PARKED)?;
         let mut kernel = Self {
-            slots: Slots::new(SELF_TEST_SLOT),
+            slots: Slots::new(HOST_SLOT),
             targets: take(&mut ebpf, name::TARGETS)?
                 .try_into()
                 .map_err(map_error(name::TARGETS))?,
@@ -178,6 +186,7 @@ impl Kernel {
             parked_fd,
             parked_capacity: settings.parked_capacity,
             process,
+            host,
             threads,
             ring,
             logger,
@@ -307,7 +316,8 @@ impl Kernel {
         for program in self.threads.programs() {
             missed.threads += sys::recursion_misses(program.as_fd()).map_err(failed)?;
         }
-        for program in self.process.iter().flat_map(ProcessPrograms::iter) {
+        let processes = self.process.iter().flat_map(ProcessPrograms::iter);
+        for program in processes.chain(self.host.iter()) {
             missed.process += sys::recursion_misses(program.as_fd()).map_err(failed)?;
         }
         Ok(missed)

@@ -31,10 +31,12 @@ pub use confinement::Confinement;
 pub use counters::{Missed, ParkedTask};
 pub use error::KernelError;
 pub use features::{
-    Capabilities, Features, KernelRelease, Limitation, Lockdown, MultiSupport, Obstacle, Refuser, Sandbox,
+    Capabilities, Features, KernelRelease, Limitation, Lockdown, MultiSupport, Obstacle, Refuser,
+    Sandbox,
 };
 pub use load::{AttachMethod, Kernel, LoadSettings, Method};
 pub use object::{ObjectInfo, info as object_info};
+pub use process::HostLives;
 pub use registers::ThreadRegisters;
 pub use ring::{Drained, Fill};
 pub use threads::{SleepingThread, WaitTotal};

@@ -7,10 +7,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use tracer_common::config::KernelLayout;
-use tracer_common::ids::name::{PROCESS_PROGRAMS, SCHED_PROGRAMS};
+use tracer_common::ids::name::{HOST_PROGRAMS, PROCESS_PROGRAMS, SCHED_PROGRAMS};
 
 use crate::base::Pid;
 
+use super::KernelError;
 use super::btf::{self, KernelTypes};
 use super::multi::Instructions;
 use super::sys;
@@ -18,7 +19,20 @@ use super::sys;
 /// Inode of the initial PID namespace. Source: include/linux/proc_ns.h, `PROC_PID_INIT_INO`.
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
+/// What is told of processes that are no targets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HostLives {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// Which program each runs.
+    Execs,
+    /// The same, and which go on in another process with the program they have.
+    ExecsAndForks,
+}
+
 /// The programs on the kernel's own tracepoints, attached.
+#[derive(Default)]
 pub struct ProcessPrograms {
     programs: Vec<OwnedFd>,
     _links: Vec<OwnedFd>,
@@ -30,9 +44,42 @@ impl ProcessPrograms {
     /// # Errors
     /// In words: which, and why.
     pub fn attach(from: &Instructions, types: &KernelTypes) -> Result<Self, String> {
+        Self::attach_all(from, types, &PROCESS_PROGRAMS)
+    }
+
+    /// Those that tell of all processes of the host.
+    ///
+    /// # Errors
+    /// If they cannot be attached.
+    pub fn of_host(
+        lives: HostLives,
+        from: &Instructions,
+        types: Result<&KernelTypes, &String>,
+    ) -> Result<Self, KernelError> {
+        let count = match lives {
+            HostLives::Untold => return Ok(Self::default()),
+            HostLives::Execs => 1,
+            HostLives::ExecsAndForks => HOST_PROGRAMS.len(),
+        };
+        let failed = |why| KernelError::HostLives { why };
+        let types = types.map_err(|why| failed(why.clone()))?;
+        if types.layout().is_none() || (count > 1 && !types.has_threads()) {
+            return Err(failed("this kernel's types lack a field that is needed".to_owned()));
+        }
+        let wanted = HOST_PROGRAMS.get(..count).unwrap_or(&HOST_PROGRAMS);
+        Self::attach_all(from, types, wanted).map_err(failed)
+    }
+
+    fn attach_all(
+        from: &Instructions,
+        types: &KernelTypes,
+        wanted: &[(&'static str, &'static str)],
+    ) -> Result<Self, String> {
         let mut programs = Vec::new();
         let mut links = Vec::new();
-        for ((name, tracepoint), id) in PROCESS_PROGRAMS.iter().zip(&types.tracepoints) {
+        for (name, tracepoint) in wanted {
+            let known = PROCESS_PROGRAMS.iter().position(|(_, other)| other == tracepoint);
+            let id = known.and_then(|at| types.tracepoints.get(at)).copied().flatten();
             let btf_id = id.ok_or_else(|| format!("this kernel has no tracepoint {tracepoint}"))?;
             let program = from.load(name, sys::ProgramKind::Tracepoint { btf_id }).map_err(
                 |(why, log)| format!("the kernel refuses {name}: {why}; {}", log.trim()),

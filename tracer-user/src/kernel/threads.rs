@@ -192,8 +192,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// The sleeps of a slot's threads that are going on and were seen to begin. An entry that changes
-    /// while it is read is left out: its thread was running just now.
+    /// The sleeps of a slot's threads that are going on and were seen to begin. Threads that were woken
+    /// are left out, and so is an entry that changes while it is read: its thread was running just now.
     ///
     /// # Errors
     /// If the map cannot be read.
@@ -201,7 +201,8 @@ impl Kernel {
         let whole =
             |entry: &Sleeper| entry.since_ns != 0 && entry.tag == parked_tag(entry.since_ns);
         let found = self.threads.of_slot(slot)?;
-        let now = found.iter().map(|(_, entry)| entry).filter(|entry| whole(entry));
+        let sleeps = |entry: &&Sleeper| whole(entry) && !entry.is_woken();
+        let now = found.iter().map(|(_, entry)| entry).filter(sleeps);
         Ok(now
             .map(|entry| SleepingThread {
                 tid: entry.tid,

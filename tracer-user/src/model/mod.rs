@@ -236,6 +236,13 @@ impl Model {
         }
     }
 
+    /// Forgets a process that ended altogether.
+    pub fn remove(&mut self, id: ProcId) {
+        if self.processes.get(&id).is_some_and(|process| process.ended().is_some()) {
+            self.processes.remove(&id);
+        }
+    }
+
     fn lose(&mut self, loss: &crate::stream::Loss, commands: &mut Vec<Command>) {
         self.now = self.now.max(loss.until);
         match loss.process {

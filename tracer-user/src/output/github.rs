@@ -1,5 +1,5 @@
 //! Workflow commands of GitHub Actions: each finding becomes an annotation at the line that
-//! created the goroutines. May use: view, output::headline.
+//! created the tasks. May use: view, output::headline.
 
 use std::io::{self, Write};
 
@@ -22,7 +22,8 @@ fn write_command(out: &mut dyn Write, finding: &FindingView) -> io::Result<()> {
     if let Some(site) = site.filter(|site| !site.file.is_empty()) {
         place = format!("file={},line={},", property(&site.file), site.line.max(1));
     }
-    let title = format!("goroutine leak ({})", finding.confidence.word());
+    let noun = finding.task_kind.word();
+    let title = format!("{noun} leak ({})", finding.confidence.word());
     let message =
         format!("{}\n{}\nfinding {}", headline(finding), finding.reasons.join("\n"), finding.id);
     writeln!(out, "::error {place}title={}::{}", property(&title), data(&message))

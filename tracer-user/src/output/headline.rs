@@ -5,20 +5,21 @@ use crate::view::FindingView;
 
 /// `2 goroutines of TestOrders are left behind: created at orders.go:12, chan receive at orders.go:20`
 pub fn headline(finding: &FindingView) -> String {
-    let (noun, verb) = match finding.count {
-        1 => ("goroutine", "is"),
-        _ => ("goroutines", "are"),
-    };
+    let (plural, verb) = if finding.count == 1 { ("", "is") } else { ("s", "are") };
+    let noun = finding.task_kind.word();
     let tests = if finding.tests.is_empty() {
         String::new()
     } else {
         format!(" of {}", finding.tests.join(", "))
     };
     let doing = if finding.wait_reason.is_empty() { "runs" } else { &*finding.wait_reason };
+    let created = match finding.spawn_site.as_deref() {
+        Some(site) => format!("created at {}, ", place(Some(site))),
+        None => String::new(),
+    };
     format!(
-        "{} {noun}{tests} {verb} left behind: created at {}, {doing} at {}",
+        "{} {noun}{plural}{tests} {verb} left behind: {created}{doing} at {}",
         finding.count,
-        place(finding.spawn_site.as_deref()),
         place(finding.wait_site.as_deref()),
     )
 }

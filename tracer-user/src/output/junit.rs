@@ -12,7 +12,7 @@ use crate::view::FindingView;
 use crate::view::check::Checked;
 
 /// The case that stands for the whole program.
-const WHOLE: &str = "goroutine leaks";
+const WHOLE: &str = "leaks";
 
 /// Writes a whole document.
 ///

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use tracer_common::config::HOST_SLOT;
 use tracer_common::thread::Asleep;
 
-use crate::base::{KTime, ProcId, ReasonId, RunSeq, TaskId, Tid};
+use crate::base::{KTime, Pid, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::runtime::link::{RecordNames, ThreadNames};
 use crate::stream::decode::RawRecord;
 use crate::stream::{Event, EventKind, Input, Loss, LossKind, Waker};
@@ -39,6 +40,16 @@ pub struct Ingest {
     /// Whether a record stepped over a loss since the counters were last read.
     stepped: bool,
     exec: Vec<ProcId>,
+    born: Vec<Born>,
+}
+
+/// A process of the host that runs another program now, or is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Born {
+    /// Which.
+    pub pid: Pid,
+    /// Since when.
+    pub at: KTime,
 }
 
 impl Ingest {
@@ -55,6 +66,10 @@ impl Ingest {
     /// Takes one record.
     pub fn record(&mut self, record: &RawRecord) {
         let header = *record.header();
+        if header.slot == HOST_SLOT {
+            self.host_record(record);
+            return;
+        }
         let Some(slot) = self.slots.get_mut(&header.slot) else {
             self.stray = self.stray.saturating_add(1);
             return;
@@ -78,6 +93,21 @@ impl Ingest {
             }
             None => self.stray = self.stray.saturating_add(1),
         }
+    }
+
+    /// Of a process that is no target. One that is 0 could not be read.
+    fn host_record(&mut self, record: &RawRecord) {
+        if let RawRecord::Exec(life) | RawRecord::Fork(life) = record
+            && let Ok(pid) = u32::try_from(life.value)
+            && pid != 0
+        {
+            self.born.push(Born { pid: Pid(pid), at: KTime(life.header.time_ns) });
+        }
+    }
+
+    /// Processes of the host that run another program since the last call, or are new.
+    pub fn take_born(&mut self) -> Vec<Born> {
+        std::mem::take(&mut self.born)
     }
 
     /// The inputs since the last call.

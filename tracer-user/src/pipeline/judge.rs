@@ -31,6 +31,7 @@ enum Order {
     ExitCode(ProcId, oneshot::Sender<Option<u32>>),
     Freeze(PathBuf, Done<()>),
     Release(String, Done<Kept>),
+    Forget(ProcId),
     EndRecording(String, oneshot::Sender<Option<Result<Written, RecordError>>>),
 }
 
@@ -137,6 +138,14 @@ impl Judge {
         self.ask(|answer| Order::ExitCode(process, answer)).await
     }
 
+    /// Forgets a process that has ended and was summed up.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub async fn forget(&self, process: ProcId) -> anyhow::Result<()> {
+        self.order(Order::Forget(process)).await
+    }
+
     /// Keeps what was recorded and all that follows in this directory. `done` is dropped if nothing
     /// is recorded any more.
     ///
@@ -223,6 +232,7 @@ impl Bench {
                     let process = self.teller.engine().model().process(process);
                     let _ = answer.send(process.and_then(|p| p.exit_code()));
                 }
+                Order::Forget(process) => self.teller.forget(process),
                 Order::Freeze(to, done) => {
                     let frozen = self.recorder.as_mut().map(|r| r.freeze(to, done));
                     self.note_recorder(frozen);

@@ -9,6 +9,7 @@ mod clock;
 mod doctor;
 mod dump;
 mod flight;
+mod host;
 mod identity;
 pub mod idle_list;
 mod ingest;
@@ -40,5 +41,5 @@ pub use replay::{
 };
 pub use scrape::{ListenSettings, MetricsSettings, PushSettings, TlsFiles, Told};
 pub use send::{Endpoint, HttpReceiver, Outbox, SendSettings};
-pub use watch::{diagnose, record, watch};
+pub use watch::{diagnose, record, watch, watch_many};
 pub use whereabouts::set_host_root;

@@ -1,9 +1,11 @@
 //! Opens a process: which runtime it has, where its tasks are, how to probe it. The only place of
 //! the pipeline that names a runtime. What has none that is known has threads.
 
+mod binaries;
 pub mod native;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tracer_common::config::{NO_OFFSET, TargetConfig};
@@ -12,7 +14,7 @@ use crate::base::{FrameId, KTime, Nanos, Pid, ProcId, ReasonId};
 use crate::kernel::AttachTarget;
 use crate::runtime::go::layout::Layout;
 use crate::runtime::go::snapshot::{LookContext, SnapshotError, Snapshotter};
-use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate, plan, reasons};
+use crate::runtime::go::{DetectError, Detector, GoProgram, HostedAs, locate_known, plan, reasons};
 use crate::runtime::link::{LookError, Looks, RecordNames};
 use crate::runtime::native::names::{CreatorCode, NativeNames};
 use crate::runtime::native::snapshot::ThreadSnapshotter;
@@ -27,8 +29,9 @@ use crate::target::{LiveMem, MemoryGauge, PidFd, ReadError};
 use super::clock;
 use super::identity::{Fate, Identity};
 use super::ingest::Names;
-use super::settings::{TargetSettings, Threads};
+use super::settings::{GoMinor, TargetSettings, Threads};
 use super::whereabouts;
+use binaries::Binaries;
 
 /// An opened process.
 pub struct Opened {
@@ -60,6 +63,7 @@ pub struct SiteProbing {
     program: GoProgram,
     symbolizer: GoSymbolizer,
     names: SharedInterner,
+    binaries: Binaries,
 }
 
 /// Opens a process.
@@ -67,63 +71,128 @@ pub struct SiteProbing {
 /// # Errors
 /// If there is none, or it may not be read.
 pub fn open(settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened> {
-    let at = clock::now();
-    // Before anything else is read, so that what is read is that incarnation's or nothing.
-    let exit = PidFd::open(settings.pid)?;
-    let mut detector = Detector::new();
-    if let Some(minor) = settings.assume_go {
-        detector = detector.assuming(minor.0);
-    }
-    match detector.detect(settings.pid) {
-        Ok(program) => open_go(settings, program, (process, at), exit),
-        // Who names a version of Go takes it for a Go program: that it is none is the answer.
-        Err(DetectError::NotGo { .. }) if settings.assume_go.is_none() => {
-            native::open(settings.pid, (process, at), exit)
-        }
-        Err(error) => Err(error.into()),
-    }
+    Opener::new(settings.assume_go, SharedInterner::default(), Natives::Opened)
+        .open(settings, process)
 }
 
-fn open_go(
-    settings: &TargetSettings,
-    program: GoProgram,
-    (process, at): (ProcId, KTime),
-    exit: PidFd,
-) -> anyhow::Result<Opened> {
-    let pid = settings.pid;
-    let identity = Identity::of(pid, program.stat.start_ticks);
-    let mem = LiveMem::open(pid)?;
-    let located = locate(&mem, &program)
-        .with_context(|| format!("process {pid} ({}) cannot be read", program.path.display()))?;
-    let names = SharedInterner::default();
-    let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
-    let probing_symbolizer = symbolizer();
-    let threads = match settings.threads {
-        Threads::Left => None,
-        Threads::Read => {
-            let symbols = NativeSymbolizer::with_go(symbolizer());
-            Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
+/// What becomes of a process without a runtime that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Natives {
+    /// Its tasks are its threads.
+    Opened,
+    /// It is refused.
+    Refused,
+}
+
+/// Opens processes one after the other, and remembers what it learned of their files. What is told
+/// of all of them has names of one interner.
+#[derive(Clone)]
+pub struct Opener {
+    assume_go: Option<GoMinor>,
+    detector: Detector,
+    names: SharedInterner,
+    natives: Natives,
+    binaries: Binaries,
+    plans_ahead: bool,
+}
+
+impl Opener {
+    /// One that knows nothing yet.
+    pub fn new(assume_go: Option<GoMinor>, names: SharedInterner, natives: Natives) -> Self {
+        let detector = match assume_go {
+            Some(minor) => Detector::new().assuming(minor.0),
+            None => Detector::new(),
+        };
+        let binaries = Binaries::default();
+        Self { assume_go, detector, names, natives, binaries, plans_ahead: false }
+    }
+
+    /// Plans probes as soon as a process is opened, so that nobody has to wait for that later.
+    #[must_use]
+    pub fn planning_ahead(mut self) -> Self {
+        self.plans_ahead = true;
+        self
+    }
+
+    /// Opens a process.
+    ///
+    /// # Errors
+    /// If there is none, or it may not be read.
+    pub fn open(&mut self, settings: &TargetSettings, process: ProcId) -> anyhow::Result<Opened> {
+        let at = clock::now();
+        // Before anything else is read, so that what is read is that incarnation's or nothing.
+        let exit = PidFd::open(settings.pid)?;
+        match self.detector.detect(settings.pid) {
+            Ok(program) => {
+                let opened = self.open_go(settings, program, (process, at), exit)?;
+                if self.plans_ahead
+                    && let Some(sites) = &opened.probing.sites
+                {
+                    // Who puts the probes on is told why there are none.
+                    let _told_later = sites.plan();
+                }
+                Ok(opened)
+            }
+            // Who names a version of Go takes it for a Go program: that it is none is the answer.
+            Err(DetectError::NotGo { .. })
+                if self.assume_go.is_none() && self.natives == Natives::Opened =>
+            {
+                native::open(settings.pid, (process, at), exit, &self.names)
+            }
+            Err(error) => Err(error.into()),
         }
-    };
-    let def = define(&program, process, at);
-    let looks = GoLooks {
-        snapshotter: Snapshotter::new(process, pid, located),
-        threads,
-        mem,
-        identity,
-        names: names.clone(),
-    };
-    let target = AttachTarget {
-        pid,
-        start_ticks: Some(program.stat.start_ticks),
-        binary: binary_path(&program),
-    };
-    let runtime = program.version.clone();
-    let sites = SiteProbing { program, symbolizer: probing_symbolizer, names: names.clone() };
-    let threads = settings.threads;
-    let probing = Probing { target, runtime, threads, names, sites: Some(sites), native: None };
-    let memory = MemoryGauge::of(pid);
-    Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
+    }
+
+    fn open_go(
+        &self,
+        settings: &TargetSettings,
+        program: GoProgram,
+        (process, at): (ProcId, KTime),
+        exit: PidFd,
+    ) -> anyhow::Result<Opened> {
+        let pid = settings.pid;
+        let identity = Identity::of(pid, program.stat.start_ticks);
+        let mem = LiveMem::open(pid)?;
+        let located = locate_known(&mem, &program, self.binaries.table(&program).as_ref())
+            .with_context(|| {
+                format!("process {pid} ({}) cannot be read", program.path.display())
+            })?;
+        self.binaries.keep_table(&program, &located.table);
+        let names = self.names.clone();
+        let symbolizer = || GoSymbolizer::new(vec![located.table.clone()], located.layout.rules());
+        let probing_symbolizer = symbolizer();
+        let threads = match settings.threads {
+            Threads::Left => None,
+            Threads::Read => {
+                let symbols = NativeSymbolizer::with_go(symbolizer());
+                Some(ThreadSnapshotter::new(process, pid, symbols, native::registers(pid))?)
+            }
+        };
+        let def = define(&program, process, at);
+        let looks = GoLooks {
+            snapshotter: Snapshotter::new(process, pid, located),
+            threads,
+            mem,
+            identity,
+            names: names.clone(),
+        };
+        let target = AttachTarget {
+            pid,
+            start_ticks: Some(program.stat.start_ticks),
+            binary: binary_path(&program),
+        };
+        let runtime = program.version.clone();
+        let sites = SiteProbing {
+            program,
+            symbolizer: probing_symbolizer,
+            names: names.clone(),
+            binaries: self.binaries.clone(),
+        };
+        let threads = settings.threads;
+        let probing = Probing { target, runtime, threads, names, sites: Some(sites), native: None };
+        let memory = MemoryGauge::of(pid);
+        Ok(Opened { def, looks: Box::new(looks), memory, exit, probing })
+    }
 }
 
 /// The path under which the kernel finds the file: links of `/proc` stay right when the name of
@@ -213,7 +282,11 @@ impl SiteProbing {
     ///
     /// # Errors
     /// If its code is not what the runtime's should be.
-    pub fn plan(&self) -> anyhow::Result<ProbePlan> {
+    pub fn plan(&self) -> anyhow::Result<Arc<ProbePlan>> {
+        self.binaries.plan(&self.program, || self.make_plan())
+    }
+
+    fn make_plan(&self) -> anyhow::Result<ProbePlan> {
         let GoProgram { image, file, layout, .. } = &self.program;
         let failed = || format!("no probes can be planned for process {}", self.program.stat.pid);
         let table = plan::linked_table(image, file, layout).with_context(failed)?;

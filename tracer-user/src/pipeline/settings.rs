@@ -12,6 +12,7 @@ use crate::stream::Mode;
 use crate::view::Acknowledgements;
 
 pub use super::budget::Budget;
+pub use super::host::{Filter, Glob, HostSettings};
 
 /// A minor version of Go: 27 for Go 1.27.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -225,17 +226,37 @@ pub struct DiagnoseSettings {
     pub expectations: Expectations,
 }
 
-/// `loiter watch`.
+/// Which processes are watched.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WatchSettings {
-    /// Whose tasks.
-    pub target: TargetSettings,
+pub enum Whom {
+    /// This one: that it ends is the end.
+    One(TargetSettings),
+    /// These, until the last of them ends.
+    Several(Vec<TargetSettings>),
+    /// Those of the host that pass a filter, also those to come.
+    Host(Box<HostSettings>),
+}
+
+/// How a process is followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tune {
     /// Which probes at the beginning.
     pub mode: Mode,
     /// What it may cost; None = what these probes and looks happen to cost.
     pub budget: Option<BudgetSettings>,
     /// Waits shorter than this leave no record; only with [`Mode::All`].
     pub min_wait: Nanos,
+    /// Time between two snapshots.
+    pub interval: Nanos,
+}
+
+/// `loiter watch`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WatchSettings {
+    /// Whose tasks.
+    pub whom: Whom,
+    /// How they are followed.
+    pub tune: Tune,
     /// Ends after this; None = until interrupted or the target exits.
     pub time_limit: Option<Nanos>,
     /// What is worth telling.
@@ -244,8 +265,6 @@ pub struct WatchSettings {
     pub expectations: Expectations,
     /// Size of the ring buffer.
     pub ring: RingSize,
-    /// Time between two snapshots.
-    pub interval: Nanos,
 }
 
 /// What a watch may cost, and how much of it is wanted.

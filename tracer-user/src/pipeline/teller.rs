@@ -78,6 +78,11 @@ impl Teller {
         Some(summary)
     }
 
+    /// Forgets a process that has ended and was summed up.
+    pub fn forget(&mut self, process: ProcId) {
+        self.engine.forget_all(process);
+    }
+
     /// The process in numbers.
     pub fn metrics(&self, process: ProcId) -> Option<MetricsView> {
         metrics::metrics(&self.engine, process, &self.known)

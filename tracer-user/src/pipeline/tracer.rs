@@ -7,15 +7,16 @@ use tokio::io::unix::AsyncFd;
 
 use crate::base::{KTime, Nanos, ProcId, ReasonId, RunSeq, TaskId, Tid};
 use crate::kernel::{
-    AttachTarget, Attached, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread, WaitTotal,
+    AttachTarget, Attached, HostLives, Kernel, Kinds, LoadSettings, ParkedTask, SleepingThread,
+    WaitTotal,
 };
 use crate::runtime::plan::ProbePlan;
 use crate::stream::{Event, EventKind, Input, LossKind, Mode};
-use tracer_common::config::{SlotCounters, TargetConfig};
+use tracer_common::config::{HOST_SLOT, SlotCounters, TargetConfig};
 
 use super::budget::Hits;
 use super::clock;
-use super::ingest::{Ingest, Names};
+use super::ingest::{Born, Ingest, Names};
 use super::ready::readiness;
 use super::settings::RingSize;
 
@@ -38,6 +39,10 @@ pub struct Tracer {
     ingest: Ingest,
     last_settled: KTime,
     missed: u64,
+    /// What was lost of the lives of processes that are no targets.
+    lives_lost: u64,
+    lives_lost_anew: bool,
+    follows_host: bool,
 }
 
 /// What [`Tracer::attach`] needs to know of a target.
@@ -67,7 +72,12 @@ impl Tracer {
     ///
     /// # Errors
     /// If it cannot be loaded here.
-    pub fn load(ring: RingSize, min_wait: Nanos, threads: Mode) -> anyhow::Result<Self> {
+    pub fn load(
+        ring: RingSize,
+        min_wait: Nanos,
+        threads: Mode,
+        host_lives: HostLives,
+    ) -> anyhow::Result<Self> {
         let room = |needed: bool, room: u32| if needed { room } else { 1 };
         let waits = threads == Mode::All;
         let kernel = Kernel::load(&LoadSettings {
@@ -75,6 +85,7 @@ impl Tracer {
             parked_capacity: room(min_wait.0 != 0, LoadSettings::DEFAULT_PARKED_CAPACITY),
             thread_capacity: room(waits, LoadSettings::DEFAULT_THREAD_CAPACITY),
             totals_capacity: room(waits, LoadSettings::DEFAULT_TOTALS_CAPACITY),
+            host_lives,
             ..LoadSettings::default()
         })?;
         // Reading the kernel's types takes some 20 MB for a moment; without this the allocator
@@ -83,7 +94,16 @@ impl Tracer {
         unsafe { libc::malloc_trim(0) };
         let ready = readiness(kernel.as_fd())?;
         let last_settled = clock::now();
-        Ok(Self { ready, kernel, ingest: Ingest::default(), last_settled, missed: 0 })
+        Ok(Self {
+            ready,
+            kernel,
+            ingest: Ingest::default(),
+            last_settled,
+            missed: 0,
+            lives_lost: 0,
+            lives_lost_anew: false,
+            follows_host: host_lives != HostLives::Untold,
+        })
     }
 
     /// Puts the probes of a mode on a target.
@@ -187,6 +207,11 @@ impl Tracer {
         }
         // The kernel counts these by program, not by target: nobody in particular.
         let missed = self.kernel.missed()?;
+        if self.follows_host {
+            let lost = self.kernel.counters(HOST_SLOT)?.lost_ring_full;
+            let lost = lost.saturating_add(missed.process);
+            self.lives_lost_anew |= lost != std::mem::replace(&mut self.lives_lost, lost);
+        }
         let missed = missed.sites.saturating_add(missed.threads);
         let new = missed.saturating_sub(self.missed);
         self.missed = missed;
@@ -210,6 +235,16 @@ impl Tracer {
     /// Processes that replaced their image since the last call.
     pub fn take_exec(&mut self) -> Vec<ProcId> {
         self.ingest.take_exec()
+    }
+
+    /// Processes that run another program since the last call, or are new.
+    pub fn take_born(&mut self) -> Vec<Born> {
+        self.ingest.take_born()
+    }
+
+    /// Whether news of processes were lost since the last call.
+    pub const fn take_lives_lost(&mut self) -> bool {
+        std::mem::replace(&mut self.lives_lost_anew, false)
     }
 
     /// The parks longer than `min_wait` that go on in a slot, as events: without this a wait that
@@ -268,10 +303,8 @@ fn park(process: ProcId, reason: ReasonId, parked: &ParkedTask) -> Event {
     Event { process, at: parked.since, tid: parked.tid, kind }
 }
 
-fn losses(counters: &SlotCounters) -> [(LossKind, u64); 4] {
+fn losses(counters: &SlotCounters) -> [(LossKind, u64); 3] {
     [
-        // The scheduler put a thread back, and no program was run for it.
-        (LossKind::Recursion, counters.waits_unended),
         (LossKind::RingFull, counters.lost_ring_full),
         (LossKind::MapFull, counters.lost_map_full),
         (LossKind::UserRead, counters.lost_user_read),

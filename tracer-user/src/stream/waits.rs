@@ -178,6 +178,12 @@ pub struct FutexState {
 }
 
 impl FutexState {
+    /// Whether the thread wakes now and then to look whether the lock is free, and sleeps again: that
+    /// it ran does not say that it went on.
+    pub fn looks_again(&self) -> bool {
+        (self.of, self.kind) == (FutexOf::Java, FutexKind::Mutex)
+    }
+
     /// Whether the word no longer has the value for which the thread sleeps.
     pub fn word_moved(&self) -> bool {
         matches!((self.expected, self.word), (Some(expected), Some(word)) if expected != word)

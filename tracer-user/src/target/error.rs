@@ -1,6 +1,7 @@
 //! What can go wrong when a process is looked at from outside.
 
 use std::io;
+use std::path::Path;
 
 use crate::base::Pid;
 
@@ -12,6 +13,14 @@ pub enum TargetError {
         "no process {pid}: check the PID, and that loiter runs in a PID namespace that shows the process (in Kubernetes: shareProcessNamespace or hostPID)"
     )]
     NoSuchProcess {
+        /// The PID asked for.
+        pid: Pid,
+    },
+    /// Nothing is known of any process.
+    #[error(
+        "/proc is not mounted, and nothing can be known of process {pid} without it: mount it (`mount -t proc proc /proc`)"
+    )]
+    NoProc {
         /// The PID asked for.
         pid: Pid,
     },
@@ -63,6 +72,9 @@ impl TargetError {
     /// From an error of reading something under `/proc/PID`.
     pub(super) fn from_io(pid: Pid, what: &'static str, error: &io::Error) -> Self {
         match error.raw_os_error().unwrap_or(libc::EIO) {
+            libc::ENOENT | libc::ESRCH if !Path::new("/proc/self").exists() => {
+                TargetError::NoProc { pid }
+            }
             libc::ENOENT | libc::ESRCH => TargetError::NoSuchProcess { pid },
             libc::EACCES | libc::EPERM => TargetError::Denied { pid, what },
             errno => TargetError::Os { pid, what, errno },

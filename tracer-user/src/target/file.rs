@@ -47,6 +47,17 @@ impl FileAt {
         }
     }
 
+    /// Opens a file that a process has left at a place that others may write to, by its path within
+    /// the root of the process; only if it is its user's own.
+    pub(super) fn left_by(pid: Pid, path: &Path) -> io::Result<Self> {
+        let file = Self::in_root(pid, path)?;
+        let owner = std::fs::metadata(procfs::path(pid, ""))?.uid();
+        if ![0, owner].contains(&file.metadata()?.uid()) {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        Self::regular(file)
+    }
+
     /// Opens the file behind a mapping of a process: by the mapping itself where the kernel
     /// allows it, else by path within the root of the process, if inode and device still agree.
     ///
@@ -79,6 +90,14 @@ impl FileAt {
     /// If it cannot be opened or is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::regular(File::open(path)?)
+    }
+
+    /// Opens a file by a path of the process's mount namespace.
+    ///
+    /// # Errors
+    /// If it cannot be opened or is not a regular file.
+    pub fn within_root_of(pid: Pid, path: &Path) -> io::Result<Self> {
+        Self::regular(Self::in_root(pid, path)?)
     }
 
     /// Links are resolved inside the root of the process and never block (pipes, devices).

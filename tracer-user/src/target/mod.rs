@@ -25,7 +25,7 @@ mod vitals;
 
 pub use container::{
     CgroupPlace, ContainerId, ContainerRuntime, KubeletFiles, Locator, OwnPod, Pod, PodNames,
-    PodPlace, PodUid, Whereabouts, fuzz_container,
+    PodPlace, PodUid, Whereabouts, cgroups_of, fuzz_container,
 };
 pub use error::TargetError;
 pub use exit::exit_status;
@@ -41,6 +41,6 @@ pub use process::{
     ExeLink, ProcessInfo, ProcessStat, describe, exe_link, fuzz_stat, list, monotonic_offset, stat,
 };
 pub use tasks::{Doing, MAX_THREADS, ThreadNow, Threads, fuzz_syscall};
-pub use threads::{ThreadIds, is_thread_of};
+pub use threads::{ThreadIds, is_thread_of, perf_map};
 pub use usage::{MemoryGauge, MemoryUse, fuzz_limits};
 pub use vitals::{ProcessVitals, VitalsReader};

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 use crate::base::{Pid, Tid};
 
+use super::FileAt;
 use super::process::status_numbers;
 use super::procfs::{self, MAX_SMALL};
 
@@ -22,6 +24,15 @@ pub struct ThreadIds {
     pid: Pid,
     same_namespace: bool,
     known: HashMap<u64, Tid>,
+}
+
+/// The map of the code that a process compiled while it ran, where it writes one.
+pub fn perf_map(pid: Pid) -> Option<FileAt> {
+    let status = procfs::read(pid, "status", "the status file", MAX_SMALL).ok()?;
+    let numbers = status_numbers(&String::from_utf8_lossy(&status), "NSpid");
+    // It is named by the number that the process has for itself.
+    let own = numbers.last()?;
+    FileAt::left_by(pid, Path::new(&format!("/tmp/perf-{own}.map"))).ok()
 }
 
 impl ThreadIds {

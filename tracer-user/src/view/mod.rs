@@ -237,6 +237,16 @@ impl FindingCounts {
         *count = count.saturating_add(1);
     }
 
+    /// With others.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            suspect: self.suspect.saturating_add(other.suspect),
+            likely: self.likely.saturating_add(other.likely),
+            certain: self.certain.saturating_add(other.certain),
+        }
+    }
+
     /// All that are at least this sure.
     pub fn at_least(self, confidence: Confidence) -> u64 {
         match confidence {

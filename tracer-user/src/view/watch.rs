@@ -3,7 +3,8 @@
 use crate::base::Nanos;
 use crate::stream::{LossKind, Mode};
 
-use super::{FindingView, WallTime};
+use super::delivery::DeliveryView;
+use super::{FindingView, SummaryView, WallTime};
 
 /// Takes what a watch or diagnosis has to tell, in the order in which it happens. None of these may
 /// block for long: they run between two looks.
@@ -28,6 +29,24 @@ pub trait WatchSink {
 
     /// Something about the tracing itself.
     fn notice(&mut self, notice: &Notice);
+
+    /// Something about the tracing of one process of many.
+    fn notice_of(&mut self, who: &Who, notice: &Notice);
+
+    /// One process of many is watched no more.
+    ///
+    /// # Errors
+    /// As [`WatchSink::opened`].
+    fn ended(&mut self, summary: &SummaryView) -> std::io::Result<()>;
+}
+
+/// A process, as far as its name goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Who {
+    /// PID as loiter sees it.
+    pub pid: u32,
+    /// Path of the executable; empty if it is not known.
+    pub exe: String,
 }
 
 /// Something about the tracing itself, for the person who watches.
@@ -128,6 +147,11 @@ pub enum Notice {
         address: String,
         /// Who may read them, in words.
         readers: &'static str,
+    },
+    /// What became of what was sent elsewhere, at the end of a watch of many.
+    Delivered {
+        /// To whom, and how much.
+        delivery: DeliveryView,
     },
     /// What an earlier flight recorder left unfinished is kept.
     LeftBehind {

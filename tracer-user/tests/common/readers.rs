@@ -8,6 +8,8 @@ use super::go::target_dir;
 pub const PERFETTO: &str = "0.59.1";
 /// The Python package that has OpenTelemetry's schema.
 pub const OPENTELEMETRY: &str = "1.45.2";
+/// The Python package that has the schemas of Kubernetes.
+pub const KUBERNETES_VALIDATE: &str = "1.37.0";
 /// The browser.
 pub const BROWSER: &str = "chromium";
 
@@ -39,6 +41,21 @@ pub fn opentelemetry_schema() -> Result<PathBuf, String> {
     let dir = opentelemetry_dir();
     let there = dir.join("opentelemetry/proto/logs/v1/logs_pb2.py").is_file();
     if there { Ok(dir) } else { Err(missing("OpenTelemetry's schema")) }
+}
+
+/// Where the schemas of Kubernetes lie.
+pub fn kubernetes_dir() -> PathBuf {
+    target_dir().join(format!("tools/kubernetes-validate-{KUBERNETES_VALIDATE}"))
+}
+
+/// What checks manifests against the schemas of Kubernetes, as a directory for `PYTHONPATH`.
+///
+/// # Errors
+/// If it is not installed; says how to get it.
+pub fn kubernetes_schemas() -> Result<PathBuf, String> {
+    let dir = kubernetes_dir();
+    let there = dir.join("kubernetes_validate/__init__.py").is_file();
+    if there { Ok(dir) } else { Err(missing("kubernetes-validate")) }
 }
 
 /// A browser.

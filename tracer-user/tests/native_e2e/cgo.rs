@@ -41,9 +41,8 @@ fn a_circle_through_c_code_names_threads_locks_and_goroutines() {
     assert_eq!(found["confidence"], "certain", "{found}");
     let steps = found["evidence"]["cycle"].as_array().unwrap();
     let number = |step: &Value| step["id"].as_u64().unwrap();
-    let told = |step: &Value| {
-        (number(step), step["waits_on"]["address"].as_str().unwrap().to_owned())
-    };
+    let told =
+        |step: &Value| (number(step), step["waits_on"]["address"].as_str().unwrap().to_owned());
     assert_eq!(steps.iter().map(told).collect::<BTreeSet<_>>(), waits, "{found}");
     let run_by = |step: &Value| (step["runs"].as_u64().unwrap(), number(step).to_string());
     assert_eq!(steps.iter().map(run_by).collect::<BTreeSet<_>>(), runs, "{found}");
@@ -58,9 +57,8 @@ fn a_dump_joins_a_goroutine_with_its_thread_and_that_with_the_holder_of_its_lock
     let pid = process.pid().to_string();
     let dump = run_json(&["dump", &pid, "--threads", "--format", "json"]);
     let tasks = dump["tasks"].as_array().unwrap();
-    let find = |kind: &str, id: u64| {
-        tasks.iter().find(|t| t["kind"] == kind && t["id"] == id).unwrap()
-    };
+    let find =
+        |kind: &str, id: u64| tasks.iter().find(|t| t["kind"] == kind && t["id"] == id).unwrap();
     let tids: BTreeSet<u64> = runs.iter().map(|(_, tid)| tid.parse().unwrap()).collect();
     for (goid, tid) in &runs {
         let goroutine = find("goroutine", *goid);

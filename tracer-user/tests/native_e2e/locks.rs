@@ -47,7 +47,9 @@ fn circle_of(exe: &Path, name: &str, confidence: &str) {
     let stuck = start(exe, name);
     let began = Instant::now();
     let found = finding(&stuck, "deadlock");
-    assert!(began.elapsed() < CIRCLE_WITHIN, "{name}: after {:?}", began.elapsed());
+    let took = began.elapsed();
+    eprintln!("| {name} | deadlock | {confidence} | {} ms |", took.as_millis());
+    assert!(took < CIRCLE_WITHIN, "{name}: after {took:?}");
     assert_eq!(found["confidence"], confidence, "{name}: {found}");
     assert_eq!(found["task_kind"], "thread");
     let steps = found["evidence"]["cycle"].as_array().unwrap();
@@ -104,7 +106,7 @@ fn who_waits_behind_a_circle_is_told_apart() {
 fn circles_of_rust_locks_are_found_by_stacks() {
     or_skip!(need_root());
     let exe = or_skip!(rust_program());
-    for name in ["std-abba2", "std-abba3", "std-rw", "lot-abba2", "lot-abba3", "lot-rw"] {
+    for name in ["std-abba2", "std-abba3", "std-rw", "std-join", "lot-abba2", "lot-abba3", "lot-rw"] {
         circle_of(&exe, name, "likely");
     }
 }
@@ -136,6 +138,12 @@ fn a_pool_in_one_lock_a_missing_signal_and_a_lost_wake_up_have_their_names() {
     assert_eq!((&on["expected"], &on["word"]), (&0.into(), &1.into()), "{lost}");
     let rust = or_skip!(rust_program());
     let parked = finding(&start(&rust, "parked"), "blocked-for-ever");
+    let cond = finding(&start(&rust, "cond"), "blocked-for-ever");
+    assert_eq!(
+        (&cond["wait_reason"], &cond["count"]),
+        (&"condition variable".into(), &4.into()),
+        "{cond}"
+    );
     assert_eq!((&parked["wait_reason"], &parked["count"]), (&"park".into(), &4.into()), "{parked}");
 }
 
@@ -178,7 +186,19 @@ fn nothing_is_found_of_the_twins() {
 fn nothing_is_found_of_the_twins_in_rust() {
     or_skip!(need_root());
     let exe = or_skip!(rust_program());
-    for name in ["std-abba2", "std-rw", "lot-abba2", "lot-rw", "held", "parked", "leak"] {
+    for name in [
+        "std-abba2",
+        "std-abba3",
+        "std-rw",
+        "std-join",
+        "lot-abba2",
+        "lot-abba3",
+        "lot-rw",
+        "held",
+        "parked",
+        "cond",
+        "leak",
+    ] {
         nothing_of(&exe, &format!("{name}-fixed"));
     }
 }

@@ -4,10 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod cgo;
 mod check;
+#[path = "../common/mod.rs"]
+mod common;
 mod locks;
 mod looks;
+mod recorded;
 mod programs;
+mod runtimes;
+mod servers;

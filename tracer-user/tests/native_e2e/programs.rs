@@ -14,7 +14,7 @@ use crate::common::{need_root, or_skip, real_program};
 const WATCHED: &str = "12s";
 
 /// A program on this machine.
-fn installed(name: &str) -> Result<PathBuf, String> {
+pub fn installed(name: &str) -> Result<PathBuf, String> {
     let found = std::env::var_os("PATH").into_iter().flat_map(|path| {
         std::env::split_paths(&path).map(|dir| dir.join(name)).collect::<Vec<_>>()
     });
@@ -60,7 +60,7 @@ fn an_idle_node_program_waits_by_nature() {
 }
 
 /// Watches and gives the summary.
-fn nothing_above_suspect(pid: u32, name: &str) -> Value {
+pub fn nothing_above_suspect(pid: u32, name: &str) -> Value {
     let args = ["--events", "none", "--interval", "1s", "--stuck-after", "5s", "--for", WATCHED];
     let (code, summary, lines) = Loiter::watch(pid, &args).end();
     let findings: Vec<_> = lines.iter().filter(|line| line["kind"].is_string()).collect();
@@ -69,7 +69,7 @@ fn nothing_above_suspect(pid: u32, name: &str) -> Value {
     summary
 }
 
-struct Server(Child);
+pub struct Server(pub Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -78,7 +78,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(exe: &Path, args: &[&str], is_up: impl Fn() -> bool) -> Server {
+pub fn serve(exe: &Path, args: &[&str], is_up: impl Fn() -> bool) -> Server {
     let mut command = Command::new(exe);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let server = Server(command.spawn().unwrap());
@@ -92,7 +92,7 @@ fn serve(exe: &Path, args: &[&str], is_up: impl Fn() -> bool) -> Server {
     panic!("{} does not come up", exe.display());
 }
 
-fn answers(port: u16) -> bool {
+pub fn answers(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 

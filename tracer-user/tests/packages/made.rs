@@ -1,7 +1,6 @@
 //! The binary under test and the packages of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -40,9 +39,10 @@ pub fn dist(binary: &Path, parts: &[&str], to: &Path) {
 
 /// Stands for the binary where packages are looked at from outside: it passes on what it is asked.
 pub fn stand_in(dir: &Path) -> PathBuf {
-    let path = dir.join("stand-in");
-    fs::write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_loiter"))).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let (text, path) = (dir.join("text"), dir.join("stand-in"));
+    fs::write(&text, format!("#!/bin/sh\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_loiter"))).unwrap();
+    // By another process: a file that was open for writing in a fork of this one cannot be run.
+    output(Command::new("install").args(["-m", "0755"]).arg(&text).arg(&path));
     path
 }
 

@@ -25,8 +25,8 @@ fn a_watch_tells_lives_and_what_was_waited_for() {
     };
     let told: Vec<_> = summary["thread_waits"].as_array().unwrap().iter().filter(own).collect();
     let count: i64 = told.iter().filter_map(|waits| waits["count"].as_i64()).sum();
-    let lost = summary["lost"]["recursion"].as_i64().unwrap();
-    assert!(count <= said["slept"] && said["slept"] <= count + lost, "{said:?} {summary}");
+    assert_eq!(count, said["slept"], "{said:?} {summary}");
+    assert_eq!(summary["lost"]["recursion"], 0, "{summary}");
     process.finish();
 }
 

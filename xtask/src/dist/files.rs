@@ -125,7 +125,7 @@ fn directories(files: &[&File]) -> BTreeSet<String> {
 /// # Errors
 /// None in practice: it is written to memory.
 pub fn gzip(content: &[u8]) -> Result<Vec<u8>> {
-    let mut packer = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    let mut packer = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
     packer.write_all(content)?;
     Ok(packer.finish()?)
 }

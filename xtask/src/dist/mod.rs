@@ -131,8 +131,7 @@ pub fn run(args: &Args) -> Result<()> {
             fs::copy(given, &binary).with_context(|| format!("cannot copy {}", given.display()))?;
         }
         None => {
-            setup::ensure(&[Need::Bpf, Need::Cgo])?;
-            let built = step("Building loiter, static", || build::binary(epoch))?;
+            let built = static_binary()?;
             build::split(&built, &binary, &args.to.join("loiter.debug"))?;
             made.push("loiter.debug".to_owned());
         }
@@ -147,6 +146,16 @@ pub fn run(args: &Args) -> Result<()> {
     sums(&args.to, &made)?;
     tell(&release, &args.to, &made)?;
     if args.check { run_it(&args.to) } else { Ok(()) }
+}
+
+/// The static binary alone, with its symbols.
+///
+/// # Errors
+/// If something is missing, or it does not build.
+pub fn static_binary() -> Result<PathBuf> {
+    setup::ensure(&[Need::Bpf, Need::Cgo])?;
+    let epoch = epoch()?;
+    step("Building loiter, static", || build::binary(epoch))
 }
 
 /// When the commit was made, unless the environment says otherwise (reproducible-builds.org).

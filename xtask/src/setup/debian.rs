@@ -55,17 +55,17 @@ pub const LIBC_DEV: Package = Package {
     there: There::Path("/usr/include/stdio.h"),
 };
 /// The C++ compiler: libFuzzer is C++.
-pub const GXX: Package =
-    Package { name: "g++", purpose: "C++ compiler, for libFuzzer", there: There::Program("c++") };
+pub const GXX: Package = Package {
+    name: "g++",
+    purpose: "C++ compiler, for libFuzzer and a program to be watched",
+    there: There::Program("c++"),
+};
 /// Python, which unpacks wheels.
 pub const PYTHON: Package =
     Package { name: "python3", purpose: "unpacks wheels", there: There::Program("python3") };
 /// Makes certificates for the tests of metrics over TLS.
-pub const OPENSSL: Package = Package {
-    name: "openssl",
-    purpose: "makes certificates",
-    there: There::Program("openssl"),
-};
+pub const OPENSSL: Package =
+    Package { name: "openssl", purpose: "makes certificates", there: There::Program("openssl") };
 /// Asks for metrics over TLS in the tests.
 pub const CURL: Package =
     Package { name: "curl", purpose: "speaks TLS", there: There::Program("curl") };
@@ -84,6 +84,12 @@ pub const BPFTRACE: Package = Package {
     purpose: "tracing system calls, for comparison",
     there: There::Program("bpftrace"),
 };
+/// Virtual machines, for other kernels.
+pub const QEMU: Package = Package {
+    name: "qemu-system-x86",
+    purpose: "virtual machines with other kernels",
+    there: There::Program("qemu-system-x86_64"),
+};
 /// The load generator.
 pub const WRK: Package =
     Package { name: "wrk", purpose: "HTTP load", there: There::Program("wrk") };
@@ -99,6 +105,34 @@ pub const NGINX: Package = Package {
     name: "nginx-light",
     purpose: "a server to be watched",
     there: There::Program("nginx"),
+};
+
+/// See [`REDIS`].
+pub const POSTGRES: Package = Package {
+    name: "postgresql-15",
+    purpose: "a server to be watched",
+    there: There::Path("/usr/lib/postgresql/15/bin/initdb"),
+};
+/// Debian's own interpreter: that of a version manager has more names.
+pub const DEBIAN_PYTHON: Package = Package {
+    name: "python3",
+    purpose: "programs to be watched",
+    there: There::Path("/usr/bin/python3"),
+};
+/// See [`DEBIAN_PYTHON`].
+pub const JDK: Package = Package {
+    name: "openjdk-17-jdk-headless",
+    purpose: "programs to be watched",
+    there: There::Program("javac"),
+};
+/// See [`DEBIAN_PYTHON`].
+pub const NODE: Package =
+    Package { name: "nodejs", purpose: "programs to be watched", there: There::Program("node") };
+/// Another C library.
+pub const MUSL: Package = Package {
+    name: "musl-tools",
+    purpose: "a program with another C library, to be watched",
+    there: There::Program("musl-gcc"),
 };
 
 impl Package {
@@ -193,6 +227,16 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
     let archive = super::only_file(temporary.path(), "deb")?;
     run::quiet(run::command("dpkg").arg("-x").arg(archive).arg(into))?;
     Ok(())
+}
+
+/// The package of a version that a package without contents stands for.
+///
+/// # Errors
+/// If apt does not know it.
+pub fn dependency(package: &str) -> Result<String> {
+    let told = run::quiet(run::command("apt-cache").args(["depends", package]))?;
+    let found = told.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(found.with_context(|| format!("{package} stands for no other package"))?.trim().to_owned())
 }
 
 fn open_to_all(dir: &Path) -> Result<()> {

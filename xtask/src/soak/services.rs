@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::servers::Server;
 use crate::go::{self, Variant};
 use crate::program::{Background, Workload};
 use crate::run;
 use crate::setup::versions;
 
 /// Longest wait until a program answers.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Whether somebody asks something of a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +25,7 @@ pub enum Load {
 }
 
 impl Load {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Load::Idle => "idle",
             Load::Busy => "under load",
@@ -36,15 +37,24 @@ impl Load {
 pub struct Service {
     /// Program and load, in words.
     pub name: String,
-    pid: u32,
-    process: Process,
-    load: Option<Workload>,
-    _home: Option<tempfile::TempDir>,
+    pub(super) pid: u32,
+    pub(super) process: Process,
+    pub(super) load: Option<Asker>,
+    pub(super) _home: Option<tempfile::TempDir>,
 }
 
-enum Process {
+/// What serves.
+pub(super) enum Process {
     Real(Background),
+    Server(Server),
     Ours(Workload),
+}
+
+/// What asks.
+pub(super) enum Asker {
+    Ours(Workload),
+    /// A server's own load generator, which counts for itself.
+    Tool(Background),
 }
 
 impl Service {
@@ -60,6 +70,7 @@ impl Service {
     pub fn check(&mut self) -> Result<()> {
         match &mut self.process {
             Process::Real(process) => process.check_alive(),
+            Process::Server(process) => process.check_alive(),
             Process::Ours(process) => process.check_alive(),
         }
     }
@@ -69,7 +80,11 @@ impl Service {
     /// # Errors
     /// If the load has ended, or many requests failed.
     pub fn answered(&mut self) -> Result<String> {
-        let Some(load) = &mut self.load else { return Ok(String::new()) };
+        let load = match &mut self.load {
+            None => return Ok(String::new()),
+            Some(Asker::Tool(tool)) => return tool.check_alive().map(|()| String::new()),
+            Some(Asker::Ours(load)) => load,
+        };
         match load.ask_numbers("answered", "answered")?.as_slice() {
             &[answered, failed] if failed * 100 <= answered => Ok(format!("{answered} requests, ")),
             numbers => bail!("{}: answered and failed: {numbers:?}", self.name),
@@ -86,6 +101,7 @@ pub fn all() -> Result<Vec<Service>> {
     for load in [Load::Idle, Load::Busy] {
         all.extend([caddy(load)?, prometheus(load)?, etcd(load)?]);
     }
+    all.extend(super::servers::all()?);
     all.extend([orders()?, httpd()?]);
     Ok(all)
 }
@@ -128,7 +144,7 @@ fn start(home: tempfile::TempDir, load: Load, recipe: &Recipe<'_>) -> Result<Ser
         name: format!("{} {}", recipe.program, load.word()),
         pid,
         process: Process::Real(process),
-        load: load_process,
+        load: load_process.map(Asker::Ours),
         _home: Some(home),
     })
 }
@@ -255,7 +271,7 @@ fn ours(name: &str, service: Workload, load: &[&str]) -> Result<Service> {
         name: name.to_owned(),
         pid: service.pid(),
         process: Process::Ours(service),
-        load: Some(load),
+        load: Some(Asker::Ours(load)),
         _home: None,
     })
 }
@@ -264,12 +280,12 @@ fn workload(name: &str) -> Result<std::path::PathBuf> {
     go::go_build(versions::GO_NEWEST, name, Variant::Stripped).map_err(anyhow::Error::msg)
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A free port of the loopback interface.
-fn free() -> Result<String> {
+pub(super) fn free() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
     Ok(listener.local_addr().context("a listener has an address")?.to_string())
 }

@@ -5,16 +5,38 @@ use std::io::{self, Write};
 use super::parts::{Moment, Object, Process, Site, Stack, at_least, class, exact, word};
 use super::safe::write_line;
 use crate::output::Change;
-use crate::output::text::{TextOptions, write_notice};
+use crate::output::text::{TextOptions, write_notice, write_notice_of};
 use crate::stream::Mode;
-use crate::view::watch::{Notice, WatchSink};
-use crate::view::{Climb, FindingView, SiteFate, TaskWait};
+use crate::view::watch::{Notice, WatchSink, Who};
+use crate::view::{Climb, FindingView, SiteFate, SummaryView, TaskWait};
+
+/// A process, as far as its name goes.
+#[derive(serde::Serialize)]
+struct Named<'a> {
+    pid: u32,
+    exe: &'a str,
+}
+
+/// One of many is watched.
+#[derive(serde::Serialize)]
+struct Watching<'a> {
+    schema: &'static str,
+    at: Moment,
+    process: Named<'a>,
+    runtime_version: &'a str,
+    mode: &'static str,
+    probes: u32,
+    tasks: u64,
+    took_ns: u64,
+}
 
 /// Other probes are on.
 #[derive(serde::Serialize)]
 struct ModeChange<'a> {
     schema: &'static str,
     at: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Named<'a>>,
     mode: &'static str,
     why: &'a str,
     /// All events come for moments alone.
@@ -28,7 +50,7 @@ struct Sampled {
     every_ns: u64,
 }
 
-fn mode_change(notice: &Notice) -> Option<ModeChange<'_>> {
+fn mode_change<'a>(notice: &'a Notice, process: Option<Named<'a>>) -> Option<ModeChange<'a>> {
     let (at, mode, why, sampled) = match notice {
         Notice::ModeChanged { at, mode, why } => (at, *mode, why, None),
         Notice::Sampled { at, moment, every, why } => {
@@ -37,7 +59,7 @@ fn mode_change(notice: &Notice) -> Option<ModeChange<'_>> {
         _ => return None,
     };
     let (at, mode) = (Moment(*at), mode.word());
-    Some(ModeChange { schema: "loiter.mode/1", at, mode, why, sampled })
+    Some(ModeChange { schema: "loiter.mode/1", at, process, mode, why, sampled })
 }
 
 #[derive(serde::Serialize)]
@@ -320,6 +342,34 @@ impl<Out: Write, Err: Write> JsonSink<Out, Err> {
         write_finding(&mut self.out, finding, change)?;
         self.out.flush()
     }
+
+    fn tell_notice(&mut self, who: Option<&Who>, notice: &Notice) {
+        let process = who.map(|who| Named { pid: who.pid, exe: &who.exe });
+        let told = match (notice, process) {
+            (
+                Notice::Attached { at, runtime_version, mode, probes, tasks, took, .. },
+                Some(process),
+            ) => {
+                let watching = Watching {
+                    schema: "loiter.watching/1",
+                    at: Moment(*at),
+                    process,
+                    runtime_version,
+                    mode: mode.word(),
+                    probes: *probes,
+                    tasks: *tasks,
+                    took_ns: took.0,
+                };
+                write_line(&mut self.out, &watching)
+            }
+            (notice, process) => match mode_change(notice, process) {
+                Some(change) => write_line(&mut self.out, &change),
+                None => return,
+            },
+        };
+        // A reader that has gone is noticed with the next finding, or the summary.
+        let _ignored = told.and_then(|()| self.out.flush());
+    }
 }
 
 impl<Out: Write, Err: Write> WatchSink for JsonSink<Out, Err> {
@@ -337,9 +387,16 @@ impl<Out: Write, Err: Write> WatchSink for JsonSink<Out, Err> {
 
     fn notice(&mut self, notice: &Notice) {
         write_notice(&mut self.err, &self.options, notice);
-        if let Some(change) = mode_change(notice) {
-            // A reader that has gone is noticed with the next finding, or the summary.
-            let _ignored = write_line(&mut self.out, &change).and_then(|()| self.out.flush());
-        }
+        self.tell_notice(None, notice);
+    }
+
+    fn notice_of(&mut self, who: &Who, notice: &Notice) {
+        write_notice_of(&mut self.err, &self.options, who, notice);
+        self.tell_notice(Some(who), notice);
+    }
+
+    fn ended(&mut self, summary: &SummaryView) -> io::Result<()> {
+        super::write_summary(&mut self.out, summary)?;
+        self.out.flush()
     }
 }

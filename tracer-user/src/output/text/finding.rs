@@ -11,7 +11,8 @@ use super::words::{count, counted, doing, moment, object, place, size, wait_rang
 use crate::base::{TaskKind, WaitClass};
 use crate::output::{Change, frames};
 use crate::view::{
-    Climb, Confidence, FindingKind, FindingView, LabelCount, ProcessView, SiteFate, Waited, WallTime,
+    Climb, Confidence, FindingKind, FindingView, LabelCount, ProcessView, SiteFate, Waited,
+    WallTime,
 };
 
 /// Most ids, objects and frames that a finding lists.

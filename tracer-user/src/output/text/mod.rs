@@ -26,4 +26,4 @@ pub use page::{Color, TextOptions};
 pub use ps::write_ps;
 pub use recording::write_recording;
 pub use summary::write_summary;
-pub use watch::{TextSink, write_notice};
+pub use watch::{TextSink, write_notice, write_notice_of};

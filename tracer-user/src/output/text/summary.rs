@@ -4,11 +4,12 @@
 use std::io::{self, Write};
 
 use super::page::{Line, Page, TextOptions, Tint};
-use super::process::{noun, short};
+use super::process::{name, noun, short};
 use super::stack::frame_lines;
 use super::words::{count, counted, mode, moment};
 use crate::base::Nanos;
 use crate::stream::LossKind;
+use crate::view::delivery::DeliveryView;
 use crate::view::{CostView, SummaryView};
 
 /// Most spawn sites listed in text.
@@ -73,6 +74,32 @@ pub fn write_summary(
     write_thread_waits(&mut page, summary)?;
     write_deliveries(&mut page, summary)?;
     write_sites(&mut page, summary)
+}
+
+/// Writes the summary of one process of many: what it came to, on one line.
+///
+/// # Errors
+/// The writer's.
+pub fn write_summary_line(
+    out: &mut dyn Write,
+    options: &TextOptions,
+    summary: &SummaryView,
+) -> io::Result<()> {
+    let (tint, verdict) = match summary.findings.all() {
+        0 => (Tint::Good, "nothing stuck was found".to_owned()),
+        n => (Tint::Bad, counted(n, "finding")),
+    };
+    let who = format!("{}[{}]: ", name(&summary.process.exe), summary.process.pid);
+    let lost: u64 = summary.lost.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n));
+    let lost = if lost > 0 { format!(", {} lost", counted(lost, "record")) } else { String::new() };
+    let rest = format!(
+        "; {}, watched for {}; {} alive{lost}",
+        summary.ended,
+        summary.watched,
+        counted(summary.alive, noun(&summary.process)),
+    );
+    let mut page = Page::new(out, options);
+    page.line(&Line::new().add(Tint::Plain, &who).add(tint, &verdict).add(Tint::Plain, &rest))
 }
 
 /// What was followed, and for how long each where that changed.
@@ -181,16 +208,22 @@ fn write_thread_waits(page: &mut Page, summary: &SummaryView) -> io::Result<()> 
 /// What became of what was sent elsewhere.
 fn write_deliveries(page: &mut Page, summary: &SummaryView) -> io::Result<()> {
     for (i, delivery) in summary.deliveries.iter().enumerate() {
-        let (to, sent) = (delivery.to.word(), count(delivery.sent));
-        let mut text = format!("{to}: {sent} delivered");
-        for (n, word) in [(delivery.failed, "failed"), (delivery.dropped, "dropped")] {
-            if n > 0 {
-                text.push_str(&format!(", {} {word}", count(n)));
-            }
-        }
+        let text = delivered(delivery);
         page.field_words(if i == 0 { "sent" } else { "" }, Tint::Plain, &text)?;
     }
     Ok(())
+}
+
+/// `webhook: 7 delivered, 1 dropped`
+pub(super) fn delivered(delivery: &DeliveryView) -> String {
+    let (to, sent) = (delivery.to.word(), count(delivery.sent));
+    let mut text = format!("{to}: {sent} delivered");
+    for (n, word) in [(delivery.failed, "failed"), (delivery.dropped, "dropped")] {
+        if n > 0 {
+            text.push_str(&format!(", {} {word}", count(n)));
+        }
+    }
+    text
 }
 
 /// Where tasks come from; without events there are no births to tell of.

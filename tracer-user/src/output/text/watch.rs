@@ -5,24 +5,34 @@ use std::io::{self, Write};
 
 use super::finding::write_finding;
 use super::page::TextOptions;
-use super::summary::loss;
+use super::process::name;
+use super::summary::{loss, write_summary_line};
 use super::words::{counted, size, time_of_day};
 use crate::output::Change;
 use crate::output::clean::clean;
-use crate::view::FindingView;
-use crate::view::watch::{Notice, WatchSink};
+use crate::view::watch::{Notice, WatchSink, Who};
+use crate::view::{FindingView, SummaryView};
 
 /// Tells a watch as text.
 pub struct TextSink<Out, Err> {
     out: Out,
     err: Err,
     options: TextOptions,
+    /// Whether findings begin with the name of their process.
+    named: bool,
 }
 
 impl<Out: Write, Err: Write> TextSink<Out, Err> {
     /// Findings go to `out`, notices to `err`.
     pub fn new(out: Out, err: Err, options: TextOptions) -> Self {
-        Self { out, err, options }
+        Self { out, err, options, named: false }
+    }
+
+    /// The same for many processes: each finding begins with the name of its own.
+    #[must_use]
+    pub fn of_many(mut self) -> Self {
+        self.named = true;
+        self
     }
 
     /// Gives the writer of the findings back.
@@ -31,6 +41,10 @@ impl<Out: Write, Err: Write> TextSink<Out, Err> {
     }
 
     fn tell(&mut self, finding: &FindingView, change: Change) -> io::Result<()> {
+        if self.named {
+            let who = called(&finding.process.exe, finding.process.pid);
+            write!(self.out, "{}: ", clean(&who))?;
+        }
         write_finding(&mut self.out, &self.options, finding, change)?;
         self.out.flush()
     }
@@ -52,6 +66,26 @@ impl<Out: Write, Err: Write> WatchSink for TextSink<Out, Err> {
     fn notice(&mut self, notice: &Notice) {
         write_notice(&mut self.err, &self.options, notice);
     }
+
+    fn notice_of(&mut self, who: &Who, notice: &Notice) {
+        write_notice_of(&mut self.err, &self.options, who, notice);
+    }
+
+    fn ended(&mut self, summary: &SummaryView) -> io::Result<()> {
+        write_summary_line(&mut self.out, &self.options, summary)?;
+        self.out.flush()
+    }
+}
+
+/// `orders[4242]`.
+fn called(exe: &str, pid: u32) -> String {
+    format!("{}[{pid}]", name(exe))
+}
+
+/// As [`write_notice`], of one process of many.
+pub fn write_notice_of(err: &mut dyn Write, options: &TextOptions, who: &Who, notice: &Notice) {
+    let words = format!("{}: {}", called(&who.exe, who.pid), notice_words(notice, options));
+    let _ignored = writeln!(err, "loiter: {}", clean(&words));
 }
 
 /// Writes a notice on one line. Nobody may be listening: then it is lost, and the watch goes on.
@@ -93,6 +127,7 @@ fn notice_words(notice: &Notice, options: &TextOptions) -> String {
             }
             words
         }
+        Notice::Delivered { delivery } => super::summary::delivered(delivery),
         Notice::Metrics { scheme, address, readers } => {
             format!("metrics at {scheme}://{address}/metrics, for {readers}")
         }

@@ -1,5 +1,5 @@
 //! Reads what tracing costs: the hits that the kernel part counts, the target's processor time as
-//! the kernel accounts for it, and loiter's own.
+//! the kernel accounts for it, and loiter's own as far as it is the target's.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -35,14 +35,15 @@ impl Meter {
     }
 
     /// What happened since the last sample; `hits` is the count so far, which starts again when the
-    /// probes were put on anew. None if it was just now, or the target is gone.
-    pub fn read(&mut self, now: KTime, hits: Hits) -> Option<Sample> {
+    /// probes were put on anew, `loiter` what loiter has used for the target so far. None if it was
+    /// just now, or the target is gone.
+    pub fn read(&mut self, now: KTime, hits: Hits, loiter: Nanos) -> Option<Sample> {
         if self.last.is_some_and(|last| now.since(last.at) < LEAST) {
             return None;
         }
         let stat = stat(self.pid).ok()?;
         let (cpu, system) = (stat.cpu, stat.system);
-        let reading = Reading { at: now, hits, cpu, system, loiter: own_cpu_time() };
+        let reading = Reading { at: now, hits, cpu, system, loiter };
         let last = self.last.replace(reading)?;
         let more = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let less = |now: Nanos, before: Nanos| Nanos(now.0.saturating_sub(before.0));
@@ -74,22 +75,22 @@ mod tests {
     #[test]
     fn work_of_this_process_is_seen_as_such() {
         let mut meter = Meter::new(Pid(std::process::id()));
-        assert_eq!(meter.read(KTime(0), Hits::default()), None);
+        assert_eq!(meter.read(KTime(0), Hits::default(), own_cpu_time()), None);
         let began = own_cpu_time();
         while own_cpu_time().0 - began.0 < 60_000_000 {}
         let hits = Hits { lifecycle: 7, waits: 2 };
-        let sample = meter.read(KTime(1_000_000_000), hits).unwrap();
+        let sample = meter.read(KTime(1_000_000_000), hits, own_cpu_time()).unwrap();
         assert_eq!((sample.over, sample.hits), (Nanos::from_secs(1), hits));
         assert!(sample.user.0 + sample.system.0 >= 30_000_000, "{sample:?}");
         assert!(sample.loiter.0 >= 60_000_000, "{sample:?}");
-        assert_eq!(meter.read(KTime(1_000_000_001), hits), None, "too soon");
+        assert_eq!(meter.read(KTime(1_000_000_001), hits, own_cpu_time()), None, "too soon");
     }
 
     #[test]
     fn counters_that_start_again_are_no_hits_backwards() {
         let mut meter = Meter::new(Pid(std::process::id()));
         let read = |meter: &mut Meter, at: u64, waits: u64| {
-            meter.read(KTime(at * 1_000_000_000), Hits { lifecycle: 0, waits })
+            meter.read(KTime(at * 1_000_000_000), Hits { lifecycle: 0, waits }, Nanos(0))
         };
         assert_eq!(read(&mut meter, 1, 1_000), None);
         assert_eq!(read(&mut meter, 2, 5).unwrap().hits.waits, 5);

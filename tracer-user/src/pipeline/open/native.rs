@@ -30,10 +30,11 @@ pub(super) fn open(
     pid: Pid,
     (process, at): (ProcId, KTime),
     exit: PidFd,
+    names: &SharedInterner,
 ) -> anyhow::Result<Opened> {
     let stat = crate::target::stat(pid)?;
     let exe = crate::target::exe_link(pid)?;
-    let names = SharedInterner::default();
+    let names = names.clone();
     let symbols = NativeSymbolizer::default();
     let native = Some(symbols.sharing());
     let snapshotter = ThreadSnapshotter::new(process, pid, symbols, registers(pid))?;

@@ -3,17 +3,18 @@
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use crate::base::KTime;
+use crate::base::{KTime, ProcId};
 use crate::pipeline::flight::{Cause, Happened, News};
-use crate::pipeline::looker::Taken;
+use crate::pipeline::looker::Heard;
 use crate::pipeline::settings::Trigger;
 use crate::pipeline::teller::Told;
 use crate::record::RecordError;
 use crate::stream::{EndHow, Input};
 use crate::view::watch::Notice;
 
+use super::clock;
 use super::peril::Fate;
-use super::{Watch, clock};
+use super::serve::Watch;
 
 /// A process that is gone answers at once; one that still is has its tasks read.
 const LAST_LOOK_WITHIN: Duration = Duration::from_secs(10);
@@ -22,14 +23,21 @@ const LAND_WITHIN: Duration = Duration::from_secs(60);
 
 impl Watch<'_> {
     /// A look is taken early where the target may be killed before the next one.
-    pub(super) fn mind_memory(&mut self, now: KTime) {
+    pub fn mind_memory(&mut self, now: KTime) {
         if self.peril.as_mut().is_some_and(|peril| peril.hurries(now)) {
-            self.pace.ask(now);
+            self.look_soon(now);
+        }
+    }
+
+    /// A flight recorder is of one process.
+    fn look_soon(&mut self, now: KTime) {
+        for session in self.sessions.values_mut() {
+            session.pace.ask(now);
         }
     }
 
     /// Whether news of a finding are a cause.
-    pub(super) fn cause_in(&self, told: &Told) -> Option<Cause> {
+    pub fn cause_in(&self, told: &Told) -> Option<Cause> {
         let flight = self.flight.as_ref()?;
         match told {
             Told::Opened(finding) if flight.wants(Trigger::Finding) => {
@@ -41,7 +49,7 @@ impl Watch<'_> {
     }
 
     /// Something happened that is a cause.
-    pub(super) async fn freeze(&mut self, cause: Cause) -> anyhow::Result<()> {
+    pub async fn freeze(&mut self, cause: Cause) -> anyhow::Result<()> {
         let now = clock::now();
         let wall = self.wall(now);
         let Some(flight) = &mut self.flight else { return Ok(()) };
@@ -50,7 +58,7 @@ impl Watch<'_> {
             Some(Err(news)) => self.tell_flight(news),
             Some(Ok((path, done))) => {
                 // Whoever reads it later wants to see all tasks as they are now.
-                self.pace.ask(now);
+                self.look_soon(now);
                 self.judge.freeze(path, done).await?;
             }
         }
@@ -58,7 +66,7 @@ impl Watch<'_> {
     }
 
     /// Something happened to the flight recorder.
-    pub(super) async fn flown(&mut self, happened: Happened) -> anyhow::Result<()> {
+    pub async fn flown(&mut self, happened: Happened) -> anyhow::Result<()> {
         let news = match happened {
             Happened::Asked(cause) => {
                 self.freeze(cause).await?;
@@ -83,7 +91,7 @@ impl Watch<'_> {
             return Ok(());
         };
         self.judge.release(why, done).await?;
-        self.pace.ask(clock::now());
+        self.look_soon(clock::now());
         Ok(())
     }
 
@@ -106,7 +114,7 @@ impl Watch<'_> {
 
     /// What the disk took until now can be read; the target is left alone. A recorder ends with
     /// that, a watch goes on.
-    pub(super) fn recording_stopped(&mut self, why: RecordError) -> anyhow::Result<()> {
+    pub fn recording_stopped(&mut self, why: RecordError) -> anyhow::Result<()> {
         if self.flight.take().is_some() {
             let reason = format!("the flight recorder has stopped: {why}");
             self.sink.notice(&Notice::Degraded { reason });
@@ -119,17 +127,22 @@ impl Watch<'_> {
         )))
     }
 
-    /// The target is gone.
-    pub(super) async fn exited(&mut self) -> anyhow::Result<()> {
+    /// A process is gone.
+    pub async fn exited(&mut self, process: ProcId) -> anyhow::Result<()> {
         if self.flight.is_some() {
-            self.last_look().await?;
+            self.last_look(process).await?;
         }
-        let (process, at) = (self.session.process, clock::now());
+        let at = clock::now();
         self.judge.eat(vec![Input::ProcessEnd { process, at, how: EndHow::Exit }]).await?;
         let wanted = self.flight.as_ref().is_some_and(|flight| flight.wants(Trigger::Exit));
-        let Some(peril) = self.peril.as_ref().filter(|_| wanted) else { return Ok(()) };
+        let (Some(peril), Some(session)) = (&self.peril, self.sessions.get(&process)) else {
+            return Ok(());
+        };
+        if !wanted {
+            return Ok(());
+        }
         let told = self.judge.exit_code(process).await?;
-        if let Fate::Badly(why) = peril.fate(self.session.exit.get_ref().as_fd(), told) {
+        if let Fate::Badly(why) = peril.fate(session.exit.fd().as_fd(), told) {
             self.freeze(Cause::seen("exit", why)).await?;
         }
         Ok(())
@@ -137,29 +150,38 @@ impl Watch<'_> {
 
     /// What can still be read of a target that has exited. Mostly nothing: its memory goes before
     /// the kernel tells of its end.
-    async fn last_look(&mut self) -> anyhow::Result<()> {
+    async fn last_look(&mut self, process: ProcId) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + LAST_LOOK_WITHIN;
-        self.session.looker.order();
-        while self.session.looker.under_way() {
-            let answer = tokio::time::timeout_at(end, self.session.looker.answer()).await;
-            let inputs = match answer {
-                Ok(Some(Ok(Taken::Part(inputs) | Taken::Whole(inputs, _)))) => inputs,
+        if let Some(eyes) = self.sessions.get_mut(&process).and_then(|session| session.eyes.take())
+        {
+            self.lookers.look(eyes);
+        }
+        loop {
+            let heard = tokio::time::timeout_at(end, self.lookers.heard()).await;
+            let (inputs, more) = match heard {
+                Ok(Some(Heard::Part(_, inputs))) => (inputs, true),
+                Ok(Some(Heard::Looked(look))) => match look.found {
+                    Ok((inputs, _)) => (inputs, false),
+                    Err(_) => return Ok(()),
+                },
                 _ => return Ok(()),
             };
-            self.judge.eat(self.session.probing.take_defs()).await?;
+            self.eat_defs().await?;
             self.judge.eat(inputs).await?;
+            if !more {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Ends what is being kept, since nothing follows any more.
-    pub(super) async fn land(&mut self) -> anyhow::Result<()> {
+    pub async fn land(&mut self) -> anyhow::Result<()> {
         self.release_frozen().await?;
         Ok(())
     }
 
     /// Waits until what is being kept is complete; the recording has ended.
-    pub(super) async fn landed(&mut self) -> anyhow::Result<()> {
+    pub async fn landed(&mut self) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + LAND_WITHIN;
         while let Some(flight) = self.flight.as_mut().filter(|flight| flight.keeping()) {
             let Ok(Some(happened)) = tokio::time::timeout_at(end, flight.answer()).await else {

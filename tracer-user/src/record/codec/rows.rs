@@ -127,12 +127,11 @@ fn process(def: &ProcessDef, row: &mut Vec<u8>) {
     row.maybe_word(def.container.as_deref());
     row.number(def.degraded.len() as u64);
     def.degraded.iter().for_each(|reason| row.word(reason));
-    let PodInfo { uid, name, namespace, container } = match &def.pod {
-        Some(pod) => pod,
-        None => return,
-    };
-    for part in [uid, name, namespace, container] {
-        row.maybe_word(part.as_deref());
+    row.push(u8::from(def.pod.is_some()));
+    if let Some(PodInfo { uid, name, namespace, container }) = &def.pod {
+        for part in [uid, name, namespace, container] {
+            row.maybe_word(part.as_deref());
+        }
     }
 }
 
@@ -266,7 +265,7 @@ fn read_process(row: &mut Take<'_>) -> Result<ProcessDef, Malformed> {
     }
     let build = BuildInfo { path, module, version, build_id, settings };
     let degraded = degraded.into();
-    let pod = later(row, read_pod)?;
+    let pod = later(row, read_pod)?.flatten();
     let def = ProcessDef {
         process,
         pid,
@@ -283,9 +282,13 @@ fn read_process(row: &mut Take<'_>) -> Result<ProcessDef, Malformed> {
     Ok(def)
 }
 
-fn read_pod(row: &mut Take<'_>) -> Result<PodInfo, Malformed> {
+fn read_pod(row: &mut Take<'_>) -> Result<Option<PodInfo>, Malformed> {
+    if row.byte()? == 0 {
+        return Ok(None);
+    }
     let mut part = || Ok(row.maybe_word()?.map(Into::into));
-    Ok(PodInfo { uid: part()?, name: part()?, namespace: part()?, container: part()? })
+    let (uid, name, namespace, container) = (part()?, part()?, part()?, part()?);
+    Ok(Some(PodInfo { uid, name, namespace, container }))
 }
 
 fn read_loss(row: &mut Take<'_>) -> Result<Loss, Malformed> {

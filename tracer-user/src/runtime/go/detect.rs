@@ -137,7 +137,7 @@ enum Verdict {
 
 /// Asks processes whether they run Go, and remembers what it learned of files. For one pass over
 /// the processes of a host, or one process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Detector {
     assumed: Option<u16>,
     files: HashMap<FileId, Verdict>,

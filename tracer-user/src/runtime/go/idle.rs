@@ -317,7 +317,8 @@ fn pattern(&(name, why, classes, functions): &Row, numbers: Numbers) -> IdlePatt
         classes: Cow::Borrowed(classes),
         functions: functions.iter().map(|&(place, name)| FunctionAt::new(place, name)).collect(),
         numbers,
-        peers: Peers::Normal,
+        // A goroutine does not name its connections; a thread of this class that does is told by them.
+        peers: if functions.is_empty() { Peers::Unclear } else { Peers::Normal },
     }
 }
 

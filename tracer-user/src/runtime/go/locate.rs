@@ -101,14 +101,33 @@ pub struct Located {
 /// # Errors
 /// If a structure is not found or does not stand up to its checks.
 pub fn locate(mem: &dyn ReadMem, program: &GoProgram) -> Result<Located, LocateError> {
+    locate_known(mem, program, None)
+}
+
+/// As [`locate`], with the table as it was found in another process of the same file: reading and
+/// holding it again would cost as much as all else.
+///
+/// # Errors
+/// As [`locate`].
+pub fn locate_known(
+    mem: &dyn ReadMem,
+    program: &GoProgram,
+    known: Option<&Table>,
+) -> Result<Located, LocateError> {
     let GoProgram { file, image, bias, layout, .. } = program;
     let bias = *bias;
     let at = pclntab::locate(image, file).ok_or(LocateError::NoTable)?;
-    let table = Table::read(image, file, at)?;
+    let table = match known {
+        Some(known) => known.clone().with_text(known.header_text()),
+        None => Table::read(image, file, at)?,
+    };
     let search = Search { mem, image, bias, layout };
     let module = search.module(at.vaddr.wrapping_add(bias), &table)?;
     let table = table.with_text(module.text);
-    let table = with_inline_trees(table, file, image, module.gofunc.wrapping_sub(bias))?;
+    let table = match known {
+        Some(_) => table,
+        None => with_inline_trees(table, file, image, module.gofunc.wrapping_sub(bias))?,
+    };
     let functions = Functions::of(&table);
     let allgs = search.allgs(&functions)?;
     let semtable = search.semtable(&functions);

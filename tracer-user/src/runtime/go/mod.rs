@@ -30,4 +30,4 @@ pub const MAIN_TASK: TaskId = TaskId::goroutine(MAIN_GOROUTINE);
 const MAIN_GOROUTINE: u64 = 1;
 
 pub use detect::{DetectError, Detector, GoProgram, HostedAs};
-pub use locate::{Allgs, LocateError, Located, Module, locate};
+pub use locate::{Allgs, LocateError, Located, Module, locate, locate_known};

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::base::{FunctionAt, IdlePattern, Numbers, Peers, Place, WaitClass};
 
-use Place::Stack;
+use Place::{Stack, WaitSite};
 use WaitClass::{Group, Io, Other};
 
 /// Name, why it is normal, wait classes, functions that are all there.
@@ -42,10 +42,26 @@ const TABLE: &[Row] = &[
     ("Python queue worker", WORKER, &[Group], &[(Stack, "_queue.cpython*")]),
     ("Python queue worker", WORKER, &[Group], &[(Stack, "_queue_SimpleQueue_get*")]),
     // deps/uv/src/unix/linux.c, deps/uv/src/threadpool.c
+    // src/spawn_sync.cc of Node: its own loop, until the child ends.
+    (
+        "Node, held by a child",
+        "JavaScript stands still until a child process ends (execSync, spawnSync)",
+        &[Io],
+        &[(Stack, "node::SyncProcessRunner::*")],
+    ),
     ("libuv event loop", LOOP, &[Io], &[(Stack, "uv__io_poll")]),
+    (
+        "Node worker",
+        WORKER,
+        &[Group],
+        &[(Stack, "node::(anonymous namespace)::PlatformWorkerThread")],
+    ),
     ("libuv worker", WORKER, &[Group], &[(Stack, "uv_cond_wait")]),
     ("V8 worker", WORKER, &[Group], &[(Stack, "v8::base::ConditionVariable::Wait")]),
     ("Node worker", WORKER, &[Group], &[(Stack, "node::*")]),
+    // tokio/src/runtime/io/driver.rs, through mio
+    ("Tokio event loop", LOOP, &[Io], &[(Stack, "tokio::runtime::io::driver::*")]),
+    ("Tokio event loop", LOOP, &[Io], &[(Stack, "<tokio::runtime::io::driver::*")]),
     // epoll.c of libevent, ev_epoll.c of libev
     ("libevent loop", LOOP, &[Io], &[(Stack, "event_base_loop")]),
     ("libev loop", LOOP, &[Io], &[(Stack, "ev_run")]),
@@ -78,7 +94,9 @@ const FEW: &[Row] = &[
     ("Java VM worker", WORKER, &[Group], &[(Stack, "os::PlatformMonitor::wait*")]),
     ("Java VM worker", WORKER, &[Group], &[(Stack, "PosixSemaphore::wait")]),
     // tokio/src/runtime/scheduler/multi_thread/park.rs, runtime/blocking/pool.rs
-    ("Tokio worker", WORKER, &[Group], &[(Stack, "tokio::runtime::*")]),
+    // Where it waits itself: below what it runs for the program there are the same functions.
+    ("Tokio worker", WORKER, &[Group], &[(WaitSite, "tokio::*")]),
+    ("Tokio worker", WORKER, &[Group], &[(WaitSite, "<tokio::*")]),
 ];
 
 /// As [`FEW`], by functions that a program calls itself.

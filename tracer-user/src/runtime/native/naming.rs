@@ -20,7 +20,7 @@ const LIBRARIES: [&str; 8] = [
 ];
 /// Functions, by how their names begin, that are the way to a wait and not the place of it: those
 /// of the C library where it is linked into the program, and of languages' own libraries.
-const PLUMBING: [&str; 23] = [
+const PLUMBING: [&str; 26] = [
     "pthread_",
     "sem_",
     "futex_",
@@ -41,6 +41,9 @@ const PLUMBING: [&str; 23] = [
     "std::unique_lock",
     "std::lock_guard",
     "std::this_thread",
+    "std::shared_",
+    "std::__",
+    "glibcxx_",
     "core::",
     "parking_lot",
     "lock_api::",
@@ -59,8 +62,9 @@ const PLUMBING_WHOLE: [&str; 11] = [
     "start",
     "start_c",
 ];
-/// As [`PLUMBING`], in Rust and C++ names that begin with a type.
-const PLUMBING_TYPES: [&str; 7] = [
+/// As [`PLUMBING`], in Rust and C++ names that begin with a type or with underscores.
+const PLUMBING_TYPES: [&str; 8] = [
+    "__rust_",
     "<std::",
     "<core::",
     "<alloc::",

@@ -147,7 +147,8 @@ impl StackWalker {
         stack: &mut StackCopy<'_>,
     ) -> Vec<StackPc> {
         let caller = stack.word(registers.sp).filter(|&pc| is_code(pc));
-        let Some((pc, at)) = caller.and_then(|pc| Some((pc, FrameAddress::from_return_address(pc)?)))
+        let Some((pc, at)) =
+            caller.and_then(|pc| Some((pc, FrameAddress::from_return_address(pc)?)))
         else {
             return self.walk(registers, is_code, stack);
         };

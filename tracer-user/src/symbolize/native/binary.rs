@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::base::Pid;
 use crate::object::elf::Image;
 use crate::object::{ByteSource, SourceError};
 use crate::target::FileAt;
@@ -57,6 +58,8 @@ pub struct Binary {
     debug: OnceLock<Mutex<Option<Debug>>>,
     /// The separate debug file.
     separate: OnceLock<Option<Box<Binary>>>,
+    /// In whose root that is looked for first.
+    seen_by: Option<Pid>,
 }
 
 impl Binary {
@@ -81,7 +84,15 @@ impl Binary {
             symbols: OnceLock::new(),
             debug: OnceLock::new(),
             separate: OnceLock::new(),
+            seen_by: None,
         })
+    }
+
+    /// Has a separate debug file looked for in the root of a process that maps the file: a container
+    /// has its own, and loiter's may have none.
+    #[must_use]
+    pub fn seen_by(self, pid: Pid) -> Self {
+        Self { seen_by: Some(pid), ..self }
     }
 
     /// The name of the file.
@@ -138,9 +149,14 @@ impl Binary {
             let id = self.image.build_ids(&self.bytes).gnu?;
             let (first, rest) = id.split_at_checked(2)?;
             let path = format!("{DEBUG_DIR}/{first}/{rest}.debug");
-            let binary = Self::of_file(FileAt::open(Path::new(&path)).ok()?, Path::new(&path))?;
-            let same = binary.image.build_ids(&binary.bytes).gnu? == id;
-            same.then(|| Box::new(binary))
+            let path = Path::new(&path);
+            let of_this_build = |file: FileAt| {
+                let binary = Self::of_file(file, path)?;
+                let same = binary.image.build_ids(&binary.bytes).gnu.as_ref() == Some(&id);
+                same.then(|| Box::new(binary))
+            };
+            let theirs = self.seen_by.and_then(|pid| FileAt::within_root_of(pid, path).ok());
+            theirs.and_then(of_this_build).or_else(|| of_this_build(FileAt::open(path).ok()?))
         };
         self.separate.get_or_init(open).as_deref()
     }

@@ -8,10 +8,12 @@ mod binary;
 mod debug;
 mod demangle;
 mod modules;
+mod perf_map;
 mod symbolizer;
 mod symbols;
 
 pub use binary::{Binary, UnwindSection, fuzz_binary};
 pub use demangle::demangled;
 pub use modules::{Module, Modules};
+pub use perf_map::fuzz_perf_map;
 pub use symbolizer::{GO, NativeSymbolizer, Resolved};

@@ -78,7 +78,7 @@ impl Modules {
         let key = mapping.file?;
         let open = || {
             let file = FileAt::mapped(pid, mapping).ok()?;
-            Binary::of_file(file, &mapping.path).map(Arc::new)
+            Binary::of_file(file, &mapping.path).map(|binary| Arc::new(binary.seen_by(pid)))
         };
         let binary = {
             let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use crate::symbolize::go::GoSymbolizer;
 use crate::symbolize::{Interner, PcKind, StackPc};
 use crate::target::{Maps, ReadMem};
 
+use super::perf_map::PerfMap;
 use super::{Modules, demangled};
 
 /// Addresses remembered at most; beyond it the memory starts anew.
@@ -18,6 +19,9 @@ const MAX_REMEMBERED: usize = 1 << 17;
 
 /// Stands for the file of Go code, whichever it is.
 pub const GO: &str = "go";
+
+/// Stands for the file of code that was compiled while the program runs.
+const COMPILED: &str = "compiled";
 
 /// A frame of a stack that was resolved.
 #[derive(Clone, Debug)]
@@ -40,6 +44,7 @@ pub struct NativeSymbolizer {
     token: u64,
     known: HashMap<StackPc, Arc<[Resolved]>, RandomState>,
     go: Option<GoSymbolizer>,
+    compiled: PerfMap,
 }
 
 impl NativeSymbolizer {
@@ -56,7 +61,7 @@ impl NativeSymbolizer {
     /// Brings the files of code in line with the mappings of now; whether they changed.
     pub fn refresh(&mut self, pid: Pid, maps: &Maps, mem: &dyn ReadMem) -> bool {
         let changed = self.modules.refresh(pid, maps, mem);
-        if changed {
+        if self.compiled.refresh(pid) || changed {
             self.known.clear();
         }
         changed
@@ -100,6 +105,10 @@ impl NativeSymbolizer {
             PcKind::Exact => at.pc,
         };
         let Some(module) = self.modules.find(pc) else {
+            if let Some(name) = self.compiled.find(pc) {
+                let place = (FrameKind::Call, COMPILED);
+                return vec![resolved(names, name.to_owned(), ("", 0), place, true)];
+            }
             let number = format!("{:#x}", at.pc);
             return vec![resolved(names, number, ("", 0), (FrameKind::Call, ""), false)];
         };

@@ -16,6 +16,10 @@ const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 /// A function without a size ends here at the latest.
 const MAX_UNSIZED: u64 = 64 << 10;
+/// As [`MAX_UNSIZED`] where only what is exported has a name: much else may lie behind it.
+const MAX_UNSIZED_EXPORTED: u64 = 256;
+/// The table of exported names.
+const EXPORTED: u8 = 1;
 /// Most bytes of a name looked at.
 const MAX_NAME: usize = 4096;
 
@@ -82,7 +86,11 @@ impl Symbols {
         let above = self.by_address.partition_point(|s| s.address <= address);
         let symbol = self.by_address.get(above.checked_sub(1)?)?;
         let within = address.checked_sub(symbol.address)?;
-        let inside = if symbol.size > 0 { within < symbol.size } else { within < MAX_UNSIZED };
+        let inside = match (symbol.size, symbol.table) {
+            (0, EXPORTED) => within < MAX_UNSIZED_EXPORTED,
+            (0, _) => within < MAX_UNSIZED,
+            (size, _) => within < size,
+        };
         self.name(symbol).filter(|_| inside)
     }
 

@@ -108,6 +108,19 @@ impl Locator {
     }
 }
 
+/// The paths of a process's cgroups, as its own hierarchy files name them.
+///
+/// # Errors
+/// As [`Locator::locate`].
+pub fn cgroups_of(pid: Pid) -> Result<Vec<Box<str>>, TargetError> {
+    /// A process is in one cgroup of each hierarchy; there are fourteen.
+    const MAX_LINES: usize = 64;
+    let text = procfs::read(pid, "cgroup", "the cgroups", MAX_SMALL)?;
+    let text = String::from_utf8_lossy(&text);
+    let paths = text.lines().take(MAX_LINES).filter_map(|line| line.splitn(3, ':').nth(2));
+    Ok(paths.map(Box::from).collect())
+}
+
 /// A name as Kubernetes allows it (RFC 1123, lower case): letters, digits, dots and dashes.
 fn is_name(text: &str) -> bool {
     /// Longest name of an object.

@@ -160,6 +160,48 @@ fn leak(fixed: bool) {
     });
 }
 
+/// The one that holds the lock waits for the end of the one that wants it.
+fn join(fixed: bool) {
+    let guard = std_lock(&STD[0]);
+    let (tell, told) = std::sync::mpsc::channel();
+    let wants = thread::spawn(move || {
+        if !fixed {
+            waits(&STD[0]);
+        }
+        let _ = tell.send(());
+        *std_lock(&STD[0]) += 1;
+        while fixed {
+            thread::sleep(STEP);
+        }
+    });
+    let _ = told.recv();
+    if fixed {
+        drop(guard);
+        println!("ready");
+        let _ = wants.join();
+        return;
+    }
+    println!("waits {} (join)", tid());
+    println!("ready");
+    let _ = wants.join();
+    drop(guard);
+}
+
+/// Nobody signals, and nobody is left who could.
+fn cond(fixed: bool) {
+    let workers: Vec<_> = (0..4).map(|_| thread::spawn(worker)).collect();
+    if fixed {
+        thread::spawn(|| loop {
+            OVER.1.notify_all();
+            thread::sleep(Duration::from_millis(20));
+        });
+    }
+    println!("ready");
+    for worker in workers {
+        let _ = worker.join();
+    }
+}
+
 static OVER: (std::sync::Mutex<bool>, std::sync::Condvar) =
     (std::sync::Mutex::new(false), std::sync::Condvar::new());
 
@@ -205,6 +247,8 @@ fn main() {
         "held" => held(fixed),
         "parked" => parked(fixed),
         "leak" => leak(fixed),
+        "std-join" => join(fixed),
+        "cond" => cond(fixed),
         "left" => left(fixed),
         other => {
             eprintln!("rustlocks: no such scenario: {other}");

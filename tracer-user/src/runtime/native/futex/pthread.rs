@@ -5,6 +5,7 @@
 
 use crate::base::Tid;
 use crate::stream::{FutexKind, FutexOf, Holder};
+use crate::symbolize::native::Resolved;
 
 use super::{Recognised, Waiter};
 
@@ -18,6 +19,9 @@ const MUTEX_KINDS: u32 = 0x3ff;
 const MUTEX_ROBUST: u32 = 16;
 /// `FUTEX_TID_MASK`
 const TID: u32 = 0x3fff_ffff;
+
+/// `_m_lock` behind `_m_type` of musl.
+const MUSL_LOCK: u64 = 4;
 
 /// `__wrphase_futex`, `__writers_futex`, `__pad3`, `__cur_writer`, `__shared`.
 const RW_PHASE: u64 = 8;
@@ -35,6 +39,9 @@ const BARRIER_ROUND: u64 = 4;
 /// A primitive of which a function's name says the kind.
 pub(super) fn recognise(waiter: &Waiter<'_>, kind: FutexKind) -> Recognised {
     let word = waiter.call.address;
+    if is_musl(waiter) {
+        return musl(waiter, kind);
+    }
     let (object, holder) = match kind {
         FutexKind::Mutex => (word, mutex_owner(waiter)),
         FutexKind::RwRead | FutexKind::RwWrite => rwlock(waiter, kind),
@@ -46,9 +53,62 @@ pub(super) fn recognise(waiter: &Waiter<'_>, kind: FutexKind) -> Recognised {
     Recognised { kind, of: FutexOf::Pthread, object, holder }
 }
 
+/// Whether the thread waits in musl's library, which has other layouts: by its file, whose name is
+/// not glibc's, or where it is linked into the program by functions that glibc has not
+/// (src/thread/__timedwait.c, pthread_cancel.c).
+fn is_musl(waiter: &Waiter<'_>) -> bool {
+    /// Frames between the system call and the function that waits.
+    const INNERMOST: usize = 6;
+    let is_its = |frame: &Resolved| {
+        frame.module.starts_with("ld-musl")
+            || &*frame.module == "libc.so"
+            || matches!(&*frame.function, "__timedwait" | "__timedwait_cp" | "__futexwait")
+    };
+    waiter.frames.iter().take(INNERMOST).any(is_its)
+}
+
+/// A mutex of musl where no function is known, since its library says nothing of its stacks: who
+/// waits has set a bit of the word, and the type before it fits what the word says.
+fn musl_by_words(waiter: &Waiter<'_>) -> Option<Recognised> {
+    /// The bit of who waits, and the word of a plain mutex that is locked (`EBUSY`).
+    const WAITS: u32 = 1 << 31;
+    const LOCKED: u32 = 16;
+    let word = waiter.call.address;
+    let expected = waiter.call.expected.filter(|value| value & WAITS != 0)?;
+    let kind = waiter.around.word(word.checked_sub(MUSL_LOCK)?)?;
+    let waiters = waiter.around.word(word.checked_add(4)?)?;
+    let found = musl(waiter, FutexKind::Mutex);
+    let fits = match kind {
+        0 => expected == WAITS | LOCKED,
+        1 | 2 => matches!(found.holder, Holder::Written(_)),
+        _ => false,
+    };
+    (fits && (1..=u32::from(u16::MAX)).contains(&waiters)).then_some(found)
+}
+
+/// Primitives of musl 1.1.20 to 1.2.5 (src/internal/pthread_impl.h). A mutex has its type before the
+/// word, and its owner in it unless it is a plain one, which says no more than that it is locked.
+fn musl(waiter: &Waiter<'_>, kind: FutexKind) -> Recognised {
+    /// The lowest two bits of `_m_type` are the type.
+    const TYPE: u32 = 3;
+    let word = waiter.call.address;
+    let (object, holder) = match (kind, word.checked_sub(MUSL_LOCK)) {
+        (FutexKind::Mutex, Some(object)) => {
+            let plain = waiter.around.word(object).is_none_or(|kind| kind & TYPE == 0);
+            let owner = waiter.around.word(word).map(|word| word & TID).filter(|_| !plain);
+            (object, written(waiter, owner))
+        }
+        _ => (word, Holder::Unknown),
+    };
+    Recognised { kind, of: FutexOf::Pthread, object, holder }
+}
+
 /// What the words alone prove, where no function is known: a mutex whose every field makes sense,
 /// and the end of a thread.
 pub(super) fn by_words(waiter: &Waiter<'_>) -> Option<Recognised> {
+    if is_musl(waiter) {
+        return musl_by_words(waiter);
+    }
     let word = waiter.call.address;
     let of = FutexOf::Pthread;
     let is_mutex = waiter.call.expected == Some(2)

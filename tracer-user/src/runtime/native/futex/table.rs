@@ -48,6 +48,9 @@ const TABLE: &[(Names, FutexKind, FutexOf)] = &[
     (Within("std::sys", "Condvar::wait_timeout"), Cond, RustStd),
     (Within("std::sys", "Parker::park"), Park, RustStd),
     (Within("std::sys", "Parker::park_timeout"), Park, RustStd),
+    // Where the parker is inlined and its lines are not there.
+    (Begins("std::thread::functions::park"), Park, RustStd),
+    (Begins("std::thread::park"), Park, RustStd),
     (Within("std::sys", "Once::call"), Once, RustStd),
     (Within("std::sys", "Once::wait"), Once, RustStd),
     (Begins("parking_lot::raw_mutex::RawMutex::lock_slow"), Mutex, ParkingLot),

@@ -111,3 +111,18 @@ fn a_languages_own_primitive_says_more_than_the_one_below() {
     let found = seen(call(0x1044, 3), &rust, &around, &[]);
     assert_eq!((found.kind, found.object), (FutexKind::RwWrite, 0x1040));
 }
+
+#[test]
+fn a_mutex_of_musl_is_found_by_its_own_layout() {
+    // Plain, then recursive: type, word, waiters.
+    for (kind, word, holder) in
+        [(0, 0x8000_0010, Holder::Unknown), (1, 0x8000_0000 | OTHER.0, Holder::Written(OTHER))]
+    {
+        let around = memory(0x1000, &[(0x1040, kind), (0x1044, word), (0x1048, 1)]);
+        for names in [&["__timedwait", "__pthread_mutex_timedlock"][..], &["__timedwait_cp"]] {
+            let found = seen(call(0x1044, word), names, &around, &[]);
+            let is = (found.kind, found.object, &found.holder);
+            assert_eq!(is, (FutexKind::Mutex, 0x1040, &holder));
+        }
+    }
+}

@@ -13,8 +13,8 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::base::{
-    FrameId, KTime, LIBRARY_LABEL, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId, TaskState, Tid,
-    WaitClass,
+    FrameId, KTime, LIBRARY_LABEL, Pid, ProcId, ReasonId, Registers, RunSeq, StackId, TaskId,
+    TaskState, Tid, WaitClass,
 };
 use crate::stream::{
     FutexKind, FutexOf, FutexState, Holder, Input, LookOutcome, LookSeq, RunMark, TaskLook, WaitsOn,
@@ -35,6 +35,8 @@ use holders::Stack;
 
 /// How often a thread is read that does not stand still.
 const ATTEMPTS: usize = 3;
+/// Threads that are read to learn what code there is: those of a pool stand in the same.
+const WARMING: usize = 128;
 /// The label under which a thread's name is told.
 const NAME: &str = "thread";
 
@@ -77,6 +79,8 @@ pub struct ThreadSnapshotter {
     symbols: NativeSymbolizer,
     walker: StackWalker,
     managed: Managed,
+    /// The name of the program's file.
+    exe: String,
     registers: Option<Box<dyn ReadRegisters>>,
     is_warm: bool,
     /// The name of the program's file.
@@ -130,6 +134,11 @@ impl ThreadSnapshotter {
             symbols,
             walker: StackWalker::default(),
             managed: Managed::default(),
+            exe: crate::target::exe_link(pid)?
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             registers,
             is_warm: false,
             program: program_name(pid),
@@ -181,7 +190,7 @@ impl ThreadSnapshotter {
         clock: &dyn Fn() -> KTime,
     ) -> Result<(), SnapshotError> {
         if !std::mem::replace(&mut self.is_warm, true) {
-            self.read(mem, interner, clock)?;
+            self.read_most(WARMING, mem, interner, clock)?;
         }
         Ok(())
     }
@@ -192,6 +201,17 @@ impl ThreadSnapshotter {
     /// If the process cannot be read any more.
     pub fn read(
         &mut self,
+        mem: &dyn ReadMem,
+        interner: &SharedInterner,
+        clock: &dyn Fn() -> KTime,
+    ) -> Result<Found, SnapshotError> {
+        self.read_most(usize::MAX, mem, interner, clock)
+    }
+
+    /// As [`ThreadSnapshotter::read`], of no more threads than this, taken from all over the list.
+    fn read_most(
+        &mut self,
+        most: usize,
         mem: &dyn ReadMem,
         interner: &SharedInterner,
         clock: &dyn Fn() -> KTime,
@@ -215,7 +235,8 @@ impl ThreadSnapshotter {
         };
         let mut found = Found::default();
         found.outcome.truncated = left_out;
-        for tid in tids {
+        let step = tids.len().div_ceil(most.max(1)).max(1);
+        for tid in tids.into_iter().step_by(step) {
             self.thread(&look, tid, clock, &mut found);
         }
         found.outcome.listed = (found.readings.len() as u64).saturating_add(left_out);
@@ -258,7 +279,13 @@ impl ThreadSnapshotter {
     }
 
     fn reading(&mut self, look: &Look<'_>, now: &ThreadNow) -> Reading {
-        let mut task = blank(now, &look.main_name);
+        // The main thread has the program's name, which its file may not have (a link was started).
+        let is_main = now.tid.0 == self.pid.0;
+        let known_name = match is_main && !self.exe.starts_with(&*now.name) {
+            true => "",
+            false => &look.main_name,
+        };
+        let mut task = blank(now, known_name);
         let (registers, call) = match now.doing {
             Doing::InSyscall { number, arguments, sp, pc } => {
                 // They were read at another moment: only of the same wait they are right.
@@ -420,8 +447,8 @@ fn program_name(pid: Pid) -> Box<str> {
 }
 
 /// What is known of a thread without its memory.
-fn blank(now: &ThreadNow, main_name: &str) -> TaskLook {
-    let named = !now.name.is_empty() && &*now.name != main_name;
+fn blank(now: &ThreadNow, known_name: &str) -> TaskLook {
+    let named = !now.name.is_empty() && &*now.name != known_name;
     let labels =
         if named { Box::from([(Box::from(NAME), now.name.clone())]) } else { Box::default() };
     TaskLook {

@@ -1,0 +1,86 @@
+//! Each right is needed; a missing one is named with what helps; what is not needed is given up.
+
+use serde_json::Value;
+
+use crate::common::loiter::Loiter;
+use crate::common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use crate::support::{Container, RIGHTS, Room, capabilities, crowded, status};
+
+/// The rights without one of them.
+fn without(dropped: &str) -> Vec<&'static str> {
+    RIGHTS.into_iter().filter(|name| *name != dropped).collect()
+}
+
+#[test]
+fn each_capability_is_needed_and_a_missing_one_is_named_with_the_remedy() {
+    let program = or_skip!(crowded());
+    let (process, _) = GoProc::start_ready(&program, &["-n", "2"]);
+    let (room, pid) = (Room::new(), process.pid().to_string());
+    for dropped in RIGHTS {
+        let name = format!("CAP_{}", dropped.to_uppercase());
+        let rights = without(dropped);
+        let container = Container { room: &room, user: 65534, rights: &rights };
+        let watch = container.run(&["watch", &pid, "--for", "1s", "--budget", "off"]);
+        let said = String::from_utf8_lossy(&watch.stderr).into_owned();
+        assert_eq!(watch.status.code(), Some(3), "without {name}: {said}");
+        assert!(said.contains(&name), "without {name}: {said}");
+        let remedy = ["run loiter as root", "securityContext.capabilities"];
+        assert!(remedy.iter().any(|remedy| said.contains(remedy)), "without {name}: {said}");
+
+        let doctor = container.run(&["doctor", "--format", "json"]);
+        assert_eq!(doctor.status.code(), Some(3));
+        let doctor: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+        let rights = doctor["rights"].as_array().unwrap();
+        let missing = rights.iter().filter(|check| check["state"] == "missing");
+        let missing: Vec<&str> = missing.map(|check| check["name"].as_str().unwrap()).collect();
+        assert_eq!(missing, [name.as_str()], "{doctor}");
+    }
+    process.finish();
+}
+
+#[test]
+fn looks_need_the_right_to_read_memory_alone() {
+    let program = or_skip!(crowded());
+    let (process, _) = GoProc::start_ready(&program, &["-n", "2"]);
+    let (room, pid) = (Room::new(), process.pid().to_string());
+    let container = Container { room: &room, user: 65534, rights: &["sys_ptrace"] };
+    let dump = container.run(&["dump", &pid, "--format", "json"]);
+    let said = String::from_utf8_lossy(&dump.stderr).into_owned();
+    let dump: Value =
+        serde_json::from_slice(&dump.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert!(dump["tasks"].as_array().unwrap().len() >= 3, "{dump}");
+    process.finish();
+}
+
+/// Bits of include/uapi/linux/capability.h.
+const KEPT: u64 = 1 << 39 | 1 << 38 | 1 << 19 // tracing
+    | 1 << 1 | 1 << 2 // files of other users
+    | 1 << 40 // links to mapped files
+    | 1 << 10; // ports below 1024
+
+#[test]
+fn a_watch_as_root_keeps_what_it_needs_and_follows_an_exec_with_that() {
+    or_skip!(need_bpf());
+    let newest = GO_VERSIONS[GO_VERSIONS.len() - 1];
+    let program = or_skip!(go_build(newest, "churn", Variant::Default));
+    let (mut process, _) = GoProc::start_ready(&program, &["-workers", "1"]);
+    let mut loiter = Loiter::watch(process.pid(), &["-v", "--events", "all"]);
+    loiter.wait_message("held: ");
+    let held = capabilities(loiter.pid(), "CapEff:");
+    assert_eq!(held & !KEPT, 0, "{held:#x}");
+    assert_eq!(capabilities(loiter.pid(), "CapPrm:"), held);
+    assert_eq!(capabilities(loiter.pid(), "CapBnd:") & !KEPT, 0);
+    assert_eq!(status(loiter.pid(), "NoNewPrivs:"), "1");
+    for thread in std::fs::read_dir(format!("/proc/{}/task", loiter.pid())).unwrap().flatten() {
+        let text = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let of = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let of = of.map(|hex| u64::from_str_radix(hex.trim(), 16).unwrap());
+        assert_eq!(of.unwrap_or(held), held, "every thread");
+    }
+    process.tell("become");
+    loiter.wait_message("watching the new one");
+    // Obeyed once the new image is opened and attached to.
+    let (_, summary, _) = loiter.interrupt();
+    assert!(summary["process"]["exe"].as_str().unwrap().ends_with("cat"), "{summary}");
+    process.finish();
+}

@@ -1,0 +1,3 @@
+module loiter/xtask/guest
+
+go 1.19

@@ -1,0 +1,191 @@
+//! The static binary on other kernels: Debian's, in virtual machines that hold nothing but loiter, a service that leaks, and a
+//! first process that runs the one against the other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+use super::Row;
+use super::cpio::Cpio;
+use crate::setup::versions::{self, KERNELS, Kernel};
+use crate::{go, loiter, run};
+
+/// Seconds for one machine: with KVM it takes some twenty, emulated some minutes.
+const MOST_SECONDS: &str = "900";
+
+/// What is run in each machine: a name, and the arguments of loiter.
+const PLAN: &str = "\
+version version
+doctor doctor PID --format json
+dump dump PID --format json
+lifecycle watch PID --events lifecycle --for 12s --stuck-after 3s --budget off --format jsonl
+all watch PID --events all --for 6s --budget off --format jsonl
+threads watch PID --threads --events all --for 4s --budget off --format jsonl
+none watch PID --events none --for 4s --format jsonl
+";
+
+/// A row for each kernel.
+pub fn rows(binary: &Path) -> Vec<Row> {
+    KERNELS.iter().map(|kernel| row(kernel, binary)).collect()
+}
+
+fn row(kernel: &Kernel, binary: &Path) -> Row {
+    let start = Instant::now();
+    let (result, well) = match boot(kernel, binary).and_then(|told| judge(&told)) {
+        Ok(result) => (result, true),
+        Err(error) => (format!("{error:#}"), false),
+    };
+    Row { what: format!("kernel {}", kernel.series), result, took: start.elapsed(), well }
+}
+
+/// What a machine told: one value for each run.
+fn boot(kernel: &Kernel, binary: &Path) -> Result<Vec<Value>> {
+    let image = kernel_image(kernel)?;
+    let dir = tempfile::tempdir().context("cannot create a temporary directory")?;
+    let (initrd, told, console) =
+        (dir.path().join("initrd"), dir.path().join("told"), dir.path().join("console"));
+    fs::write(&initrd, file_system(binary)?).context("cannot write the root file system")?;
+    let mut machine = run::command("timeout");
+    machine.args([MOST_SECONDS, "qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg"]);
+    machine
+        .args(["-cpu", "max", "-m", "1024", "-smp", "2", "-display", "none", "-monitor", "none"]);
+    machine.arg("-nodefaults").args(["-no-reboot", "-append", "console=ttyS0 panic=-1 loglevel=4"]);
+    machine.arg("-kernel").arg(image).arg("-initrd").arg(&initrd);
+    machine.arg("-serial").arg(format!("file:{}", console.display()));
+    machine.arg("-serial").arg(format!("file:{}", told.display()));
+    let done = run::quiet(&mut machine);
+    let said = fs::read_to_string(&told).unwrap_or_default();
+    let lines = loiter::json_lines(said.as_bytes()).unwrap_or_default();
+    if lines.iter().any(|line| line["name"] == "end") {
+        return Ok(lines);
+    }
+    let console = fs::read_to_string(&console).unwrap_or_default();
+    let last: Vec<&str> = console.lines().rev().take(12).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    let why = done.err().unwrap_or_else(|| anyhow!("the machine ended early"));
+    Err(why.context(format!("it told {said:?}; its console ends in {last:?}")))
+}
+
+fn file_system(binary: &Path) -> Result<Vec<u8>> {
+    let build = |done: std::result::Result<PathBuf, String>| -> Result<Vec<u8>> {
+        let path = done.map_err(anyhow::Error::msg)?;
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let version = versions::GO_NEWEST;
+    let source = go::workspace().join("xtask/src/soak/guest");
+    let mut files = Cpio::default();
+    for dir in ["dev", "proc", "sys", "tmp"] {
+        files.directory(dir)?;
+    }
+    files.console()?;
+    files.program("init", &build(go::go_build_dir(version, &source, go::Variant::Deployed))?)?;
+    files.program("service", &build(go::go_build(version, "leaks", go::Variant::Deployed))?)?;
+    files.program("loiter", &build(Ok(binary.to_path_buf()))?)?;
+    files.file("plan", PLAN.as_bytes())?;
+    files.finish()
+}
+
+/// Where `setup` put the kernel.
+fn kernel_image(kernel: &Kernel) -> Result<PathBuf> {
+    let boot = kernel.dir().join("boot");
+    let entries = fs::read_dir(&boot).with_context(|| format!("cannot read {}", boot.display()))?;
+    let mut all = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    all.find(|path| path.to_string_lossy().contains("vmlinuz-"))
+        .with_context(|| format!("{} has no kernel", boot.display()))
+}
+
+/// What was told, in a line.
+///
+/// # Errors
+/// Names the first run that did not do what it does on this machine's own kernel.
+fn judge(told: &[Value]) -> Result<String> {
+    let doctor: Value = serde_json::from_str(stdout(told, "doctor")?).context("doctor")?;
+    let release = doctor["kernel"].as_str().unwrap_or("?").to_owned();
+    if doctor["can_trace"] != true {
+        bail!("{release}: doctor says that it cannot trace here: {doctor}");
+    }
+    let features = doctor["features"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let multi = features.iter().any(|f| f["name"] == "uprobe_multi" && f["state"] == "ok");
+    let dump: Value = serde_json::from_str(stdout(told, "dump")?).context("dump")?;
+    let tasks = dump["tasks"].as_array().map_or(0, Vec::len);
+    let mut parts = vec![
+        release,
+        if multi { "uprobe_multi" } else { "perf events" }.to_owned(),
+        format!("{tasks} tasks"),
+    ];
+    for mode in ["lifecycle", "all", "threads", "none"] {
+        parts.push(watched(told, mode)?);
+    }
+    let alive = one(told, "end")?["stdout"] == "true";
+    if tasks == 0 || !alive {
+        bail!("{}: no task seen, or the service is gone (alive: {alive})", parts.join(", "));
+    }
+    Ok(parts.join(", "))
+}
+
+/// What a watch found: births where it has events, a finding where it looked long enough.
+fn watched(told: &[Value], mode: &str) -> Result<String> {
+    let lines = loiter::json_lines(stdout(told, mode)?.as_bytes())?;
+    let summary = loiter::of_schema(&lines, "loiter.summary/1");
+    let summary = summary.first().with_context(|| format!("{mode}: no summary"))?;
+    let births = summary["births"].as_u64().unwrap_or(0);
+    let lost: u64 = summary["lost"]
+        .as_object()
+        .map_or(0, |kinds| kinds.values().filter_map(Value::as_u64).sum());
+    let findings = loiter::of_schema(&lines, "loiter.finding/1").len();
+    if (mode == "none") != (births == 0) || (mode == "lifecycle" && findings == 0) {
+        bail!("{mode}: {births} births, {findings} findings: {summary}");
+    }
+    Ok(format!("{mode}: {births} births {lost} lost {findings} findings"))
+}
+
+fn one<'a>(told: &'a [Value], name: &str) -> Result<&'a Value> {
+    told.iter().find(|line| line["name"] == name).with_context(|| format!("{name} was not run"))
+}
+
+fn stdout<'a>(told: &'a [Value], name: &str) -> Result<&'a str> {
+    let run = one(told, name)?;
+    if !matches!(run["code"].as_i64(), Some(0 | 1)) {
+        bail!("{name}: code {}: {}", run["code"], run["stderr"]);
+    }
+    run["stdout"].as_str().with_context(|| format!("{name} told nothing"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(births: u64) -> Vec<Value> {
+        let watch = |births: u64| {
+            format!(
+                "{}\n{}",
+                json!({"schema": "loiter.finding/1"}),
+                json!({"schema": "loiter.summary/1", "births": births, "lost": {"ring_full": 0}})
+            )
+        };
+        let doctor = json!({"can_trace": true, "kernel": "6.1.0", "features": []}).to_string();
+        let dump = json!({"tasks": [{}]}).to_string();
+        let runs =
+            [("doctor", doctor), ("dump", dump), ("none", watch(0)), ("end", "true".to_owned())];
+        let watches = ["lifecycle", "all", "threads"].map(|mode| (mode, watch(births)));
+        let all = runs.into_iter().chain(watches);
+        all.map(|(name, stdout)| json!({"name": name, "code": 0, "stdout": stdout})).collect()
+    }
+
+    #[test]
+    fn a_kernel_on_which_no_birth_is_seen_has_failed() {
+        assert!(
+            judge(&told(7))
+                .unwrap()
+                .starts_with("6.1.0, perf events, 1 tasks, lifecycle: 7 births")
+        );
+        assert!(judge(&told(0)).unwrap_err().to_string().contains("0 births"));
+    }
+}
