@@ -2,7 +2,7 @@
 //! length, whatever the target calls its functions. May use: view, base, output's own parts.
 
 use super::Change;
-use super::metrics::{label, place};
+use super::metrics::{label, place, pod};
 use crate::base::Frame;
 use crate::view::{Confidence, FindingView, ProcessView};
 
@@ -67,7 +67,7 @@ pub fn facts(finding: &FindingView, change: Change) -> Vec<(&'static str, String
 
 /// What is known of the process, under the names of the labels of metrics.
 pub fn process(process: &ProcessView) -> Vec<(&'static str, String)> {
-    vec![
+    let mut all = vec![
         ("pid", process.pid.to_string()),
         ("process", name(process)),
         ("container", label(process.container.as_deref().unwrap_or(""))),
@@ -75,7 +75,9 @@ pub fn process(process: &ProcessView) -> Vec<(&'static str, String)> {
         ("runtime", label(&process.runtime)),
         ("runtime_version", label(&process.runtime_version)),
         ("version", label(process.build.version.as_deref().unwrap_or(""))),
-    ]
+    ];
+    all.extend(pod(process));
+    all
 }
 
 fn name(process: &ProcessView) -> String {

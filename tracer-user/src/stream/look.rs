@@ -199,7 +199,7 @@ pub struct Vitals {
     /// For how long its threads were ready and another had the processor, all together, since they
     /// started. Falls when a thread ends.
     pub queued: Option<Nanos>,
-    /// The runtime's scheduler. Not recorded.
+    /// The runtime's scheduler.
     pub scheduler: Option<SchedulerState>,
 }
 

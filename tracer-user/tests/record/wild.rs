@@ -36,6 +36,19 @@ impl Dice {
         (self.below(2) == 0).then(|| make(self))
     }
 
+    fn scheduler(&mut self) -> SchedulerState {
+        let mut n = || self.number() as u32;
+        SchedulerState {
+            processors: Processors { idle: n(), running: n(), syscall: n(), stopped: n() },
+            threads: n(),
+            threads_idle: n(),
+            threads_spinning: n(),
+            global_queue: n(),
+            local_queues: n(),
+            longest_local_queue: n(),
+        }
+    }
+
     fn pod(&mut self) -> loiter::stream::PodInfo {
         loiter::stream::PodInfo {
             uid: self.maybe(Self::word),
@@ -245,7 +258,7 @@ impl Dice {
                 cpu: self.maybe(|d| Nanos(d.number())),
                 throttled: self.maybe(|d| Nanos(d.number())),
                 queued: self.maybe(|d| Nanos(d.number())),
-                scheduler: None,
+                scheduler: self.maybe(Self::scheduler),
             },
         }
     }

@@ -6,6 +6,7 @@ use super::family::{Family, Gathered, Histogram, Key, Kind, Labels, Unit, Value,
 use crate::base::{Frame, Nanos};
 use crate::output::clean::clean;
 use crate::stream::{Mode, SchedulerState};
+use crate::view::ProcessView;
 use crate::view::delivery::DeliveryView;
 use crate::view::metrics::{MetricsView, WaitLengthsView};
 
@@ -270,11 +271,12 @@ fn whose(view: &MetricsView) -> Whose {
     let name = process.exe.rsplit('/').next().unwrap_or(&process.exe);
     let build = &process.build;
     let revision = build.settings.iter().find(|(key, _)| &**key == "vcs.revision");
-    let labels = [
+    let mut labels = vec![
         ("pid", process.pid.to_string()),
         ("process", label(name)),
         ("container", label(process.container.as_deref().unwrap_or(""))),
     ];
+    labels.extend(pod(process));
     let info = [
         ("exe", process.exe.as_str()),
         ("runtime", process.runtime.as_str()),
@@ -283,10 +285,18 @@ fn whose(view: &MetricsView) -> Whose {
         ("revision", revision.map_or("", |(_, value)| value)),
     ];
     Whose {
-        labels: labels.into(),
+        labels,
         info: info.into_iter().map(|(name, value)| (name, label(value))).collect(),
         since: view.since.0,
     }
+}
+
+/// What is known of the pod of a process: outside of Kubernetes there is none, and no label of it.
+pub(in crate::output) fn pod(process: &ProcessView) -> impl Iterator<Item = (&'static str, String)> {
+    let all = process.pod.iter().flat_map(|pod| {
+        [("pod", &pod.name), ("namespace", &pod.namespace), ("container_name", &pod.container)]
+    });
+    all.filter_map(|(name, value)| Some((name, label(value.as_deref()?))))
 }
 
 /// `main.run main.go:12`

@@ -12,7 +12,7 @@ use crate::view::delivery::DeliveryView;
 use crate::view::metrics::MetricsView;
 
 pub use gather::{MAX_PROCESSES, gather};
-pub(in crate::output) use gather::{label, place};
+pub(in crate::output) use gather::{label, place, pod};
 
 /// What the answer to a scrape is, for its `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -7,7 +7,7 @@ use crate::base::{
 };
 use crate::stream::{
     BuildInfo, Call, EndHow, GcCycle, Input, LookOutcome, LookSeq, Loss, LossKind, Mode, PodInfo,
-    ProcessDef, Stop, Vitals,
+    ProcessDef, Processors, SchedulerState, Stop, Vitals,
 };
 
 use super::super::bytes::{Put as _, Take};
@@ -68,11 +68,12 @@ fn fields(input: &Input, row: &mut Vec<u8>) {
             for n in outcome_numbers(outcome) {
                 row.number(n);
             }
-            let Vitals { stopped, cpu, throttled, queued, scheduler: _ } = outcome.vitals;
+            let Vitals { stopped, cpu, throttled, queued, scheduler } = outcome.vitals;
             row.push(stopped.map_or(0, stop_number));
             row.maybe_number(cpu.map(|n| n.0));
             row.maybe_number(throttled.map(|n| n.0));
             row.maybe_number(queued.map(|n| n.0));
+            put_scheduler(scheduler, row);
         }
         Input::Loss(loss) => {
             row.number(loss.process.map_or(0, |p| u64::from(p.0) + 1));
@@ -362,9 +363,60 @@ fn read_outcome(row: &mut Take<'_>) -> Result<LookOutcome, Malformed> {
             cpu: row.maybe_number()?.map(Nanos),
             throttled: row.maybe_number()?.map(Nanos),
             queued: later(row, Take::maybe_number)?.flatten().map(Nanos),
-            scheduler: None,
+            scheduler: later(row, take_scheduler)?.flatten(),
         },
     })
+}
+
+/// How many numbers follow, so that a later version may add some; then those.
+fn put_scheduler(scheduler: Option<SchedulerState>, row: &mut Vec<u8>) {
+    let Some(state) = scheduler else {
+        row.push(0);
+        return;
+    };
+    let Processors { idle, running, syscall, stopped } = state.processors;
+    let numbers = [
+        idle,
+        running,
+        syscall,
+        stopped,
+        state.threads,
+        state.threads_idle,
+        state.threads_spinning,
+        state.global_queue,
+        state.local_queues,
+        state.longest_local_queue,
+    ];
+    row.push(numbers.len() as u8);
+    for n in numbers {
+        row.number(n.into());
+    }
+}
+
+fn take_scheduler(row: &mut Take<'_>) -> Result<Option<SchedulerState>, Malformed> {
+    let count = row.byte()?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut numbers = [0u32; 10];
+    for n in &mut numbers {
+        *n = row.narrow()?;
+    }
+    for _ in numbers.len()..usize::from(count) {
+        row.number()?;
+    }
+    let [idle, running, syscall, stopped, threads, threads_idle, threads_spinning, queues @ ..] =
+        numbers;
+    let [global_queue, local_queues, longest_local_queue] = queues;
+    Ok(Some(SchedulerState {
+        processors: Processors { idle, running, syscall, stopped },
+        threads,
+        threads_idle,
+        threads_spinning,
+        global_queue,
+        local_queues,
+        longest_local_queue,
+    }))
 }
 
 const fn stop_number(stop: Stop) -> u8 {
