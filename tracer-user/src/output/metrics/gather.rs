@@ -292,7 +292,9 @@ fn whose(view: &MetricsView) -> Whose {
 }
 
 /// What is known of the pod of a process: outside of Kubernetes there is none, and no label of it.
-pub(in crate::output) fn pod(process: &ProcessView) -> impl Iterator<Item = (&'static str, String)> {
+pub(in crate::output) fn pod(
+    process: &ProcessView,
+) -> impl Iterator<Item = (&'static str, String)> {
     let all = process.pod.iter().flat_map(|pod| {
         [("pod", &pod.name), ("namespace", &pod.namespace), ("container_name", &pod.container)]
     });
