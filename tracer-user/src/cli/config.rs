@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -109,7 +109,7 @@ impl Effective {
     /// What is asked for, by the names of the options.
     pub fn values(&self) -> BTreeMap<String, Vec<OsString>> {
         let command = watch_command();
-        let known = command.get_arguments().filter_map(|arg| {
+        let known = in_file(&command).filter_map(|arg| {
             let values = self.matches.try_get_raw(arg.get_id().as_str()).ok().flatten()?;
             Some((arg.get_long()?.to_owned(), values.map(Into::into).collect()))
         });
@@ -121,11 +121,11 @@ impl Effective {
         let command = watch_command();
         let mut out = format!("# {}: right\n", path.display());
         let values = self.values();
-        for arg in command.get_arguments() {
+        for arg in in_file(&command) {
             let Some((key, id)) = arg.get_long().map(|key| (key, arg.get_id().as_str())) else {
                 continue;
             };
-            let Some(values) = values.get(key).filter(|_| !NOT_IN_FILE.contains(&key)) else {
+            let Some(values) = values.get(key) else {
                 continue;
             };
             let origin = match self.matches.value_source(id) {
@@ -181,6 +181,13 @@ fn watch_command() -> Command {
     all.find_subcommand("watch").cloned().unwrap_or_else(|| Command::new("watch"))
 }
 
+/// The options that a file may have: not those of every command.
+fn in_file(command: &Command) -> impl Iterator<Item = &Arg> {
+    let is_own = |arg: &&Arg| !arg.is_global_set();
+    let fits = |arg: &&Arg| arg.get_long().is_some_and(|key| !NOT_IN_FILE.contains(&key));
+    command.get_arguments().filter(is_own).filter(fits)
+}
+
 /// clap's name of an option.
 fn id_of(key: &str) -> String {
     let command = watch_command();
@@ -193,11 +200,12 @@ fn matches_of(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
     Ok(all.remove_subcommand().map(|(_, matches)| matches).unwrap_or_default())
 }
 
-/// The first line says it.
+/// What stands before the first empty line says it.
 fn words(error: &clap::Error) -> String {
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+    let said: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let said = said.join(" ");
+    said.strip_prefix("error: ").unwrap_or(&said).to_owned()
 }
 
 /// A file that was read.
@@ -251,10 +259,8 @@ fn entry(
     value: &Spanned<DeValue<'_>>,
     line: usize,
 ) -> Result<Entry, Wrong> {
-    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(key));
-    let Some(arg) = arg.filter(|_| !NOT_IN_FILE.contains(&key)) else {
-        let known = command.get_arguments().filter_map(|arg| arg.get_long());
-        let known = known.filter(|key| !NOT_IN_FILE.contains(key)).chain([TARGET]);
+    let Some(arg) = in_file(command).find(|arg| arg.get_long() == Some(key)) else {
+        let known = in_file(command).filter_map(Arg::get_long).chain([TARGET]);
         return Err((line, unknown(key, known)));
     };
     let many = matches!(arg.get_action(), ArgAction::Append);
