@@ -84,7 +84,8 @@ pub fn effective(path: &Path) -> anyhow::Result<Effective> {
     let mut all = typed;
     for entry in &file.entries {
         let of_all = OF_ALL.contains(&entry.key.as_str());
-        if !is_typed(&of_typed, &id_of(&entry.key)) && !(named && of_all) {
+        let overruled = is_typed(&of_typed, &id_of(&entry.key)) || named && of_all;
+        if !overruled {
             all.extend(entry.words.iter().map(OsString::from));
         }
     }

@@ -90,7 +90,6 @@ impl Tracer {
             calls,
             host_lives,
             attach_method,
-            ..LoadSettings::default()
         })?;
         // Reading the kernel's types takes some 20 MB for a moment; without this the allocator
         // would keep them beside what the looks need.

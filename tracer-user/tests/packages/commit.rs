@@ -9,7 +9,7 @@ use super::made::output;
 
 #[path = "../../build/commit.rs"]
 #[allow(dead_code)]
-mod commit;
+mod built;
 
 /// A checkout with one commit, whose build is made of `src`.
 struct Checkout {
@@ -47,13 +47,13 @@ impl Checkout {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    fn read(&self) -> commit::Checkout {
-        commit::read(self.path(), &["src"])
+    fn read(&self) -> built::Checkout {
+        built::read(self.path(), &["src"])
     }
 }
 
 /// What is in the files that are watched, so that a change is seen however coarse times are.
-fn watched(checkout: &commit::Checkout) -> BTreeMap<PathBuf, String> {
+fn watched(checkout: &built::Checkout) -> BTreeMap<PathBuf, String> {
     let all = checkout.watch.iter();
     all.map(|path| (path.clone(), fs::read_to_string(path).unwrap_or_default())).collect()
 }
@@ -104,9 +104,9 @@ fn a_second_worktree_has_a_commit_of_its_own() {
     let place = tempfile::tempdir().unwrap();
     let second = place.path().join("second");
     checkout.git(&["worktree", "add", "--quiet", "-b", "second", &second.to_string_lossy()]);
-    let before = commit::read(&second, &["src"]);
+    let before = built::read(&second, &["src"]);
     checkout.commit();
-    assert_eq!(commit::read(&second, &["src"]), before);
+    assert_eq!(built::read(&second, &["src"]), before);
     assert_eq!(before.commit.map(|it| it.len()), Some(40));
     assert!(before.watch.len() >= 2, "{:?}", before.watch);
 }
@@ -114,8 +114,8 @@ fn a_second_worktree_has_a_commit_of_its_own() {
 #[test]
 fn sources_outside_of_git_or_within_another_checkout_have_no_commit() {
     let outside = tempfile::tempdir().unwrap();
-    assert_eq!(commit::read(outside.path(), &["src"]), commit::Checkout::default());
+    assert_eq!(built::read(outside.path(), &["src"]), built::Checkout::default());
     let checkout = Checkout::new();
     let within = checkout.path().join("src");
-    assert_eq!(commit::read(&within, &["src"]), commit::Checkout::default());
+    assert_eq!(built::read(&within, &["src"]), built::Checkout::default());
 }

@@ -127,13 +127,11 @@ impl Client {
         };
         // The connection moves the bytes; when it ends the exchange has what it will ever have.
         tokio::pin!(connection, exchanged);
-        loop {
-            tokio::select! {
-                answer = &mut exchanged => return answer,
-                ended = &mut connection => {
-                    ended.context("the connection broke")?;
-                    return exchanged.await;
-                }
+        tokio::select! {
+            answer = &mut exchanged => answer,
+            ended = &mut connection => {
+                ended.context("the connection broke")?;
+                exchanged.await
             }
         }
     }
