@@ -5,7 +5,7 @@
 mod common;
 
 use common::loiter::{Loiter, run};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
+use common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, need_root, or_skip};
 
 /// Exit code and stderr.
 fn fails(args: &[&str]) -> (i32, String) {
@@ -63,7 +63,7 @@ fn missing_rights_are_named() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(copy.path(), open).expect("it is ours");
     let mine = copy.path().join("loiter");
-    std::fs::copy(loiter, &mine).expect("it can be copied");
+    copy_program(std::path::Path::new(loiter), &mine);
     let output = std::process::Command::new("setpriv")
         .args([
             "--reuid=65534",

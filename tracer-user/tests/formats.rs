@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::loiter::{Loiter, run, run_json};
-use common::{GO_VERSIONS, GoProc, Variant, go_build};
+use common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build};
 use loiter::record::{Item, Recording, VERSION};
 
 fn kept() -> PathBuf {
@@ -29,7 +29,7 @@ fn record(path: &Path) {
     // Its path is in the recording, and is to be nobody's.
     let home = tempfile::tempdir().unwrap();
     let program = home.path().join("collector");
-    fs::copy(&exe, &program).unwrap();
+    copy_program(&exe, &program);
     let (mut target, _) = GoProc::start_ready(&program, &[]);
     let pid = target.pid().to_string();
     let args = ["record", &pid, "-o", path.to_str().unwrap(), "--events", "all", "--redact"];

@@ -37,6 +37,8 @@ pub struct Tracer {
     ready: AsyncFd<OwnedFd>,
     kernel: Kernel,
     ingest: Ingest,
+    /// Whether waits of threads can be followed: there is room for them in the kernel.
+    waits_of_threads: bool,
     last_settled: KTime,
     missed: u64,
     /// What was lost of the lives of processes that are no targets.
@@ -101,12 +103,18 @@ impl Tracer {
             ready,
             kernel,
             ingest: Ingest::default(),
+            waits_of_threads: waits,
             last_settled,
             missed: 0,
             lives_lost: 0,
             lives_lost_anew: false,
             follows_host: host_lives != HostLives::Untold,
         })
+    }
+
+    /// The richest mode in which threads can be followed, as was asked for when this was loaded.
+    pub const fn most_of_threads(&self) -> Mode {
+        if self.waits_of_threads { Mode::All } else { Mode::Lifecycle }
     }
 
     /// Puts the probes of a mode on a target.

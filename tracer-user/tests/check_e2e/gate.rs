@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{need_root, or_skip};
+use crate::common::{copy_program, need_root, or_skip};
 use crate::support::{Told, check, run, test_binary};
 
 fn shell(script: &str) -> Told {
@@ -210,7 +210,7 @@ fn an_impatient_signal_ends_the_wait_for_goroutines() {
 /// Puts a program where everybody may run it.
 fn copied(dir: &Path, exe: &Path) -> String {
     let to = dir.join(exe.file_name().unwrap());
-    fs::copy(exe, &to).unwrap();
+    copy_program(exe, &to);
     to.to_str().unwrap().to_owned()
 }
 

@@ -14,7 +14,7 @@ pub mod skip;
 
 pub use cgroup::{Cgroup, Controller};
 pub use go::{GO_VERSIONS, Variant, go_build, matrix, real_program};
-pub use process::GoProc;
+pub use process::{GoProc, copy_program};
 pub use skip::{need_bpf, need_root, skipped};
 
 /// The name of the test that uses the macro.

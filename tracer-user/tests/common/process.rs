@@ -12,6 +12,13 @@ use std::time::{Duration, Instant};
 /// thing this has to end.
 const LINE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Copies a program that is then run. Another process does it: were the copy open for writing here,
+/// a child that another test starts meanwhile would hold it open as well, and it could not be run.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp can be run");
+    assert!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
+}
+
 /// A running program; killed when dropped.
 pub struct GoProc {
     child: Child,

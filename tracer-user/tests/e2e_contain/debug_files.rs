@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::loiter::run_json;
-use crate::common::{GoProc, need_root, or_skip};
+use crate::common::{GoProc, copy_program, need_root, or_skip};
 use crate::support::{Room, child_of};
 
 /// Says that it is ready, and waits for the end of its input.
@@ -68,7 +68,7 @@ fn debug_information_is_found_in_the_programs_own_root_and_nowhere_else() {
     let place = or_skip!(built(room.path()));
     let root = room.path().join("root");
     fs::create_dir_all(root.join(&place).parent().unwrap()).unwrap();
-    fs::copy(room.path().join("app"), root.join("app")).unwrap();
+    copy_program(&room.path().join("app"), &root.join("app"));
     assert!(!stack_in(&root).contains("waits_here"), "nothing names it");
 
     // In the program's root this link leads nowhere; in loiter's it leads to the file.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::loiter::Loiter;
-use crate::common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf};
+use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf};
 
 /// The rights of the manifests, as setpriv(1) calls them.
 pub const RIGHTS: [&str; 3] = ["bpf", "perfmon", "sys_ptrace"];
@@ -45,7 +45,7 @@ impl Room {
     pub fn loiter(&self) -> PathBuf {
         let own = self.path().join("loiter");
         if !own.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_loiter"), &own).unwrap();
+            copy_program(Path::new(env!("CARGO_BIN_EXE_loiter")), &own);
             fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
         }
         own

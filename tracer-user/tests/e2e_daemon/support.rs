@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::loiter::Loiter;
-use crate::common::{GO_VERSIONS, GoProc, Variant, go_build};
+use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build};
 
 /// The newest version of Go.
 pub fn newest() -> &'static str {
@@ -23,10 +23,10 @@ pub fn start(exe: &Path, goroutines: u32) -> GoProc {
     GoProc::start_ready(exe, &["-n", &goroutines.to_string()]).0
 }
 
-/// A link to a program, so that it has another name.
+/// A copy of a program, so that it has another name.
 pub fn named(exe: &Path, dir: &Path, name: &str) -> PathBuf {
     let path = dir.join(name);
-    std::fs::copy(exe, &path).expect("a program can be copied");
+    copy_program(exe, &path);
     path
 }
 

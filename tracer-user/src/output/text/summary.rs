@@ -27,7 +27,7 @@ pub fn write_summary(
     let mut page = Page::new(out, options);
     let noun = noun(&summary.process);
     let (tint, verdict) = match summary.findings.all() {
-        0 => (Tint::Good, "nothing stuck was found".to_owned()),
+        0 => nothing(summary),
         n if n == summary.findings.suspect => {
             (Tint::Warn, format!("{}, none more than suspect", counted(n, "finding")))
         }
@@ -77,6 +77,17 @@ pub fn write_summary(
     write_sites(&mut page, summary)
 }
 
+/// That nothing was found is good only where somebody has looked.
+fn nothing(summary: &SummaryView) -> (Tint, String) {
+    match summary.looks {
+        0 => (
+            Tint::Warn,
+            "it ended before the first look: nothing can be said of what is stuck".into(),
+        ),
+        _ => (Tint::Good, "nothing stuck was found".into()),
+    }
+}
+
 /// Writes the summary of one process of many: what it came to, on one line.
 ///
 /// # Errors
@@ -87,7 +98,7 @@ pub fn write_summary_line(
     summary: &SummaryView,
 ) -> io::Result<()> {
     let (tint, verdict) = match summary.findings.all() {
-        0 => (Tint::Good, "nothing stuck was found".to_owned()),
+        0 => nothing(summary),
         n => (Tint::Bad, counted(n, "finding")),
     };
     let who = format!("{}[{}]: ", name(&summary.process.exe), summary.process.pid);

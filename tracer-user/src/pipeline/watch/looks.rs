@@ -4,6 +4,8 @@ use anyhow::Context as _;
 
 use crate::base::{Nanos, ProcId};
 use crate::pipeline::looker::Look;
+use crate::pipeline::settings::Threads;
+use crate::pipeline::tracer::Tracer;
 use crate::pipeline::{thread_calls, thread_waits};
 use crate::runtime::link::LookError;
 use crate::stream::{EndHow, Input, Mode, Stop};
@@ -153,8 +155,11 @@ impl Watch<'_> {
             .open(&old.target, number)
             .context("the target replaced its image (exec), and the new one cannot be traced")?;
         let process = self.take_on(opened, old.target).await?;
+        let most = self.tracer.as_ref().map_or(Mode::None, Tracer::most_of_threads);
         if let Some(session) = self.sessions.get_mut(&process) {
-            session.mode = old.mode;
+            // What had goroutines may have threads now, for which the kernel part has no room.
+            let has_threads = session.probing.threads() == Threads::Read;
+            session.mode = if has_threads { old.mode.min(most) } else { old.mode };
             session.looks_taken = old.looks_taken;
             session.losses = old.losses;
             session.charge = old.charge;
