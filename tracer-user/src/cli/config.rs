@@ -129,9 +129,10 @@ impl Effective {
             let Some(values) = values.get(key) else {
                 continue;
             };
-            let origin = match self.matches.value_source(id) {
-                Some(ValueSource::DefaultValue) => "  # default",
-                _ => "",
+            let (before, origin) = match self.matches.value_source(id) {
+                // Not to be read again as if it was asked for: it may need another option.
+                Some(ValueSource::DefaultValue) => ("# ", "  # default"),
+                _ => ("", ""),
             };
             let shown: Vec<String> =
                 values.iter().map(|value| shown(&value.to_string_lossy())).collect();
@@ -140,7 +141,7 @@ impl Effective {
                 (_, [one]) => one.clone(),
                 _ => continue,
             };
-            out.push_str(&format!("{key} = {value}{origin}\n"));
+            out.push_str(&format!("{before}{key} = {value}{origin}\n"));
         }
         for other in &self.overrides {
             out.push_str(&format!("\n[[{TARGET}]]\nname = {}\n", shown(other.name.text())));

@@ -37,6 +37,7 @@ use clap::{Parser, Subcommand};
 use self::args::Common;
 use self::destination::Destination;
 use self::exit::Outcome;
+use crate::kernel::AttachMethod;
 use crate::output::text::{Color, TextOptions};
 
 /// Find the goroutines that linger in a running, unmodified Go program
@@ -140,9 +141,6 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let context = Context { color: cli.common.color, quiet: cli.common.quiet };
-    if matches!(cli.command, Command::Watch(_) | Command::Record(_)) {
-        hold_only_what_tracing_needs();
-    }
     match &cli.command {
         Command::Ps(args) => ps::run(args, &context),
         Command::Diagnose(args) => diagnose::run(args, &context),
@@ -162,10 +160,11 @@ fn run(cli: &Cli) -> anyhow::Result<Outcome> {
 }
 
 /// What runs for long and reads hostile memory holds no right that it does not use. The other
-/// commands end soon, and `check` must start its program with all rights that it would have.
-fn hold_only_what_tracing_needs() {
-    use crate::kernel::privileges::{expected_here, give_up_the_rest};
-    match give_up_the_rest(expected_here()) {
+/// commands end soon, and `check` must start its program with all rights that it would have. To be
+/// called before there is a second thread.
+fn hold_only_what_tracing_needs(attach: AttachMethod) {
+    use crate::kernel::privileges::{give_up_the_rest, support_for};
+    match give_up_the_rest(support_for(attach)) {
         Ok(held) if held.names.is_empty() => tracing::info!("no capability is held"),
         Ok(held) => tracing::info!(
             "held: {}; given up: {} others, and gaining any",

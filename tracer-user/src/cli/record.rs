@@ -93,6 +93,7 @@ fn recorder(args: &RecordArgs, target: &TargetSettings) -> anyhow::Result<Record
 /// # Errors
 /// If the process cannot be traced or nothing more can be recorded.
 pub fn run(args: &RecordArgs, context: &Context) -> anyhow::Result<Outcome> {
+    super::hold_only_what_tracing_needs(args.follow.attach.method());
     let target = args.target.settings()?;
     let settings = watch::settings(&args.follow, Whom::One(target))?;
     let recorder = recorder(args, &target)?;

@@ -130,14 +130,15 @@ pub struct FollowArgs {
     /// first of these that works here
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     #[arg(hide_possible_values = true, hide_default_value = true)]
-    attach: Attach,
+    pub attach: Attach,
 
     #[command(flatten)]
     pub expectations: ExpectationArgs,
 }
 
+/// How probes are put on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Attach {
+pub enum Attach {
     /// What works here
     Auto,
     /// All sites of a kind in one link
@@ -147,7 +148,8 @@ enum Attach {
 }
 
 impl Attach {
-    const fn method(self) -> AttachMethod {
+    /// As the kernel part has it.
+    pub const fn method(self) -> AttachMethod {
         match self {
             Attach::Auto => AttachMethod::Auto,
             Attach::UprobeMulti => AttachMethod::Multi,
@@ -290,6 +292,7 @@ fn watch(
     reload: Option<Reload>,
     context: &Context,
 ) -> anyhow::Result<Outcome> {
+    super::hold_only_what_tracing_needs(args.follow.attach.method());
     let to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
     let settings = all_settings(args, overrides)?;
     let fail_on = args.follow.expectations.fail_on();

@@ -7,6 +7,7 @@ use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::AttachMethod;
 use super::features::{Features, MultiSupport};
 
 /// Which rights this kernel asks for.
@@ -119,9 +120,12 @@ fn held(before: CapabilitySet, keep: CapabilitySet) -> Held {
     Held { names, given_up }
 }
 
-/// Whether uprobe_multi is there, as far as the release tells.
-pub fn expected_here() -> MultiSupport {
-    super::features::multi_of_this_release()
+/// Whether uprobe_multi is there and wanted, as far as the release tells.
+pub fn support_for(attach: AttachMethod) -> MultiSupport {
+    match attach {
+        AttachMethod::PerfEvent => MultiSupport::Absent,
+        AttachMethod::Auto | AttachMethod::Multi => super::features::multi_of_this_release(),
+    }
 }
 
 #[cfg(test)]
