@@ -166,7 +166,8 @@ fn is_plumbing(frame: &Resolved) -> bool {
         return true;
     }
     let name = frame.function.trim_start_matches('_');
-    PLUMBING_WHOLE.contains(&name)
+    frame.of_language
+        || PLUMBING_WHOLE.contains(&name)
         || PLUMBING.iter().any(|start| name.starts_with(start))
         || PLUMBING_TYPES.iter().any(|start| frame.function.starts_with(start))
         || (frame.module.is_empty() && frame.function.starts_with("0x"))
@@ -178,7 +179,13 @@ mod tests {
 
     fn frame(module: &str, function: &str) -> Resolved {
         let id = FrameId::UNKNOWN;
-        Resolved { id, function: Arc::from(function), module: Arc::from(module), named: true }
+        Resolved {
+            id,
+            function: Arc::from(function),
+            module: Arc::from(module),
+            named: true,
+            of_language: false,
+        }
     }
 
     #[test]
@@ -208,6 +215,8 @@ mod tests {
         ] {
             assert!(is_plumbing(&frame(module, function)), "{function}");
         }
+        let inlined = Resolved { of_language: true, ..frame("a.out", "lock") };
+        assert!(is_plumbing(&inlined));
         for function in ["worker", "abba::main::{{closure}}", "start_workers", "select_best"] {
             assert!(!is_plumbing(&frame("a.out", function)), "{function}");
         }

@@ -23,6 +23,9 @@ pub const GO: &str = "go";
 /// Stands for the file of code that was compiled while the program runs.
 const COMPILED: &str = "compiled";
 
+/// Where compilers say that the sources of their own libraries lie: rustc, and GCC's or Clang's C++.
+const LANGUAGES: [&str; 2] = ["/rustc/", "/usr/include/c++/"];
+
 /// A frame of a stack that was resolved.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -34,6 +37,9 @@ pub struct Resolved {
     pub module: Arc<str>,
     /// Whether the function is known; else `function` says no more than where it lies.
     pub named: bool,
+    /// Whether its source is of the library that comes with a language: what is inlined has often no more of a
+    /// name than `lock`.
+    pub of_language: bool,
 }
 
 /// Names the compiled code of one process.
@@ -97,6 +103,7 @@ impl NativeSymbolizer {
                 function: frame.function.as_ref().into(),
                 module: GO.into(),
                 named: true,
+                of_language: false,
             });
             return resolved.collect();
         }
@@ -155,5 +162,11 @@ fn resolved(
     let visibility = Visibility::Shown;
     let frame =
         Frame { function: function.as_str().into(), file: file.into(), line, kind, visibility };
-    Resolved { id: names.frame(&frame), function: function.into(), module: module.into(), named }
+    Resolved {
+        id: names.frame(&frame),
+        function: function.into(),
+        module: module.into(),
+        named,
+        of_language: LANGUAGES.iter().any(|place| file.starts_with(place)),
+    }
 }

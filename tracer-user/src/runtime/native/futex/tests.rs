@@ -12,6 +12,7 @@ fn frames(names: &[&str]) -> Vec<Resolved> {
         function: Arc::from(*name),
         module: Arc::from("a.out"),
         named: true,
+        of_language: false,
     };
     names.iter().map(frame).collect()
 }
