@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use loiter::base::{Pid, ProcId};
 use loiter::runtime::go::snapshot::{LookContext, Snapshotter};
 use loiter::runtime::go::{Detector, Located, locate};
-use loiter::stream::LookSeq;
+use loiter::stream::{Input, LookSeq};
 use loiter::symbolize::SharedInterner;
 use loiter::target::{FixtureMem, LiveMem, ReadMem, RecordingMem};
 
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 fn look(located: &Located, mem: &dyn ReadMem) -> u64 {
     let interner = SharedInterner::default();
     let mut tasks = 0;
-    let mut sink = |_| tasks += 1;
+    let mut sink = |input| tasks += u64::from(matches!(input, Input::SnapshotTask(_)));
     let mut context =
         LookContext { look: LookSeq(1), clock: &now, interner: &interner, sink: &mut sink };
     let mut snapshotter = Snapshotter::new(ProcId(1), Pid(std::process::id()), located.clone());
