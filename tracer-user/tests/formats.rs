@@ -32,7 +32,17 @@ fn record(path: &Path) {
     copy_program(&exe, &program);
     let (mut target, _) = GoProc::start_ready(&program, &[]);
     let pid = target.pid().to_string();
-    let args = ["record", &pid, "-o", path.to_str().unwrap(), "--events", "all", "--redact"];
+    let args = [
+        "record",
+        &pid,
+        "-o",
+        path.to_str().unwrap(),
+        "--events",
+        "all",
+        "--redact",
+        "--format",
+        "jsonl",
+    ];
     let mut recorder = Loiter::start(&args);
     recorder.wait_message("watching");
     for _ in 0..3 {

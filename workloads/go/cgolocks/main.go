@@ -22,7 +22,7 @@ static void cross(int mine) {
 	fflush(stdout);
 	wait_for_all();
 	pthread_mutex_lock(&locks[1 - mine]);
-	/* A call at the end would be a jump, and the frame gone. */
+	// A call at the end would be a jump, and the frame gone.
 	pthread_mutex_unlock(&locks[1 - mine]);
 }
 
