@@ -280,7 +280,8 @@ impl Growth {
         if picked.len() < found.count {
             return None;
         }
-        let events = process.followed_for(check.now) >= found.over;
+        // All of the time but its beginning: the first look may come before the probes.
+        let events = process.followed_for(check.now).0 >= found.over.0 / 10 * 9;
         let least = check.settings.growth_at_least * STRONG * READERS;
         let sure = found.steady && events && found.left == 0 && found.count >= least;
         let busy = picked.iter().filter(|(_, wait)| wait.length() < OLD).count();

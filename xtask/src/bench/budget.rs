@@ -48,9 +48,9 @@ pub fn run(loiter: &Path, options: &Options) -> Result<()> {
     let programs = Programs { loiter, service: build("httpd")?, client: build("load")?, said };
     println!("\n(i) a watch as it is by default (--budget 1%), {} rounds", options.rounds);
     full(&programs, options)?;
-    calm(&programs, options)?;
     burst(&programs)?;
-    leak(&programs)
+    leak(&programs)?;
+    calm(&programs, options)
 }
 
 /// Requests a second, and CPU time of the service a request, ns.
