@@ -18,6 +18,8 @@ use crate::run;
 const NOBODY: u32 = 65534;
 /// Where Debian 12 puts PostgreSQL's programs.
 const POSTGRES: &str = "/usr/lib/postgresql/15/bin";
+/// Clients of PostgreSQL.
+const CLIENTS: usize = 4;
 /// For how long a load is asked to run: it is ended with the watch.
 const FOR_LONG: &str = "86400";
 
@@ -158,28 +160,29 @@ fn postgres(load: Load) -> Result<Service> {
     }
     run::quiet(client("pgbench").args(["-i", "-q"]))?;
     let mut asker = client("pgbench");
-    asker.args(["-c", "4", "-T", FOR_LONG]);
+    asker.args(["-c", &CLIENTS.to_string(), "-T", FOR_LONG]);
     let mut asker = asking(asker)?;
-    server.until("serves", || backend(pid).is_some())?;
+    // Before its clients pgbench has a connection of its own, which it gives up.
+    server.until("serves", || backends(pid).len() >= CLIENTS)?;
     asker.check_alive()?;
     Ok(Service {
         name: format!("a postgres backend {}", load.word()),
-        pid: backend(pid).context("pgbench has no backend")?,
+        pid: backends(pid).last().copied().context("pgbench has no backend")?,
         process: Process::Server(server),
         load: Some(Asker::Tool(asker)),
         _home: Some(home),
     })
 }
 
-/// A process that serves a client; its title has the client's address.
-fn backend(postmaster: u32) -> Option<u32> {
+/// The processes that serve clients, oldest first; the title of each has the client's address.
+fn backends(postmaster: u32) -> Vec<u32> {
     let path = format!("/proc/{postmaster}/task/{postmaster}/children");
-    let children = std::fs::read_to_string(path).ok()?;
+    let children = std::fs::read_to_string(path).unwrap_or_default();
     let serves = |pid: &u32| {
         let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&title).contains("127.0.0.1(")
     };
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(serves)
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(serves).collect()
 }
 
 fn port_of(address: &str) -> Result<String> {
