@@ -33,11 +33,11 @@ pub mod kind {
     /// A thread's whole wait, written when it ended (only with `min_wait`). Body:
     /// [`crate::thread::ThreadWait`].
     pub const THREAD_WAIT: u8 = 37;
-    /// A system call that is followed returned. Body: [`crate::call::ThreadCall`].
-    pub const THREAD_CALL: u8 = 39;
     /// A thread was created, with the stack of its creator (only with [`super::follow::STACKS`]).
     /// Body: [`crate::thread::ThreadSpawn`].
     pub const THREAD_SPAWN: u8 = 38;
+    /// A system call that is followed returned. Body: [`crate::call::ThreadCall`].
+    pub const THREAD_CALL: u8 = 39;
 }
 
 /// What a probe site stands for; part of the attach cookie.
@@ -118,10 +118,10 @@ pub mod follow {
     pub const LIVES: u32 = 1 << 16;
     /// Waits.
     pub const WAITS: u32 = 1 << 17;
-    /// System calls ([`crate::call::CALLS`]).
-    pub const CALLS: u32 = 1 << 19;
     /// With births the creator's stack as it lies in memory: code without frame pointers.
     pub const STACKS: u32 = 1 << 18;
+    /// System calls ([`crate::call::CALLS`]).
+    pub const CALLS: u32 = 1 << 19;
     /// Where the slot is.
     pub const SLOT: u32 = 0xffff;
 }

@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{GoProc, Variant, go_build, or_skip};
+use common::{GoProc, Variant, copy_program, go_build, or_skip};
 use loiter::base::{Pid, ProcId};
 use loiter::runtime::go::snapshot::Snapshotter;
 use loiter::runtime::go::{DetectError, Detector, HostedAs, locate};
@@ -123,7 +123,7 @@ fn a_program_whose_file_was_removed_is_read_all_the_same() {
     let exe = or_skip!(go_build("1.27.3", "zoo", Variant::Stripped));
     let dir = tempfile::tempdir().unwrap();
     let copy: PathBuf = dir.path().join("server");
-    std::fs::copy(&exe, &copy).unwrap();
+    copy_program(&exe, &copy);
     let (process, _) = GoProc::start_ready(&copy, &[]);
     std::fs::remove_file(&copy).unwrap();
     assert!(goroutines(Pid(process.pid())) > 40);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::loiter::{Loiter, command};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
 use regex::Regex;
 
 fn newest() -> &'static str {
@@ -31,7 +31,7 @@ impl Shop {
         let built = go_build(newest(), "leaks", Variant::Deployed)?;
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let exe = dir.path().join("shop");
-        fs::copy(built, &exe).map_err(|e| e.to_string())?;
+        copy_program(&built, &exe);
         let mut service = GoProc::start(&exe, &["send-full-buffer", "leak"]);
         service.wait_for("ready");
         Ok(Shop { dir, service })

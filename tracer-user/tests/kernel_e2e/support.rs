@@ -18,7 +18,7 @@ use loiter::stream::decode::RawRecord;
 use tracer_common::config::{NO_OFFSET, SlotCounters, TargetConfig};
 use tracer_common::event::{Birth, Wait};
 
-use crate::common::GoProc;
+use crate::common::{GoProc, copy_program};
 use crate::hand_plan;
 
 /// Longest wait for events that must come.
@@ -334,8 +334,8 @@ pub fn without_root((capabilities, method): (&str, &str), test: &str, target: &G
     std::fs::set_permissions(room.path(), all.clone()).unwrap();
     let own = room.path().join("tests");
     let traced = room.path().join("traced");
-    std::fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
-    std::fs::copy(format!("/proc/{}/exe", target.pid()), &traced).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &own);
+    copy_program(Path::new(&format!("/proc/{}/exe", target.pid())), &traced);
     for file in [&own, &traced] {
         std::fs::set_permissions(file, all.clone()).unwrap();
     }

@@ -208,9 +208,12 @@ impl Policy {
 
     /// The probes could not be changed to what was wanted: these are on.
     pub fn stays(&mut self, mode: Mode, at: KTime) {
-        self.sampling.stop();
+        let of_a_moment = self.sampling.is_on() && mode == self.mode;
         self.give_up(mode, at);
         self.enter(mode, at);
+        if of_a_moment {
+            self.sampling.refuse();
+        }
     }
 
     /// Takes in what happened in the last interval.

@@ -32,6 +32,8 @@ pub struct Sampling {
     rhythm: Option<Rhythm>,
     next: Option<KTime>,
     on: Option<KTime>,
+    /// The probes could not be put on for one: none is tried until the lasting mode changes.
+    refused: bool,
 }
 
 impl Sampling {
@@ -48,7 +50,7 @@ impl Sampling {
     /// All events would take `part` of a CPU; `room` is what all probes may. If a moment begins
     /// now: whether that is news.
     pub fn begin(&mut self, now: KTime, part: f64, room: f64) -> Option<Stay> {
-        let every = rhythm(part, room)?;
+        let every = rhythm(part, room).filter(|_| !self.refused)?;
         let next = *self.next.get_or_insert(now.after(every));
         if now < next {
             return None;
@@ -70,6 +72,11 @@ impl Sampling {
         let times = length.0.div_ceil(MOMENT.0.saturating_mul(3) / 2).max(1);
         self.next = Some(now.after(Nanos(every.saturating_mul(times).saturating_sub(length.0))));
         Some(())
+    }
+
+    /// The probes of a moment could not be put on.
+    pub fn refuse(&mut self) {
+        *self = Self { refused: true, ..Self::default() };
     }
 
     /// The mode that is there to stay changed: a rhythm begins anew.
@@ -124,6 +131,18 @@ mod tests {
         assert!((23..=25).contains(&begun), "{begun}");
         assert_eq!(moments(2.0, 0.01, 1_000), (0, None));
         assert_eq!(moments(f64::NAN, 0.0, 1_000).1, None);
+    }
+
+    #[test]
+    fn what_cannot_be_put_on_for_a_moment_is_not_tried_again_until_something_changes() {
+        let mut sampling = Sampling::default();
+        sampling.refuse();
+        for second in 0..100 {
+            assert_eq!(sampling.begin(KTime(second * SECOND), 0.02, 0.01), None);
+        }
+        sampling.stop();
+        assert_eq!(sampling.begin(KTime(100 * SECOND), 0.02, 0.01), None);
+        assert!(sampling.begin(KTime(111 * SECOND), 0.02, 0.01).is_some());
     }
 
     #[test]
