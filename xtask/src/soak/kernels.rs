@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cpio::Cpio;
 use super::machine::{self, Mebibytes, one};
 use super::{Row, timed};
-use crate::setup::versions::{self, KERNELS, Kernel};
+use crate::setup::versions::{self, Kernel};
 use crate::{go, loiter};
 
 /// Of each machine.
@@ -27,12 +27,12 @@ none watch PID --events none --for 4s --format jsonl
 ";
 
 /// A row for each kernel.
-pub fn rows(binary: &Path) -> Vec<Row> {
-    KERNELS.iter().map(|kernel| row(kernel, binary)).collect()
+pub fn rows(kernels: &[&Kernel], binary: &Path) -> Vec<Row> {
+    kernels.iter().map(|kernel| row(kernel, binary)).collect()
 }
 
 fn row(kernel: &Kernel, binary: &Path) -> Row {
-    timed(&format!("kernel {}", kernel.series), || {
+    timed(&format!("kernels {}", kernel.series), || {
         let told = machine::boot(kernel, &file_system(binary)?, MEMORY)?;
         Ok((judge(&told)?, true))
     })

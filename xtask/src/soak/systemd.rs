@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cpio::Cpio;
 use super::machine::{self, Mebibytes, one};
 use super::{Row, timed};
-use crate::setup::versions::{self, KERNELS, Kernel};
+use crate::setup::versions::{self, Kernel};
 use crate::{dist, go, loiter};
 
 /// Of each machine: its file system lies in there twice while it boots.
@@ -56,15 +56,15 @@ const EXPECTED: &[(&str, &[&str])] = &[
 ];
 
 /// A row for each kernel.
-pub fn rows(binary: &Path) -> Vec<Row> {
+pub fn rows(kernels: &[&Kernel], binary: &Path) -> Vec<Row> {
     let made = tempfile::tempdir()
         .context("cannot create a temporary directory")
         .and_then(|dir| file_system(&dist::debian_package(binary, dir.path())?));
-    KERNELS.iter().map(|kernel| row(kernel, &made)).collect()
+    kernels.iter().map(|kernel| row(kernel, &made)).collect()
 }
 
 fn row(kernel: &Kernel, files: &Result<Vec<u8>>) -> Row {
-    timed(&format!("systemd on {}", kernel.series), || {
+    timed(&format!("systemd {}", kernel.series), || {
         let files = files.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         Ok((judge(&machine::boot(kernel, files, MEMORY)?)?, true))
     })
@@ -128,7 +128,7 @@ fn watched(journal: &str) -> Result<String> {
         journal.lines().filter(|line| line.starts_with('{')).flat_map(|l| [l, "\n"]).collect();
     let lines = loiter::json_lines(own.as_bytes())?;
     let summaries = loiter::of_schema(&lines, "loiter.summary/1");
-    let summary = summaries.iter().find(|it| it["process"]["name"] == "service");
+    let summary = summaries.iter().find(|it| it["process"]["exe"] == "/service");
     let summary = summary.context("the journal has no summary of the service")?;
     let births = summary["births"].as_u64().unwrap_or(0);
     let lost = loiter::lost(summary);
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn told(change: &str, stdout: &str) -> Vec<Value> {
-        let summary = json!({"schema": "loiter.summary/1", "process": {"name": "service"}, "births": 3, "lost": {"ring_full": 0}});
+        let summary = json!({"schema": "loiter.summary/1", "process": {"exe": "/service"}, "births": 3, "lost": {"ring_full": 0}});
         let steps = EXPECTED.iter().map(|(name, needed)| {
             let said = match *name {
                 name if name == change => stdout.to_owned(),
