@@ -66,7 +66,8 @@ fn native_programs_are_watched_beside_those_of_go_as_they_come_fork_and_go() {
     for pid in wanted {
         let line = loiter.wait_line("it is watched", |line| watches(line, pid));
         let is_go = [early_go.pid(), late_go.pid()].contains(&pid);
-        assert_eq!(line["process"]["runtime"] == "go", is_go, "{line}");
+        let version = line["runtime_version"].as_str().unwrap_or_default();
+        assert_eq!(version.starts_with("go1"), is_go, "{line}");
     }
     let found = loiter.wait_line("the circle", |line| line["kind"] == "deadlock");
     assert_eq!(found["process"]["pid"], late.pid(), "{found}");
@@ -80,7 +81,8 @@ fn native_programs_are_watched_beside_those_of_go_as_they_come_fork_and_go() {
     let (all, lines) = watched(loiter);
     assert_eq!(all, wanted.map(u64::from).into(), "each of them, and nobody else");
     let of_others = |line: &&Value| {
-        line["schema"] == "loiter.finding/1" && line["process"]["pid"] != late.pid()
+        let is_thread = line["schema"] == "loiter.finding/1" && line["task_kind"] == "thread";
+        is_thread && line["process"]["pid"] != late.pid()
     };
     assert_eq!(lines.iter().find(of_others), None);
 

@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// When it came: before it was answered.
+    pub at: Instant,
     /// Its path.
     pub path: String,
     /// Its head, in lower case but for values.
@@ -111,7 +113,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         head.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut request = Request { path, head, body: Vec::new() };
+    let mut request = Request { at: Instant::now(), path, head, body: Vec::new() };
     request.body = vec![0; request.header("content-length").parse().unwrap_or(0)];
     reader.read_exact(&mut request.body).ok()?;
     Some(request)
