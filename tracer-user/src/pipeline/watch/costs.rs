@@ -7,13 +7,12 @@ use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::pipeline::budget::{
     Account, Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
 };
-
 use crate::pipeline::pace::Activity;
-use crate::pipeline::scrape::Question;
+use crate::pipeline::scrape::{Question, Scrape};
 use crate::pipeline::thread_waits;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
-use crate::view::metrics::RatesView;
+use crate::view::metrics::{MetricsView, RatesView};
 use crate::view::watch::Notice;
 
 use super::clock;
@@ -205,18 +204,35 @@ impl Watch<'_> {
                 let _ = answer.send(ready);
             }
             Question::Metrics(answer) => {
-                let mut views = Vec::with_capacity(self.sessions.len());
-                for (process, session) in &self.sessions {
-                    let Some(mut view) = self.judge.metrics(*process).await? else { continue };
-                    if let Some(spending) = &session.spending {
-                        (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
-                    }
-                    if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
-                        thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
-                    }
-                    views.push(view);
-                }
-                let _ = answer.send(views);
+                let _ = answer.send(self.metrics().await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers of all processes.
+    async fn metrics(&mut self) -> anyhow::Result<Vec<MetricsView>> {
+        let mut views = Vec::with_capacity(self.sessions.len());
+        for (process, session) in &self.sessions {
+            let Some(mut view) = self.judge.metrics(*process).await? else { continue };
+            if let Some(spending) = &session.spending {
+                (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
+            }
+            if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
+                thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
+            }
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    /// At the end: sends the numbers once more, to whom they are sent.
+    pub async fn tell_last_metrics(&mut self) -> anyhow::Result<()> {
+        if self.scrape.as_ref().is_some_and(Scrape::wants_last) {
+            self.drain().await?;
+            let views = self.metrics().await?;
+            if let Some(scrape) = &self.scrape {
+                scrape.tell_last(&views);
             }
         }
         Ok(())
