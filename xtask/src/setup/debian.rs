@@ -70,6 +70,12 @@ pub const OPENSSL: Package =
 /// Asks for metrics over TLS in the tests.
 pub const CURL: Package =
     Package { name: "curl", purpose: "speaks TLS", there: There::Program("curl") };
+/// The journal that keeps findings in the tests.
+pub const SYSTEMD: Package = Package {
+    name: "systemd",
+    purpose: "keeps findings in its journal",
+    there: There::Path("/usr/lib/systemd/systemd-journald"),
+};
 /// The browser that opens reports in the tests.
 pub const CHROMIUM: Package =
     Package { name: "chromium", purpose: "opens reports", there: There::Program(BROWSER) };

@@ -92,7 +92,7 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::Bpftrace => debian::install(&[debian::BPFTRACE])?,
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
-                debian::install(&[debian::OPENSSL, debian::CURL])?;
+                debian::install(&[debian::OPENSSL, debian::CURL, debian::SYSTEMD])?;
                 wheels::perfetto()?;
                 wheels::opentelemetry()?;
                 wheels::kubernetes()?;
