@@ -35,7 +35,7 @@ pub struct Args {
     /// A static loiter for `kernels` and `systemd`, instead of one that is built
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Only test programs, other kernels (`kernels`, `kernels 6.1`), the service (`systemd`, `systemd 6.1`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
+    /// Only test programs, other kernels (`kernels`, `kernels 6.12`), the service (`systemd`, `systemd 6.12`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
     filter: Option<String>,
 }
 
@@ -119,7 +119,7 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
     Ok((tally.line(), tally.is_well()))
 }
 
-/// The kernels on which something is to be run: `kernels 6.1`, or all of them as `kernels`.
+/// The kernels on which something is to be run: `kernels 6.12`, or all of them as `kernels`.
 fn chosen_kernels(what: &str, chosen: impl Fn(&str) -> bool) -> Vec<&'static Kernel> {
     let kernels = versions::KERNELS.iter();
     kernels.filter(|kernel| chosen(&format!("{what} {}", kernel.series))).collect()
