@@ -15,15 +15,15 @@ use crate::{go, loiter};
 /// Of each machine.
 const MEMORY: Mebibytes = Mebibytes(1024);
 
-/// What is run in each machine: a name, and the arguments of loiter.
+/// What is run in each machine: a name, what it goes on to (its own `end`, or a `finding`), and the arguments of loiter.
 const PLAN: &str = "\
-version version
-doctor doctor PID --format json
-dump dump PID --format json
-lifecycle watch PID --events lifecycle --for 12s --stuck-after 3s --budget off --format jsonl
-all watch PID --events all --for 6s --budget off --format jsonl
-threads watch PID --threads --events all --for 4s --budget off --format jsonl
-none watch PID --events none --for 4s --format jsonl
+version end version
+doctor end doctor PID --format json
+dump end dump PID --format json
+lifecycle finding watch PID --events lifecycle --stuck-after 3s --budget off --format jsonl
+all end watch PID --events all --for 6s --budget off --format jsonl
+threads end watch PID --threads --events all --for 4s --budget off --format jsonl
+none end watch PID --events none --for 4s --format jsonl
 ";
 
 /// A row for each kernel.

@@ -48,6 +48,8 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("stopped", &["ActiveState=inactive", "Result=success", "ExecMainStatus=0", "NRestarts=0"]),
     ("journal", &["no-such-key"]),
     ("restarted", &["1 active"]),
+    ("upgrade", &[]),
+    ("upgraded", &["active, another process true"]),
     ("remove", &[]),
     ("removed", &["process false binary false config true"]),
     ("purge", &[]),
@@ -117,7 +119,7 @@ fn judge(told: &[Value]) -> Result<String> {
     let left = text(told, "purged")?;
     ensure!(left.trim() == "left:", "a purge left something: {left}");
     Ok(format!(
-        "installed, active, {}, reloaded, watchdog fed, stopped with 0, restarted when it hung, removed, purged",
+        "installed, active, {}, reloaded, watchdog fed, stopped with 0, restarted when it hung and when upgraded, removed, purged",
         watched(text(told, "journal")?)?
     ))
 }
