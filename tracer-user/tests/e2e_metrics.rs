@@ -297,6 +297,12 @@ fn deploy(path: &str) -> PathBuf {
 #[test]
 fn alert_rules_fire_when_they_should() {
     let tool = or_skip!(promtool());
+    let checked = Command::new(&tool)
+        .current_dir(deploy("prometheus"))
+        .args(["check", "rules", "--lint=all", "--lint-fatal", "loiter.rules.yml"])
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let tested = Command::new(tool)
         .current_dir(deploy("prometheus"))
         .args(["test", "rules", "loiter.rules.test.yml"])
