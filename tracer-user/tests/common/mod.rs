@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cgroup;
+pub mod confined;
 pub mod generated;
 pub mod go;
 pub mod loiter;

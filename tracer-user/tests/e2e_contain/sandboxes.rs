@@ -1,21 +1,13 @@
 //! What forbids tracing is recognised, and told with its remedy.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
+use crate::common::confined::{filtered, in_namespaces};
 use crate::common::loiter::command;
 use crate::common::{need_bpf, or_skip};
 use crate::support::Room;
-
-const LOITER: &str = env!("CARGO_BIN_EXE_loiter");
-
-/// Runs a shell command in namespaces of its own; `$0` is loiter.
-fn in_namespaces(which: &[&str], script: &str) -> Output {
-    let mut command = Command::new("unshare");
-    command.args(which).args(["sh", "-c", script, LOITER]).output().unwrap()
-}
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -55,40 +47,10 @@ fn a_user_namespace_is_told_with_host_users() {
     assert!(said(&watched).contains("hostUsers: true"), "{}", said(&watched));
 }
 
-/// Lets the child have a filter that answers bpf(2) with EPERM.
-fn forbid_bpf() -> std::io::Result<()> {
-    let step =
-        |code: u32, jump: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump, k };
-    let errno = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-    let mut filter = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_bpf as u32),
-        step(libc::BPF_RET | libc::BPF_K, 0, errno),
-        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program and its instructions live through the call, which copies them.
-    let done = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            std::ptr::from_ref(&program),
-            0,
-            0,
-        )
-    };
-    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-}
-
 #[test]
 fn a_seccomp_filter_is_told_with_the_profile() {
     or_skip!(need_bpf());
-    let filtered = |args: &[&str]| {
-        let mut command = command(args);
-        // SAFETY: between fork and exec only prctl(2) is called, and nothing is allocated.
-        unsafe { command.pre_exec(forbid_bpf) };
-        command.output().unwrap()
-    };
+    let filtered = |args: &[&str]| filtered(libc::SYS_bpf, libc::EPERM, args);
     let asked = filtered(&["doctor", "--format", "json"]);
     assert_eq!(asked.status.code(), Some(3), "{}", said(&asked));
     let doctor = doctor(&asked);

@@ -11,6 +11,7 @@ mod sim;
 mod world;
 
 mod browser;
+mod flame;
 mod lines;
 mod perfetto;
 mod report;

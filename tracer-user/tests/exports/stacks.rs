@@ -106,3 +106,22 @@ fn a_flame_graph_is_whole_and_hostile_names_are_text_in_it() {
     assert!(!svg.contains("<img"), "no name is markup");
     assert!(svg.contains("30 goroutines"), "{svg}");
 }
+
+#[test]
+fn a_flame_graph_stands_alone_and_draws_every_stack_within_its_callers() {
+    let recorded = Recorded::new(&history(Mode::All, 0, 4).1);
+    let svg = std::fs::read_to_string(recorded.export("svg", &[])).unwrap();
+    for outside in ["https://", "xlink", "@import", "url(", "src="] {
+        assert!(!svg.contains(outside), "{outside}");
+    }
+    // Names of namespaces are no addresses that anything is fetched from.
+    let names = ["http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"];
+    let others = names.iter().fold(svg.clone(), |text, name| text.replace(name, ""));
+    assert!(!others.contains("http://"), "{others}");
+    let text = std::fs::read_to_string(recorded.export("folded", &[])).unwrap();
+    let total: u64 = folded(&text).values().sum();
+    assert!(svg.contains(&format!("data-at=\"0 {total} 0\"")), "{svg}");
+    assert!(svg.contains("main.work\n") && svg.contains("100.0 %"), "{svg}");
+    let waits = std::fs::read_to_string(recorded.export("svg", &["--weight", "wait"])).unwrap();
+    assert!(waits.contains("Time that goroutines have waited") && waits.contains(" s waited, "));
+}

@@ -20,18 +20,6 @@ const PERMITTED: &[&str] = &[
     "Zlib",
 ];
 
-/// A crate that is taken all the same, and why that is allowed.
-struct Exception {
-    name: &'static str,
-    licence: &'static str,
-}
-
-const EXCEPTIONS: &[Exception] = &[
-    // Flame graphs. Its licence covers its own files, which are used unchanged, and asks that whoever
-    // gets the binary is told where their source is: third-party.txt does.
-    Exception { name: "inferno", licence: "CDDL-1.0" },
-];
-
 /// Checks the licences of what goes into the binary.
 ///
 /// # Errors
@@ -39,7 +27,7 @@ const EXCEPTIONS: &[Exception] = &[
 pub fn check(crates: &[Crate]) -> Result<()> {
     let refused: Vec<String> = crates
         .iter()
-        .filter(|it| !is_permitted(&it.licence) && !is_excepted(it))
+        .filter(|it| !is_permitted(&it.licence))
         .map(|it| format!("{} {}: {:?}", it.name, it.version, it.licence))
         .collect();
     if refused.is_empty() {
@@ -49,10 +37,6 @@ pub fn check(crates: &[Crate]) -> Result<()> {
         "not permitted (xtask/src/dist/licences.rs has the list): {}. Take another crate, or say there why it may be used",
         refused.join(", ")
     )
-}
-
-fn is_excepted(it: &Crate) -> bool {
-    EXCEPTIONS.iter().any(|known| known.name == it.name && known.licence == it.licence)
 }
 
 /// Whether an SPDX expression can be met with permitted licences alone.
@@ -132,18 +116,5 @@ mod tests {
         {
             assert!(!is_permitted(not), "{not}");
         }
-    }
-
-    #[test]
-    fn an_exception_is_for_one_crate_under_one_licence() {
-        let it = |name: &str, licence: &str| Crate {
-            name: name.to_owned(),
-            version: "1.0.0".to_owned(),
-            licence: licence.to_owned(),
-            ..Crate::default()
-        };
-        assert!(check(&[it("inferno", "CDDL-1.0")]).is_ok());
-        assert!(check(&[it("inferno", "GPL-3.0")]).is_err());
-        assert!(check(&[it("other", "CDDL-1.0")]).is_err());
     }
 }

@@ -10,7 +10,7 @@
 
 mod data;
 mod detail;
-mod escape;
+pub(super) mod escape;
 mod findings;
 mod flame;
 mod page;

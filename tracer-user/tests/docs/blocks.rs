@@ -3,16 +3,12 @@
 //! (numbers, times, addresses, ids) may differ, nothing else. `LOITER_BLESS=1 cargo test --test docs`
 //! writes what is printed now.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::loiter::{Loiter, command};
-use common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
+use crate::common::loiter::{Loiter, command};
+use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
 use regex::Regex;
 
 fn newest() -> &'static str {
@@ -57,7 +53,7 @@ impl Shop {
     /// Until at least so many goroutines wait at the leak.
     fn grow_to(&self, tasks: u64) {
         let end = Instant::now() + Duration::from_secs(60);
-        while common::loiter::run_json(&["dump", &self.pid(), "--format", "json"])["tasks"]
+        while crate::common::loiter::run_json(&["dump", &self.pid(), "--format", "json"])["tasks"]
             .as_array()
             .is_none_or(|all| (all.len() as u64) < tasks)
         {
@@ -91,7 +87,7 @@ fn masked(text: &str) -> Vec<String> {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let docs = common::go::workspace().join("docs");
+    let docs = crate::common::go::workspace().join("docs");
     let mut all: Vec<PathBuf> = fs::read_dir(docs)
         .unwrap()
         .map(|entry| entry.unwrap().path())
