@@ -27,7 +27,9 @@ fn changes(lines: &[Value]) -> Vec<(String, String)> {
 
 fn wait_for_mode(loiter: &mut Loiter, seen: usize, mode: &str) -> Value {
     let what = format!("events {mode}");
-    loiter.wait_line_after(seen, &what, |l| l["schema"] == "loiter.mode/1" && l["mode"] == mode)
+    // Moments that come again and again are no change that stays.
+    let stays = |l: &Value| l["schema"] == "loiter.mode/1" && l["sampled"].is_null();
+    loiter.wait_line_after(seen, &what, |l| stays(l) && l["mode"] == mode)
 }
 
 /// What the promise is on an idle machine with uprobe_multi, and what is asked for where the

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::generated::many_sites;
 use common::go::real_dir;
 use common::loiter::{Loiter, run_json};
 use common::process::http_get;
@@ -197,11 +198,89 @@ fn prometheus_reads_all_of_it() {
     };
     let up = http_get(&port, "/api/v1/query?query=up").unwrap();
     let types = http_get(&port, "/api/v1/targets/metadata").unwrap();
+    let silent = silent_panels(&port, end);
     prometheus.kill().unwrap();
     prometheus.wait().unwrap();
     assert!(tasks.parse::<u64>().unwrap() >= 500, "{tasks}");
+    assert!(silent.is_empty(), "the dashboard shows nothing for {silent:#?}");
     assert!(up.contains(r#","1"]"#), "{up}");
     assert!(!types.contains("unknown"), "every family has its type: {types}");
+    drop(loiter);
+    target.finish();
+}
+
+/// Queries of the dashboard that Prometheus has no answer to, though there is something to be shown.
+fn silent_panels(port: &str, end: Instant) -> Vec<String> {
+    let text = std::fs::read_to_string(deploy("grafana/loiter.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
+    let mut left: Vec<String> = queries.collect();
+    assert!(left.len() > 20, "{left:?}");
+    // Nothing is found, nothing is sent, nothing bounds the memory; what is there at all the other test tells.
+    let may_be_empty = ["loiter_findings{", "loiter_deliveries_total", "memory_limit_bytes"];
+    loop {
+        left.retain(|query| {
+            let result = ask(port, query);
+            let may = may_be_empty.iter().any(|name| query.contains(name));
+            result.is_empty() && !may
+        });
+        if left.is_empty() || Instant::now() > end {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// What Prometheus answers to a query of the dashboard; one that it does not understand is an error.
+fn ask(port: &str, query: &str) -> Vec<Value> {
+    let query = query.replace("$__rate_interval", "1m");
+    let query = query.replace("$process", ".*").replace("$instance", ".*");
+    assert!(!query.contains('$'), "{query}");
+    let encoded: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let answer = http_get(port, &format!("/api/v1/query?query={encoded}"));
+    let answer = answer.unwrap_or_else(|why| panic!("{why}: {query}"));
+    let value: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(value["status"], "success", "{query}: {answer}");
+    value["data"]["result"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_real_program_with_ten_thousand_spawn_sites_has_no_more_series_than_the_bound() {
+    or_skip!(need_bpf());
+    const SITES: usize = 10_000;
+    /// As docs/metrics.md has it: some 40, the wait reasons, and twice the sites that are told.
+    const BOUND: usize = 40 + 64 + 2 * 21;
+    let exe = or_skip!(many_sites(newest(), SITES));
+    let (mut target, _) = GoProc::start_ready(&exe, &[]);
+    let (loiter, address) = watch(target.pid(), &["--events", "lifecycle", "--budget", "100%"]);
+    target.ask("again", "spawned");
+    let end = Instant::now() + PATIENCE;
+    let (text, took) = loop {
+        let began = Instant::now();
+        let text = http_get(&address, "/metrics").unwrap();
+        let took = began.elapsed();
+        if sum(&text, "loiter_tasks_born_total", &[]) as usize >= SITES
+            && sum(&text, "loiter_site_tasks", &[]) as usize >= 2 * SITES
+        {
+            break (text, took);
+        }
+        assert!(Instant::now() < end, "{text}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    let (size, spawned) = (text.len(), SITES * 2);
+    println!("{SITES} spawn sites, {spawned} goroutines: {series} series, {size} bytes, {took:?}");
+    assert!(series <= BOUND, "{series}: {text}");
+    let sites = sum(&text, "loiter_sites", &[]) as usize;
+    assert!((SITES..SITES + 50).contains(&sites), "{sites}: {text}");
+    let told = text.lines().filter(|line| line.starts_with("loiter_site_tasks{")).count();
+    assert_eq!(told, 21, "{text}");
+    let other = sum(&text, "loiter_site_tasks", &[r#"site="other""#]) as usize;
+    assert!(other >= 2 * (SITES - 20), "{other}: {text}");
+    let most = if cfg!(debug_assertions) { 10 } else { 1 };
+    assert!(took < Duration::from_secs(most), "{took:?}");
     drop(loiter);
     target.finish();
 }

@@ -68,3 +68,9 @@ pub fn json_lines(out: &[u8]) -> Result<Vec<Value>> {
 pub fn of_schema<'a>(lines: &'a [Value], schema: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["schema"] == schema).collect()
 }
+
+/// The records that a summary says were lost, of all kinds.
+pub fn lost(summary: &Value) -> u64 {
+    let kinds = summary["lost"].as_object();
+    kinds.map_or(0, |kinds| kinds.values().filter_map(Value::as_u64).sum())
+}

@@ -32,13 +32,15 @@ const OVERRIDES: [&str; 4] = ["budget", "events", "min-wait", "interval"];
 /// Options that make no sense in a file.
 const NOT_IN_FILE: [&str; 4] = ["config", "check-config", "pid", "help"];
 /// Options that are about `all`: where processes are named on the command line they mean nothing.
-const OF_ALL: [&str; 7] =
-    ["all", "name", "cgroup", "container", "exclude", "settle", "max-targets"];
+const OF_ALL: [&str; 9] =
+    ["all", "name", "cgroup", "container", "pod", "namespace", "exclude", "settle", "max-targets"];
 /// Options that are taken over when the file is read again.
-const CHANGE: [&str; 17] = [
+const CHANGE: [&str; 19] = [
     "name",
     "cgroup",
     "container",
+    "pod",
+    "namespace",
     "exclude",
     "settle",
     "max-targets",

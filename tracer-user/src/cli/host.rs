@@ -23,9 +23,17 @@ pub struct HostArgs {
     #[arg(long, value_name = "GLOB", value_parser = values::glob, requires = "all")]
     cgroup: Vec<Glob>,
 
-    /// Only processes in a container whose id is this, or begins so
+    /// Only processes in a container whose id is this, or begins so, or that is called so in its pod
     #[arg(long, value_name = "GLOB", value_parser = values::glob, requires = "all")]
     container: Vec<Glob>,
+
+    /// Only processes in a Kubernetes pod with this name
+    #[arg(long, value_name = "GLOB", value_parser = values::glob, requires = "all")]
+    pod: Vec<Glob>,
+
+    /// Only processes in a pod of this Kubernetes namespace
+    #[arg(long, value_name = "GLOB", value_parser = values::glob, requires = "all")]
+    namespace: Vec<Glob>,
 
     /// Not processes with this name, or this name of their executable
     #[arg(long, value_name = "GLOB", value_parser = values::glob, requires = "all")]
@@ -56,6 +64,8 @@ impl HostArgs {
                 name: self.name.clone(),
                 cgroup: self.cgroup.clone(),
                 container: self.container.clone(),
+                pod: self.pod.clone(),
+                namespace: self.namespace.clone(),
                 exclude: self.exclude.clone(),
             },
             settle: self.settle,

@@ -118,7 +118,7 @@ pub struct FollowArgs {
     #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = values::positive_duration)]
     growth_after: Nanos,
 
-    /// Time between two looks at all goroutines
+    /// Time between two looks at all goroutines; at rest, with a budget, up to four times that
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::interval)]
     interval: Nanos,
 

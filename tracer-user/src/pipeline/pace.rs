@@ -16,6 +16,9 @@ impl Share {
 /// Two looks are at least this far apart, whoever asks.
 const LEAST: Nanos = Nanos::from_millis(100);
 
+/// A process at rest is looked at so many times more rarely, at most.
+const REST: u64 = 4;
+
 /// So much of an allowance is saved at most.
 const SAVED: Nanos = Nanos::from_secs(60);
 
@@ -28,6 +31,19 @@ pub struct Pace {
     took: Nanos,
     asked: Option<KTime>,
     allowance: Option<Allowance>,
+    /// Whether anything happens in the process, as far as events tell.
+    activity: Activity,
+    /// So many intervals lie between two looks.
+    stretch: u64,
+}
+
+/// Whether anything happens in a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// All events are followed, and there are hardly any; nor does it use the processor.
+    Rests,
+    /// Something happens, or nobody can know.
+    Stirs,
 }
 
 /// Processor time that looks may take on the whole.
@@ -42,12 +58,30 @@ struct Allowance {
 impl Pace {
     /// One look every `interval`, the first at once, as far as `share` allows.
     pub const fn new(interval: Nanos, share: Share) -> Self {
-        Self { interval, share, last_end: None, took: Nanos(0), asked: None, allowance: None }
+        Self {
+            interval,
+            share,
+            last_end: None,
+            took: Nanos(0),
+            asked: None,
+            allowance: None,
+            activity: Activity::Stirs,
+            stretch: 1,
+        }
     }
 
     /// One look every `interval` from now on.
     pub const fn set_interval(&mut self, interval: Nanos) {
         self.interval = interval;
+    }
+
+    /// What the process does at present: at rest a look finds what the one before has found, and the
+    /// next comes later each time. When it stirs, looks come as asked for at once.
+    pub const fn note(&mut self, activity: Activity) {
+        self.activity = activity;
+        if matches!(activity, Activity::Stirs) {
+            self.stretch = 1;
+        }
     }
 
     /// Somebody wants a look, not before this.
@@ -70,6 +104,9 @@ impl Pace {
             allowance.credit = saved.min(allowance.rate * SAVED.0 as f64) - cost.0 as f64;
         }
         (self.last_end, self.took, self.asked) = (Some(end), took, None);
+        if self.activity == Activity::Rests {
+            self.stretch = self.stretch.saturating_mul(2).min(REST);
+        }
     }
 
     /// How long the last look makes the next one wait.
@@ -85,7 +122,8 @@ impl Pace {
     }
 
     fn wanted(&self, end: KTime) -> KTime {
-        let regular = end.after(self.interval.max(Nanos(self.took.0.saturating_mul(self.share.0))));
+        let interval = Nanos(self.interval.0.saturating_mul(self.stretch));
+        let regular = end.after(interval.max(Nanos(self.took.0.saturating_mul(self.share.0))));
         match self.asked {
             Some(asked) => asked.max(end.after(LEAST)).min(regular),
             None => regular,
@@ -114,6 +152,23 @@ mod tests {
         assert_eq!(pace.due(), KTime(1_100_000_000));
         pace.ask(KTime(0));
         assert_eq!(pace.due(), KTime(1_100_000_000));
+    }
+
+    #[test]
+    fn a_process_at_rest_is_looked_at_ever_more_rarely_until_it_stirs() {
+        let second = |n: u64| KTime(n * 1_000_000_000);
+        let mut pace = Pace::new(Nanos::from_secs(2), Share::WATCH);
+        pace.note(Activity::Rests);
+        for (at, due) in [(0, 4), (4, 12), (12, 20)] {
+            pace.looked(second(at), Nanos::from_millis(1), Nanos(0));
+            assert_eq!(pace.due(), second(due));
+        }
+        pace.ask(second(13));
+        assert_eq!(pace.due(), second(13), "who asks is not made to wait");
+        pace.looked(second(13), Nanos::from_millis(1), Nanos(0));
+        assert_eq!(pace.due(), second(21));
+        pace.note(Activity::Stirs);
+        assert_eq!(pace.due(), second(15));
     }
 
     #[test]

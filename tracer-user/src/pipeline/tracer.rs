@@ -1,5 +1,6 @@
 //! The kernel part as the pipeline uses it: one ring for all targets, drained into [`Ingest`].
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::Context as _;
@@ -23,6 +24,11 @@ use super::settings::{AttachMethod, RingSize};
 /// Records taken in one go: bounds a batch to some 10 MB.
 pub const BATCH: usize = 100_000;
 
+/// Counters that were read so short a time ago serve again: a tick asks twice.
+const FRESH: Nanos = Nanos::from_millis(50);
+/// What the kernel left out it counts by program, and to ask for each is most of a tick.
+const MISSED_EVERY: Nanos = Nanos::from_secs(1);
+
 /// Which kinds of site a mode needs.
 pub const fn kinds(mode: Mode) -> Kinds {
     match mode {
@@ -40,7 +46,10 @@ pub struct Tracer {
     /// Whether waits of threads can be followed: there is room for them in the kernel.
     waits_of_threads: bool,
     last_settled: KTime,
+    /// By slot, and when they were read.
+    counters: BTreeMap<u16, (KTime, SlotCounters)>,
     missed: u64,
+    missed_at: KTime,
     /// What was lost of the lives of processes that are no targets.
     lives_lost: u64,
     lives_lost_anew: bool,
@@ -105,7 +114,9 @@ impl Tracer {
             ingest: Ingest::default(),
             waits_of_threads: waits,
             last_settled,
+            counters: BTreeMap::new(),
             missed: 0,
+            missed_at: last_settled,
             lives_lost: 0,
             lives_lost_anew: false,
             follows_host: host_lives != HostLives::Untold,
@@ -174,6 +185,7 @@ impl Tracer {
     /// If the slot is not in use.
     pub fn detach(&mut self, slot: u16) -> anyhow::Result<()> {
         let detached = self.kernel.detach(slot)?;
+        self.counters.remove(&slot);
         // All of it: what is read after the slot has no owner any more could not be told whose it is.
         while self.drain() {}
         self.ingest.settle(slot, &losses(&detached.counters), clock::now());
@@ -202,8 +214,11 @@ impl Tracer {
     ///
     /// # Errors
     /// If the map cannot be read.
-    pub fn hits(&self, slot: u16) -> anyhow::Result<Hits> {
-        let SlotCounters { hits, thread_hits, .. } = self.kernel.counters(slot)?;
+    pub fn hits(&mut self, slot: u16, now: KTime) -> anyhow::Result<Hits> {
+        let SlotCounters { hits, thread_hits, .. } = match self.counters.get(&slot) {
+            Some((at, counters)) if now.since(*at) < FRESH => *counters,
+            _ => self.read_counters(slot, now)?,
+        };
         let of = |kinds: Kinds| {
             let counted = kinds.iter().filter_map(|kind| hits.get(usize::from(kind.number())));
             counted.fold(0u64, |sum, n| sum.saturating_add(*n))
@@ -236,17 +251,39 @@ impl Tracer {
         drained.more
     }
 
-    /// Reads the counters of these slots, so that every loss so far is among the inputs.
+    fn read_counters(&mut self, slot: u16, now: KTime) -> anyhow::Result<SlotCounters> {
+        let counters = self.kernel.counters(slot)?;
+        self.counters.insert(slot, (now, counters));
+        Ok(counters)
+    }
+
+    /// Reads the counters of these slots, so that every loss so far is among the inputs; what the
+    /// kernel left out once in a second.
     ///
     /// # Errors
     /// If a map cannot be read.
     pub fn settle(&mut self, slots: &[u16]) -> anyhow::Result<()> {
         let now = clock::now();
         for &slot in slots {
-            let counters = self.kernel.counters(slot)?;
+            let counters = self.read_counters(slot, now)?;
             self.ingest.settle(slot, &losses(&counters), now);
         }
-        // The kernel counts these by program, not by target: nobody in particular.
+        if now.since(self.missed_at) >= MISSED_EVERY {
+            self.settle_missed()?;
+        }
+        let stray = self.ingest.take_stray();
+        self.ingest.lost(LossKind::Malformed, stray, self.last_settled, now);
+        self.last_settled = now;
+        Ok(())
+    }
+
+    /// Reads what the kernel left out. It counts that by program, not by target: nobody in
+    /// particular has lost it.
+    ///
+    /// # Errors
+    /// If the kernel does not answer.
+    pub fn settle_missed(&mut self) -> anyhow::Result<()> {
+        let now = clock::now();
         let missed = self.kernel.missed()?;
         if self.follows_host {
             let lost = self.kernel.counters(HOST_SLOT)?.lost_ring_full;
@@ -256,10 +293,8 @@ impl Tracer {
         let missed = missed.sites.saturating_add(missed.threads);
         let new = missed.saturating_sub(self.missed);
         self.missed = missed;
-        self.ingest.lost(LossKind::Recursion, new, self.last_settled, now);
-        let stray = self.ingest.take_stray();
-        self.ingest.lost(LossKind::Malformed, stray, self.last_settled, now);
-        self.last_settled = now;
+        self.ingest.lost(LossKind::Recursion, new, self.missed_at, now);
+        self.missed_at = now;
         Ok(())
     }
 

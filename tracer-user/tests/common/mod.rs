@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod confined;
+pub mod generated;
 pub mod go;
 pub mod loiter;
 pub mod native;

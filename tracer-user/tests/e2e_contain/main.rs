@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod debug_files;
+mod filters;
+mod kubelet;
 mod manifests;
 mod names;
 mod pod;

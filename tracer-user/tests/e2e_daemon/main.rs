@@ -10,3 +10,4 @@ mod config;
 mod lives;
 mod support;
 mod systemd;
+mod threads;

@@ -1,18 +1,18 @@
 //! Who may read the metrics, and from where.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::common::loiter::{Loiter, run};
-use super::common::process::http_get;
-use super::common::{GoProc, Variant, go_build, need_bpf, or_skip};
-use super::{newest, watch};
+use crate::common::loiter::{Loiter, run};
+use crate::common::process::http_get;
+use crate::common::{GoProc, Variant, go_build, need_bpf, or_skip};
+use crate::tls::certificate;
+use crate::{newest, watch};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The address that is told.
-fn address(loiter: &mut Loiter) -> String {
+pub fn address(loiter: &mut Loiter) -> String {
     let said = loiter.wait_message("metrics at");
     let address = said.split("://").nth(1).unwrap();
     address.split("/metrics").next().unwrap().to_owned()
@@ -77,18 +77,6 @@ fn with_a_token_nobody_else_reads_and_a_new_one_takes_its_place() {
     assert_eq!(status("one"), "401");
     drop(loiter);
     target.finish();
-}
-
-/// A certificate for 127.0.0.1 that signs itself.
-fn certificate(dir: &Path, number: u32) {
-    let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-        .args(["-days", "2", "-subj", "/CN=loiter", "-set_serial", &number.to_string()])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -6,13 +6,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod guarded;
+mod journal;
+mod last;
 mod receiver;
+mod stubborn;
+mod tls;
 
-use std::os::fd::{AsRawFd as _, FromRawFd as _};
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use common::loiter::Loiter;
 use common::readers::opentelemetry_schema;
@@ -114,7 +115,7 @@ fn at_root(request: &Request) -> Request {
 }
 
 /// The metrics of this name, of all resources.
-fn read_metrics(schema: &Path, request: &Request, name: &str) -> Vec<Value> {
+pub fn read_metrics(schema: &Path, request: &Request, name: &str) -> Vec<Value> {
     let [read] = &read(schema, &[at_root(request)])[..] else { panic!() };
     let resources = read["resourceMetrics"].as_array().unwrap();
     let scopes = resources.iter().filter_map(|r| r["scopeMetrics"][0]["metrics"].as_array());
@@ -170,77 +171,5 @@ fn a_webhook_that_sends_elsewhere_or_is_not_there_costs_nothing_but_the_message(
     let (_, summary, _) = loiter.interrupt();
     assert_eq!(summary["deliveries"][0]["sent"], 0, "{summary}");
     assert!(summary["deliveries"][0]["dropped"].as_u64().unwrap() > 0, "{summary}");
-    target.finish();
-}
-
-/// What came: in the datagram, or in the file that came with it.
-fn entry(socket: &UnixDatagram) -> String {
-    let mut bytes = vec![0u8; 1 << 20];
-    let mut control = [0u64; 8];
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    // SAFETY: a message header without addresses; all zero is valid.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
-    // SAFETY: the header names buffers that live through the call.
-    let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
-    let got = usize::try_from(got).expect("an entry comes");
-    if got > 0 {
-        return String::from_utf8(bytes[..got].to_vec()).unwrap();
-    }
-    // SAFETY: the kernel filled the header in; the first control message, if any, lies within.
-    let fd = unsafe {
-        let first = libc::CMSG_FIRSTHDR(&raw const message);
-        assert!(!first.is_null() && (*first).cmsg_type == libc::SCM_RIGHTS);
-        libc::CMSG_DATA(first).cast::<i32>().read_unaligned()
-    };
-    // SAFETY: the kernel has just made this descriptor for us.
-    let mut file = unsafe { std::fs::File::from_raw_fd(fd) };
-    let mut text = String::new();
-    std::io::Seek::rewind(&mut file).unwrap();
-    std::io::Read::read_to_string(&mut file, &mut text).unwrap();
-    text
-}
-
-#[test]
-fn the_journal_gets_a_finding_with_its_fields() {
-    or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
-    let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("socket");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-    let mut loiter = watch(&target, &[&format!("--journald={}", path.display())]);
-    let finding = loiter.wait_line("a finding", |line| line["schema"] == "loiter.finding/1");
-    let text = entry(&socket);
-    let field = |name: &str| {
-        let start = format!("{name}=");
-        let line = text.lines().find_map(|line| line.strip_prefix(&start));
-        line.unwrap_or_else(|| panic!("no {name}: {text}")).to_owned()
-    };
-    assert_eq!(field("LOITER_FINDING"), finding["finding_id"].as_str().unwrap());
-    assert_eq!(field("LOITER_KIND"), finding["kind"].as_str().unwrap());
-    assert_eq!(field("LOITER_CHANGE"), "opened");
-    assert_eq!(field("LOITER_PID"), target.pid().to_string());
-    assert_eq!(field("SYSLOG_IDENTIFIER"), "loiter");
-    assert!(["3", "4", "5"].contains(&&*field("PRIORITY")), "{text}");
-    assert!(field("MESSAGE").contains("created at"), "{text}");
-    let json: Value = serde_json::from_str(&field("LOITER_JSON")).unwrap();
-    assert_eq!(json, finding);
-    let (_, summary, _) = loiter.interrupt();
-    assert_eq!(summary["deliveries"][0]["failed"], 0, "{summary}");
-
-    let missing = home.path().join("nothing");
-    let output = common::loiter::run(&[
-        "watch",
-        &target.pid().to_string(),
-        &format!("--journald={}", missing.display()),
-    ]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("no journal at") && said.contains("--journald"), "{said}");
     target.finish();
 }

@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// When it came: before it was answered.
+    pub at: Instant,
     /// Its path.
     pub path: String,
     /// Its head, in lower case but for values.
@@ -36,7 +38,8 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Answers with these heads, one after the other, then with 200.
+    /// Answers with these heads, one after the other, then with 200. Words in the place of a head: `hangs` (no
+    /// answer), `closes` (neither), `breaks` (half a head), `stalls` (a head without the body it promises).
     pub fn start(answers: &[&str]) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -82,7 +85,20 @@ fn serve(stream: TcpStream, sender: &Sender<Request>, answers: &Mutex<VecDeque<S
     let answer = answers.lock().unwrap().pop_front();
     let answer = answer.unwrap_or_else(|| "200 OK".to_owned());
     let _ = sender.send(request);
-    let _ = write!(&stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let closing = "content-length: 0\r\nconnection: close";
+    let _ = match answer.as_str() {
+        "hangs" => until_closed(&stream),
+        "closes" => Ok(()),
+        "breaks" => write!(&stream, "HTTP/1.1 200 O"),
+        "stalls" => write!(&stream, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
+            .and_then(|()| until_closed(&stream)),
+        head => write!(&stream, "HTTP/1.1 {head}\r\n{closing}\r\n\r\n"),
+    };
+}
+
+/// Says nothing until the other side has enough of it.
+fn until_closed(mut stream: &TcpStream) -> std::io::Result<()> {
+    std::io::copy(&mut stream, &mut std::io::sink()).map(|_| ())
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
@@ -97,7 +113,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         head.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut request = Request { path, head, body: Vec::new() };
+    let mut request = Request { at: Instant::now(), path, head, body: Vec::new() };
     request.body = vec![0; request.header("content-length").parse().unwrap_or(0)];
     reader.read_exact(&mut request.body).ok()?;
     Some(request)

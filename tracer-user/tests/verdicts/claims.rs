@@ -8,17 +8,33 @@ pub enum Mode {
     All,
     Lifecycle,
     None,
+    /// What the usual budget allows, which changes.
+    Budget,
 }
 
 impl Mode {
-    pub const ALL: [Mode; 3] = [Mode::All, Mode::Lifecycle, Mode::None];
+    pub const ALL: [Mode; 4] = [Mode::All, Mode::Lifecycle, Mode::None, Mode::Budget];
 
-    /// The word for `--events`.
+    /// The arguments for it.
+    pub fn args(self) -> [&'static str; 2] {
+        match self {
+            Mode::All | Mode::Lifecycle | Mode::None => ["--events", self.word()],
+            Mode::Budget => ["--budget", "1%"],
+        }
+    }
+
+    /// Whether all events that it is called after are followed from the beginning to the end.
+    pub fn is_steady(self) -> bool {
+        matches!(self, Mode::All | Mode::Lifecycle)
+    }
+
+    /// Its name.
     pub fn word(self) -> &'static str {
         match self {
             Mode::All => "all",
             Mode::Lifecycle => "lifecycle",
             Mode::None => "none",
+            Mode::Budget => "budget",
         }
     }
 }
@@ -91,7 +107,7 @@ impl Row {
                 if told.pattern.as_ref() != Some(pattern) {
                     return fault(&format!("not named {pattern}, but {:?}", told.pattern));
                 }
-                if self.mode != Mode::None && told.confidence < Confidence::Likely {
+                if self.mode.is_steady() && told.confidence < Confidence::Likely {
                     return fault(&format!("only suspect: {:?}", told.reasons));
                 }
                 Ok(())

@@ -140,6 +140,55 @@ fn the_leaks_that_the_suite_of_an_older_go_expects_are_found_too() {
     goroutine_leak_suite("1.26.6", &Mode::ALL);
 }
 
+/// Programs of every kind of wait.
+const UNDER_A_BUDGET: [&str; 3] = ["send-full-buffer", "context-done", "mutex-never-unlocked"];
+
+/// Beyond the 90 s after which those that never came back are called leaked.
+const BUDGET_SECONDS: u64 = 100;
+
+#[test]
+fn where_the_budget_takes_the_probes_off_leaks_are_found_and_their_twins_are_left_alone() {
+    or_skip!(need_bpf());
+    let newest = GO_VERSIONS[GO_VERSIONS.len() - 1];
+    let exe = or_skip!(go_build(newest, "leaks", Variant::Stripped));
+    let of = |(name, twin): (String, String)| Watched {
+        name: format!("{name} {twin}"),
+        exe: exe.clone(),
+        // 4 000 births a second cost more than a hundredth of a processor.
+        args: vec!["-noise".to_owned(), "400".to_owned(), name, twin],
+        env: Vec::new(),
+        modes: vec![Mode::Budget],
+        obeys: false,
+        watch_args: &[],
+        seconds: BUDGET_SECONDS,
+    };
+    let programs: Vec<Watched> = programs(&exe)
+        .into_iter()
+        .filter(|(name, _)| UNDER_A_BUDGET.contains(&name.as_str()))
+        .map(of)
+        .collect();
+    let mut rows = Vec::new();
+    let (mut changed, mut moments) = (0, 0);
+    for outcome in watch_all(&programs) {
+        let watched = &programs[outcome.program];
+        let claim = Claim::of(&watched.args[2], &watched.args[3]);
+        for (mode, told) in outcome.said {
+            let said = told.as_ref().expect("a watch ends with its summary");
+            changed += u64::from(said.changes > 0);
+            moments += u64::from(said.moments);
+            rows.push(Row { name: watched.name.clone(), mode, claim: claim.clone(), told });
+        }
+    }
+    println!("{}", table::verdicts(&rows));
+    println!(
+        "{} programs, {changed} with changes of the probes, {moments} with moments",
+        rows.len()
+    );
+    let wrong: Vec<String> = rows.iter().filter_map(|row| row.check().err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(changed, rows.len() as u64, "probes that never come off test nothing");
+}
+
 /// A page: 85 records.
 const SMALL_RING: &[&str] = &["--ring-size", "4KiB"];
 

@@ -80,7 +80,8 @@ fn start(program: &Watched) -> (GoProc, Vec<(Mode, Loiter)>) {
     process.wait_for("ready");
     let time = format!("{}s", program.seconds);
     let watch = |mode: &Mode| {
-        let mut args = vec!["--events", mode.word(), "--for", &time];
+        let mut args = mode.args().to_vec();
+        args.extend(["--for", &time]);
         args.extend(program.watch_args);
         (*mode, Loiter::watch(process.pid(), &args))
     };

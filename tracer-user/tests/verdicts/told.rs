@@ -50,6 +50,9 @@ pub struct Said {
     pub told: Vec<Told>,
     /// Records lost, of all kinds.
     pub lost: u64,
+    /// How often the probes were changed to stay so, and whether moments came.
+    pub changes: u64,
+    pub moments: bool,
 }
 
 impl Said {
@@ -65,7 +68,13 @@ impl Said {
         let finding = |l: &&Value| l["schema"] == "loiter.finding/1" && l["change"] != "resolved";
         let told = lines.iter().filter(finding).map(|l| Told::read(l, after(&l["at"]))).collect();
         let lost = summary["lost"].as_object().expect("losses");
-        Ok(Said { told, lost: lost.values().filter_map(Value::as_u64).sum() })
+        let is_moment = |l: &Value| l["schema"] == "loiter.mode/1" && l["sampled"].is_object();
+        Ok(Said {
+            told,
+            lost: lost.values().filter_map(Value::as_u64).sum(),
+            changes: summary["cost"]["changes"].as_u64().unwrap_or(0),
+            moments: lines.iter().any(is_moment),
+        })
     }
 
     /// The surest line that fits, the first of equals.

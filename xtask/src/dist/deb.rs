@@ -1,13 +1,20 @@
-//! The Debian package: binary, man pages, completions, unit. Nothing is started by installing it.
+//! The Debian package: binary, man pages, completions, unit and its configuration. Nothing is started by installing it; the scripts in
+//! `deploy/debian` see to services that run when it is upgraded or removed.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use super::files::{self, File};
 use super::{Extras, Release};
 use crate::{go, run};
+
+/// Whom the package names. There is no address for mail.
+const MAINTAINER: &str = "The loiter authors <loiter@localhost>";
+
+/// What dpkg runs.
+const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Everything the package installs.
 ///
@@ -26,18 +33,18 @@ pub fn content(release: &Release, binary: &[u8], extras: &Extras) -> Result<Vec<
     }
     let doc = "usr/share/doc/loiter";
     all.push(File::plain(format!("{doc}/copyright"), copyright(release)?));
+    let history = changelog(release)?;
+    all.push(File::plain(format!("{doc}/changelog.gz"), files::gzip(history.as_bytes())?));
     let changes = files::read(&go::workspace().join("CHANGELOG.md"))?;
-    all.push(File::plain(format!("{doc}/changelog.gz"), files::gzip(&changes)?));
+    all.push(File::plain(format!("{doc}/CHANGELOG.md.gz"), files::gzip(&changes)?));
     let others = files::gzip(extras.third_party.as_bytes())?;
     all.push(File::plain(format!("{doc}/third-party.txt.gz"), others));
     for (from, to) in [
-        ("loiter.service", "usr/lib/systemd/system/loiter.service"),
-        ("loiter.toml", "etc/loiter/loiter.toml"),
+        ("systemd/loiter.service", "usr/lib/systemd/system/loiter.service"),
+        ("systemd/loiter.toml", "etc/loiter/loiter.toml"),
+        ("debian/lintian-overrides", "usr/share/lintian/overrides/loiter"),
     ] {
-        let from = go::workspace().join("deploy/systemd").join(from);
-        if from.is_file() {
-            all.push(File::copy(&from, to)?);
-        }
+        all.push(File::copy(&deploy(from), to)?);
     }
     Ok(all)
 }
@@ -59,8 +66,10 @@ pub fn write(release: &Release, content: &[File], to: &Path) -> Result<()> {
         .filter(|file| file.path.starts_with("etc/"))
         .map(|file| format!("/{}\n", file.path))
         .collect();
-    if !settings.is_empty() {
-        about.push(File::plain("DEBIAN/conffiles", settings));
+    about.push(File::plain("DEBIAN/conffiles", settings));
+    for script in SCRIPTS {
+        let text = files::read(&deploy(&format!("debian/{script}")))?;
+        about.push(File::program(format!("DEBIAN/{script}"), text));
     }
     files::unpack(&about, &root, release.epoch)?;
     let mut pack = run::command("dpkg-deb");
@@ -69,13 +78,27 @@ pub fn write(release: &Release, content: &[File], to: &Path) -> Result<()> {
     run::quiet(&mut pack).map(|_| ())
 }
 
+fn deploy(path: &str) -> PathBuf {
+    go::workspace().join("deploy").join(path)
+}
+
+/// The package's own history, in the form that Debian's tools read. What changed in loiter is told beside it.
+fn changelog(release: &Release) -> Result<String> {
+    let time = release.time()?.strftime("%a, %d %b %Y %H:%M:%S +0000");
+    Ok(format!(
+        "loiter ({}) unstable; urgency=medium\n\n  * Changes of this version: CHANGELOG.md.gz, beside this file.\n\n -- {MAINTAINER}  {time}\n",
+        release.version
+    ))
+}
+
 fn control(release: &Release, content: &[File]) -> String {
     let kibibytes: usize = content.iter().map(|file| file.content.len().div_ceil(1024)).sum();
     format!(
-        "Package: loiter\nVersion: {}\nArchitecture: amd64\nMaintainer: The loiter authors <loiter@localhost>\n\
+        "Package: loiter\nVersion: {}\nArchitecture: amd64\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {kibibytes}\nSection: utils\nPriority: optional\nDescription: finds the tasks that linger in running programs\n \
-         Looks at unmodified, running programs from outside, through eBPF and their memory, and says which\n \
-         goroutines or threads are stuck, where they were started, where they wait, since when and on what.\n \
+         Looks at unmodified, running programs from outside, through eBPF and\n \
+         their memory, and says which goroutines or threads are stuck, where they\n \
+         were started, where they wait, since when and on what.\n \
          .\n Needs Linux 5.15 or later, and root or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.\n",
         release.version
     )

@@ -120,12 +120,12 @@ fn directories(files: &[&File]) -> BTreeSet<String> {
     found
 }
 
-/// Packed with gzip, without a name or a time.
+/// Packed with gzip as small as it goes, which Debian's policy asks for, without a name or a time.
 ///
 /// # Errors
 /// None in practice: it is written to memory.
 pub fn gzip(content: &[u8]) -> Result<Vec<u8>> {
-    let mut packer = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
+    let mut packer = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     packer.write_all(content)?;
     Ok(packer.finish()?)
 }

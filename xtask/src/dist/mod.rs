@@ -72,10 +72,12 @@ impl Release {
     /// # Errors
     /// If it is beyond the calendar.
     fn created(&self) -> Result<String> {
+        Ok(self.time()?.to_string())
+    }
+
+    fn time(&self) -> Result<jiff::Timestamp> {
         let seconds = i64::try_from(self.epoch).context("SOURCE_DATE_EPOCH is too large")?;
-        let time =
-            jiff::Timestamp::from_second(seconds).context("SOURCE_DATE_EPOCH is too large")?;
-        Ok(time.to_string())
+        jiff::Timestamp::from_second(seconds).context("SOURCE_DATE_EPOCH is too large")
     }
 }
 
@@ -156,6 +158,21 @@ pub fn static_binary() -> Result<PathBuf> {
     setup::ensure(&[Need::Bpf, Need::Cgo])?;
     let epoch = epoch()?;
     step("Building loiter, static", || build::binary(epoch))
+}
+
+/// The Debian package of a binary that is packed as it is; without its symbols.
+///
+/// # Errors
+/// If something is missing, or may not be shipped.
+pub fn debian_package(binary: &Path, into: &Path) -> Result<PathBuf> {
+    let crates = crates::all()?;
+    licences::check(&crates)?;
+    let place = into.join("loiter");
+    build::split(binary, &place, &into.join("loiter.debug"))?;
+    let release = describe(&place, epoch()?)?;
+    let bytes = files::read(&place)?;
+    let made = pack(&release, &crates, &bytes, &[Part::Deb], into)?;
+    Ok(into.join(made.first().context("no package was made")?))
 }
 
 /// When the commit was made, unless the environment says otherwise (reproducible-builds.org).

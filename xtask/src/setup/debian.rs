@@ -1,5 +1,6 @@
 //! Debian packages: what is missing is installed through apt-get, or named if that is not possible here.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -69,6 +70,12 @@ pub const OPENSSL: Package =
 /// Asks for metrics over TLS in the tests.
 pub const CURL: Package =
     Package { name: "curl", purpose: "speaks TLS", there: There::Program("curl") };
+/// The journal that keeps findings in the tests.
+pub const SYSTEMD: Package = Package {
+    name: "systemd",
+    purpose: "keeps findings in its journal",
+    there: There::Path("/usr/lib/systemd/systemd-journald"),
+};
 /// The browser that opens reports in the tests.
 pub const CHROMIUM: Package =
     Package { name: "chromium", purpose: "opens reports", there: There::Program(BROWSER) };
@@ -89,6 +96,12 @@ pub const QEMU: Package = Package {
     name: "qemu-system-x86",
     purpose: "virtual machines with other kernels",
     there: There::Program("qemu-system-x86_64"),
+};
+/// The checker of Debian packages.
+pub const LINTIAN: Package = Package {
+    name: "lintian",
+    purpose: "checks the Debian package",
+    there: There::Program("lintian"),
 };
 /// The load generator.
 pub const WRK: Package =
@@ -210,22 +223,32 @@ fn apt_get(names: &[&str]) -> Result<()> {
     run::quiet(&mut command).map(|_| ())
 }
 
-/// Unpacks a package below a directory without installing it: nothing is started.
+/// Unpacks packages below a directory without installing them: nothing is started. Links to directories that are
+/// there are followed, so that a tree can have the one `/usr` of an installed system.
 ///
 /// # Errors
-/// If it cannot be fetched or unpacked.
-pub fn unpack(package: &str, into: &Path) -> Result<()> {
+/// If one cannot be fetched or unpacked.
+pub fn unpack(packages: &[&str], into: &Path) -> Result<()> {
     let temporary = tempfile::tempdir().context("cannot create a temporary directory")?;
     // apt drops its rights for the download, and needs to write here all the same.
     open_to_all(temporary.path())?;
-    let download =
-        || run::quiet(run::command("apt-get").args(["download", package]).current_dir(&temporary));
+    let download = || {
+        let mut fetch = run::command("apt-get");
+        run::quiet(fetch.arg("download").args(packages).current_dir(&temporary))
+    };
     if download().is_err() {
         run::quiet(run::command("apt-get").arg("update")).context("apt-get has no lists")?;
         download()?;
     }
-    let archive = super::only_file(temporary.path(), "deb")?;
-    run::quiet(run::command("dpkg").arg("-x").arg(archive).arg(into))?;
+    for archive in super::files_of(temporary.path(), "deb")? {
+        let files = archive.with_extension("tar");
+        let to = fs::File::create(&files)
+            .with_context(|| format!("cannot create {}", files.display()))?;
+        run::quiet(run::command("dpkg-deb").arg("--fsys-tarfile").arg(&archive).stdout(to))?;
+        let mut tar = run::command("tar");
+        tar.args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--file"]);
+        run::quiet(tar.arg(&files).arg("--directory").arg(into))?;
+    }
     Ok(())
 }
 
@@ -241,6 +264,6 @@ pub fn dependency(package: &str) -> Result<String> {
 
 fn open_to_all(dir: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o777))
         .with_context(|| format!("cannot change the rights of {}", dir.display()))
 }

@@ -7,7 +7,7 @@ mod wheels;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::progress::step;
 use crate::{go, run};
@@ -43,6 +43,10 @@ pub enum Need<'a> {
     Fuzzer,
     /// Other kernels, and machines to run them in.
     Kernels,
+    /// A Debian with systemd, to be booted by them.
+    Systemd,
+    /// What Debian checks its packages with.
+    PackageChecker,
     /// Another tracer, to compare with.
     Bpftrace,
     /// The tools that read what loiter writes: a browser, schemas, a client of TLS.
@@ -82,10 +86,12 @@ pub fn ensure(needs: &[Need<'_>]) -> Result<()> {
             Need::RealPrograms => real_programs()?,
             Need::Fuzzer => debian::install(&[debian::GCC, debian::GXX])?,
             Need::Kernels => kernels()?,
+            Need::Systemd => systemd()?,
+            Need::PackageChecker => debian::install(&[debian::LINTIAN])?,
             Need::Bpftrace => debian::install(&[debian::BPFTRACE])?,
             Need::Readers => {
                 debian::install(&[debian::CHROMIUM, debian::CHROMIUM_DRIVER])?;
-                debian::install(&[debian::OPENSSL, debian::CURL])?;
+                debian::install(&[debian::OPENSSL, debian::CURL, debian::SYSTEMD])?;
                 wheels::perfetto()?;
                 wheels::opentelemetry()?;
                 wheels::kubernetes()?;
@@ -104,12 +110,44 @@ fn kernels() -> Result<()> {
             continue;
         }
         step(&format!("Fetching Linux {} (Debian package, unpacked only)", kernel.series), || {
-            fs::create_dir_all(&place)
-                .with_context(|| format!("cannot create {}", place.display()))?;
-            debian::unpack(&debian::dependency(kernel.package)?, &place)
+            unpack_to(&place, &[&debian::dependency(kernel.package)?], |_| Ok(()))
         })?;
     }
     Ok(())
+}
+
+/// The root file system of a small Debian, unpacked only.
+fn systemd() -> Result<()> {
+    let place = versions::debian_root();
+    if place.is_dir() {
+        return Ok(());
+    }
+    let packages = versions::DEBIAN_ROOT;
+    step(&format!("Fetching a Debian with systemd ({} packages)", packages.len()), || {
+        unpack_to(&place, packages, |root| {
+            // One /usr, as installed systems have had it since Debian 12.
+            for dir in ["bin", "sbin", "lib", "lib64"] {
+                fs::create_dir_all(root.join("usr").join(dir))?;
+                std::os::unix::fs::symlink(format!("usr/{dir}"), root.join(dir))?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Unpacks packages to a place that is there only when all of it is; `prepare` makes what has to be there before.
+fn unpack_to(
+    place: &Path,
+    packages: &[&str],
+    prepare: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<()> {
+    let dir = beside(place)?;
+    let path = dir.path().join("unpacked");
+    fs::create_dir(&path)
+        .and_then(|()| prepare(&path))
+        .with_context(|| format!("cannot write to {}", path.display()))?;
+    debian::unpack(packages, &path)?;
+    replace(&path, place)
 }
 
 /// The compiler and the linker for the eBPF object.
@@ -152,9 +190,7 @@ fn real_programs() -> Result<()> {
         step(&format!("Fetching {name} (Debian package {package}, unpacked only)"), || {
             let place = go::real_dir().join(name);
             let files = place.join("package");
-            fs::create_dir_all(&files)
-                .with_context(|| format!("cannot create {}", files.display()))?;
-            debian::unpack(package, &files)?;
+            unpack_to(&files, &[package], |_| Ok(()))?;
             fs::rename(files.join(path), place.join(name))
                 .with_context(|| format!("the package {package} has no {path}"))
         })?;
@@ -170,22 +206,33 @@ fn goleak() -> Result<()> {
     }
     step("Fetching goleak (Debian package golang-uber-goleak-dev, unpacked only)", || {
         let files = place.join("package");
-        fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
-        debian::unpack("golang-uber-goleak-dev", &files)?;
+        unpack_to(&files, &["golang-uber-goleak-dev"], |_| Ok(()))?;
         fs::rename(files.join("usr/share/gocode/src/go.uber.org/goleak"), place.join("goleak"))
             .context("the package golang-uber-goleak-dev has no go.uber.org/goleak")
     })
 }
 
-/// The one file with an extension in a directory.
-fn only_file(dir: &Path, extension: &str) -> Result<PathBuf> {
+/// The files with an extension in a directory.
+fn files_of(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let mut found: Vec<_> = entries
+    Ok(entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|e| e == extension))
-        .collect();
-    match (found.pop(), found.is_empty()) {
-        (Some(file), true) => Ok(file),
-        _ => bail!("not exactly one .{extension} file was downloaded to {}", dir.display()),
+        .collect())
+}
+
+/// A temporary directory from which a place can be moved to.
+fn beside(place: &Path) -> Result<tempfile::TempDir> {
+    let parent = place.parent().context("the place has no parent")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    tempfile::tempdir_in(parent)
+        .with_context(|| format!("cannot create a directory in {}", parent.display()))
+}
+
+/// Moves a directory to its place, instead of what is there.
+fn replace(path: &Path, place: &Path) -> Result<()> {
+    if place.exists() {
+        fs::remove_dir_all(place).with_context(|| format!("cannot replace {}", place.display()))?;
     }
+    fs::rename(path, place).with_context(|| format!("cannot move it to {}", place.display()))
 }

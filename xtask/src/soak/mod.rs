@@ -12,9 +12,11 @@ use crate::{dist, fuzz, go, loiter, run, test};
 
 mod cpio;
 mod kernels;
+mod machine;
 mod recording;
 mod servers;
 mod services;
+mod systemd;
 mod watch;
 
 /// Arguments of `cargo xtask soak`.
@@ -29,10 +31,10 @@ pub struct Args {
     /// Minutes for which each service is watched
     #[arg(long, env = "LOITER_SOAK_MINUTES", default_value_t = 10)]
     minutes: u64,
-    /// A static loiter for `kernels`, instead of one that is built
+    /// A static loiter for `kernels` and `systemd`, instead of one that is built
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Only test programs, other kernels (`kernels`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
+    /// Only test programs, other kernels (`kernels`), the service (`systemd`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
     filter: Option<String>,
 }
 
@@ -69,8 +71,8 @@ pub fn run(args: &Args) -> Result<()> {
         let what = format!("fuzz {target}");
         rows.push(timed(&what, || Ok((fuzz::one(&target, args.fuzz)?, true))));
     }
-    if chosen("kernels") {
-        rows.extend(other_kernels(args.binary.as_deref())?);
+    if chosen("kernels") || chosen("systemd") {
+        rows.extend(machines(args.binary.as_deref(), chosen)?);
     }
     if chosen("watch") {
         rows.extend(watches(args.minutes));
@@ -114,13 +116,20 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
 }
 
 /// The static binary in virtual machines.
-fn other_kernels(binary: Option<&Path>) -> Result<Vec<Row>> {
-    setup::ensure(&[Need::Kernels])?;
+fn machines(binary: Option<&Path>, chosen: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    setup::ensure(&[Need::Kernels, Need::Systemd])?;
     let binary = match binary {
-        Some(binary) => binary.to_path_buf(),
+        Some(binary) => std::path::absolute(binary).context("which binary?")?,
         None => dist::static_binary()?,
     };
-    step("Running other kernels", || Ok(kernels::rows(&binary)))
+    let mut rows = Vec::new();
+    if chosen("kernels") {
+        rows.extend(step("Running other kernels", || Ok(kernels::rows(&binary)))?);
+    }
+    if chosen("systemd") {
+        rows.extend(step("Running it under systemd", || Ok(systemd::rows(&binary)))?);
+    }
+    Ok(rows)
 }
 
 /// All long watches, side by side.

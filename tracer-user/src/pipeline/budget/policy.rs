@@ -126,6 +126,8 @@ pub struct Account {
     pub target: f64,
     /// What loiter takes.
     pub loiter: f64,
+    /// What the target's threads use, probes and all.
+    pub work: f64,
     /// Hits a second.
     pub hits: f64,
     /// What a hit costs the target, ns.
@@ -201,6 +203,7 @@ impl Policy {
             allowed: self.allowed(&sum),
             target: hits * hit_ns / 1e9,
             loiter: sum.loiter / sum.over,
+            work: sum.work / sum.over,
             hits,
             hit_ns,
         }

@@ -2,6 +2,7 @@
 
 use crate::base::Pid;
 use crate::pipeline::whereabouts;
+use crate::stream::PodInfo;
 use crate::target::{cgroups_of, exe_link, stat};
 
 /// A pattern in which `*` stands for any text, `?` for any character.
@@ -50,6 +51,10 @@ pub struct Filter {
     pub cgroup: Vec<Glob>,
     /// Id of its container or the beginning of one, or the name its pod gives it.
     pub container: Vec<Glob>,
+    /// Name of its pod.
+    pub pod: Vec<Glob>,
+    /// Kubernetes namespace of its pod.
+    pub namespace: Vec<Glob>,
     /// Names of those that are not meant all the same.
     pub exclude: Vec<Glob>,
 }
@@ -61,9 +66,28 @@ pub struct About {
     pub names: Vec<Box<str>>,
     /// Its cgroups.
     pub cgroups: Vec<Box<str>>,
-    /// Id and name of its container, as far as they are known.
+    /// Id of its container, as far as it is known.
     pub container: Option<Box<str>>,
-    pub container_name: Option<Box<str>>,
+    /// Its pod, if it is in one.
+    pub pod: Option<PodInfo>,
+}
+
+/// What a filter says of a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Verdict {
+    /// It is not meant.
+    Left,
+    /// It is in a pod, and the names that are asked for are not known: the kubelet may not have written
+    /// them yet.
+    Unsure,
+    /// It is meant.
+    Taken,
+}
+
+impl From<bool> for Verdict {
+    fn from(meant: bool) -> Self {
+        if meant { Self::Taken } else { Self::Left }
+    }
 }
 
 impl About {
@@ -79,31 +103,39 @@ impl About {
         if !filter.cgroup.is_empty() {
             about.cgroups = cgroups_of(pid).unwrap_or_default();
         }
-        if !filter.container.is_empty() {
-            let (container, pod) = whereabouts::named(pid);
-            about.container = container;
-            about.container_name = pod.and_then(|pod| pod.container);
+        if ![&filter.container, &filter.pod, &filter.namespace].iter().all(|list| list.is_empty()) {
+            (about.container, about.pod) = whereabouts::named(pid);
         }
         Some(about)
     }
 }
 
 impl Filter {
-    /// Whether a process is meant.
-    pub fn takes(&self, about: &About) -> bool {
-        let names = |globs: &[Glob]| {
-            globs.iter().any(|glob| about.names.iter().any(|name| glob.fits(name)))
+    /// What it says of a process.
+    pub fn verdict(&self, about: &About) -> Verdict {
+        let fits = |globs: &[Glob], text: &str| globs.iter().any(|glob| glob.fits(text));
+        let named = |globs: &[Glob]| about.names.iter().any(|name| fits(globs, name));
+        let cgroup = about.cgroups.iter().any(|path| fits(&self.cgroup, path));
+        let begins = |id: &str| self.container.iter().any(|glob| id.starts_with(glob.text()));
+        let id = about.container.as_deref();
+        let contained = id.is_some_and(|id| fits(&self.container, id) || begins(id));
+        let in_pod = |globs: &[Glob], name: fn(&PodInfo) -> Option<&str>| match &about.pod {
+            Some(pod) => name(pod).map_or(Verdict::Unsure, |name| fits(globs, name).into()),
+            None => Verdict::Left,
         };
-        let cgroup = |glob: &Glob| about.cgroups.iter().any(|path| glob.fits(path));
-        let container = |glob: &Glob| {
-            let id = about.container.as_deref();
-            id.is_some_and(|id| glob.fits(id) || id.starts_with(glob.text()))
-                || about.container_name.as_deref().is_some_and(|name| glob.fits(name))
-        };
-        (self.name.is_empty() || names(&self.name))
-            && (self.cgroup.is_empty() || self.cgroup.iter().any(cgroup))
-            && (self.container.is_empty() || self.container.iter().any(container))
-            && !names(&self.exclude)
+        let lists = [
+            (&self.name, named(&self.name).into()),
+            (&self.cgroup, cgroup.into()),
+            (
+                &self.container,
+                in_pod(&self.container, |pod| pod.container.as_deref()).max(contained.into()),
+            ),
+            (&self.pod, in_pod(&self.pod, |pod| pod.name.as_deref())),
+            (&self.namespace, in_pod(&self.namespace, |pod| pod.namespace.as_deref())),
+        ];
+        let asked = lists.into_iter().filter(|(globs, _)| !globs.is_empty());
+        let verdict = asked.map(|(_, verdict)| verdict).min().unwrap_or(Verdict::Taken);
+        if named(&self.exclude) { Verdict::Left } else { verdict }
     }
 }
 
@@ -115,24 +147,54 @@ mod tests {
         texts.iter().map(|text| Glob::new(text).unwrap()).collect()
     }
 
-    #[test]
-    fn a_process_must_pass_every_list_and_be_on_none_of_the_excluded() {
-        let about = About {
+    fn about() -> About {
+        About {
             names: vec!["orders".into(), "orders-v2".into()],
             cgroups: vec!["/system.slice/orders.service".into()],
             container: Some("3f1c0de5a9b8".into()),
-            container_name: Some("app".into()),
-        };
+            pod: Some(PodInfo {
+                uid: Some("0f1e".into()),
+                name: Some("orders-7c9f".into()),
+                namespace: Some("shop".into()),
+                container: Some("app".into()),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_process_must_pass_every_list_and_be_on_none_of_the_excluded() {
         let all = Filter::default();
-        assert!(all.takes(&about));
-        assert!(Filter { name: globs(&["cart", "order?"]), ..all.clone() }.takes(&about));
-        assert!(!Filter { name: globs(&["cart*"]), ..all.clone() }.takes(&about));
-        assert!(Filter { cgroup: globs(&["/system.slice/*"]), ..all.clone() }.takes(&about));
-        assert!(!Filter { cgroup: globs(&["/user.slice/*"]), ..all.clone() }.takes(&about));
-        assert!(Filter { container: globs(&["3f1c"]), ..all.clone() }.takes(&about));
-        assert!(Filter { container: globs(&["ap?"]), ..all.clone() }.takes(&about));
-        assert!(!Filter { container: globs(&["f1c0"]), ..all.clone() }.takes(&about));
-        assert!(!Filter { exclude: globs(&["*-v2"]), ..all }.takes(&about));
+        let taken = |filter: Filter| filter.verdict(&about()) == Verdict::Taken;
+        assert!(taken(all.clone()));
+        assert!(taken(Filter { name: globs(&["cart", "order?"]), ..all.clone() }));
+        assert!(!taken(Filter { name: globs(&["cart*"]), ..all.clone() }));
+        assert!(taken(Filter { cgroup: globs(&["/system.slice/*"]), ..all.clone() }));
+        assert!(!taken(Filter { cgroup: globs(&["/user.slice/*"]), ..all.clone() }));
+        assert!(taken(Filter { container: globs(&["3f1c"]), ..all.clone() }));
+        assert!(taken(Filter { container: globs(&["ap?"]), ..all.clone() }));
+        assert!(!taken(Filter { container: globs(&["f1c0"]), ..all.clone() }));
+        assert!(taken(Filter { pod: globs(&["orders-*"]), ..all.clone() }));
+        assert!(!taken(Filter { pod: globs(&["orders"]), ..all.clone() }));
+        assert!(taken(Filter { namespace: globs(&["cart", "sh?p"]), ..all.clone() }));
+        assert!(!taken(Filter { namespace: globs(&["kube-*"]), ..all.clone() }));
+        let (pod, namespace) = (globs(&["orders-*"]), globs(&["kube-*"]));
+        assert!(!taken(Filter { pod, namespace, ..all.clone() }), "all lists must fit");
+        assert!(!taken(Filter { exclude: globs(&["*-v2"]), ..all }));
+    }
+
+    #[test]
+    fn names_that_a_pod_does_not_have_yet_leave_open_whether_it_is_meant() {
+        let nameless = PodInfo { uid: Some("0f1e".into()), ..PodInfo::default() };
+        let about = About { pod: Some(nameless), ..about() };
+        let filter = Filter { namespace: globs(&["shop"]), ..Filter::default() };
+        assert_eq!(filter.verdict(&about), Verdict::Unsure);
+        let other = Filter { name: globs(&["cart"]), ..filter.clone() };
+        assert_eq!(other.verdict(&about), Verdict::Left, "whatever its pod is called");
+        let container = Filter { container: globs(&["app"]), ..Filter::default() };
+        assert_eq!(container.verdict(&about), Verdict::Unsure);
+        let id = Filter { container: globs(&["3f1c"]), ..Filter::default() };
+        assert_eq!(id.verdict(&about), Verdict::Taken, "its id is known");
+        assert_eq!(filter.verdict(&About { pod: None, ..about }), Verdict::Left, "in no pod");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::clock;
 use super::ready::readiness;
 use super::settings::{GoMinor, TargetSettings, Threads};
 
-pub use filter::{About, Filter, Glob};
+pub use filter::{About, Filter, Glob, Verdict};
 
 /// Processes that are waited for at most: a host that starts more in half a second is not told of
 /// those beyond, unless they are still there when `/proc` is read again.
@@ -94,11 +94,13 @@ impl Host {
         TargetSettings { pid, assume_go: self.settings.assume_go, threads: self.settings.threads }
     }
 
-    /// Whether a process is meant.
-    pub fn takes(&self, pid: Pid) -> bool {
+    /// Whether a process is meant; the kernel's and those that are gone are not.
+    pub fn verdict(&self, pid: Pid) -> Verdict {
         let filter = &self.settings.filter;
-        pid.0 != std::process::id()
-            && About::read(pid, filter).is_some_and(|about| filter.takes(&about))
+        if pid.0 == std::process::id() {
+            return Verdict::Left;
+        }
+        About::read(pid, filter).map_or(Verdict::Left, |about| filter.verdict(&about))
     }
 
     /// All there are now: those that have lived long enough are told at once.
@@ -160,7 +162,7 @@ impl Host {
         }
     }
 
-    /// A process could not be opened; whether it is tried again.
+    /// A process could not be opened, or it is not known whether it is meant; whether it is tried again.
     pub fn try_again(&mut self, pid: Pid, news: &UnboundedSender<Happening>) -> bool {
         let tries = self.tries.entry(pid).or_default();
         *tries += 1;

@@ -77,6 +77,8 @@ pub enum Question {
 pub struct Scrape {
     told: Option<Notice>,
     questions: mpsc::Receiver<Question>,
+    push: Option<PushSettings>,
+    teller: Arc<server::Teller>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -131,10 +133,13 @@ impl Scrape {
             .context("cannot start the event loop of the metrics")?;
         let (outbox, questions) = mpsc::channel(QUESTIONS);
         let (stop, stopped) = oneshot::channel();
+        let push = settings.push.clone();
+        let teller = Arc::new(server::Teller::new(settings));
+        let (pushes, tells) = (push.clone(), Arc::clone(&teller));
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = tell(listening, settings, outbox) => {}
+                    () = tell(listening, pushes, tells, outbox) => {}
                     _ = stopped => {}
                 }
             });
@@ -143,12 +148,24 @@ impl Scrape {
             .name("metrics".to_owned())
             .spawn(serve)
             .context("cannot start the thread of the metrics")?;
-        Ok(Self { told, questions, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { told, questions, push, teller, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens, and who may read.
     pub const fn notice(&self) -> Option<&Notice> {
         self.told.as_ref()
+    }
+
+    /// Whether somebody is sent the last numbers.
+    pub const fn wants_last(&self) -> bool {
+        self.push.is_some()
+    }
+
+    /// Sends the last numbers of all processes.
+    pub fn tell_last(&self, processes: &[MetricsView]) {
+        if let Some(push) = &self.push {
+            push.queue.push(self.teller.told(processes, push.encode));
+        }
     }
 
     /// Waits for the next question; for ever if the server has ended.
@@ -172,11 +189,10 @@ impl Drop for Scrape {
 
 async fn tell(
     listening: Option<Listening>,
-    settings: MetricsSettings,
+    push: Option<PushSettings>,
+    teller: Arc<server::Teller>,
     questions: mpsc::Sender<Question>,
 ) {
-    let push = settings.push.clone();
-    let teller = Arc::new(server::Teller::new(settings));
     let pushed = async {
         if let Some(push) = push {
             push::push(push, Arc::clone(&teller), questions.clone()).await;

@@ -1,6 +1,7 @@
 //! One HTTP request at a time to one receiver: a connection of its own, bounded in time and in what is read of the
 //! answer. Redirects are not followed: whoever asked for a receiver meant that one.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::view::delivery::Receiver;
@@ -24,8 +25,10 @@ use crate::view::delivery::Receiver;
 use super::reread::{Reread, Secret, secret};
 use super::{Endpoint, HttpReceiver};
 
-/// A request with its answer takes no longer.
+/// From the first packet to the head of the answer it takes no longer.
 const WITHIN: Duration = Duration::from_secs(10);
+/// Nor does the rest of the answer. What it says counts without that.
+const REST_WITHIN: Duration = Duration::from_secs(1);
 /// Bytes of an answer's body that are read; nothing in it is used.
 const MAX_ANSWER: usize = 64 << 10;
 
@@ -94,27 +97,49 @@ impl Client {
 
     /// Sends one body.
     pub async fn post(&self, body: Bytes) -> Answer {
-        match timeout(WITHIN, self.exchange(body)).await {
-            Err(_) => Answer::Later(None, format!("no answer within {} s", WITHIN.as_secs())),
-            Ok(Err(why)) => Answer::Later(None, format!("{why:#}")),
-            Ok(Ok(answer)) => answer,
+        match self.exchange(body, Instant::now() + WITHIN).await {
+            Err(why) => Answer::Later(None, format!("{why:#}")),
+            Ok(answer) => answer,
         }
     }
 
-    async fn exchange(&self, body: Bytes) -> anyhow::Result<Answer> {
+    async fn exchange(&self, body: Bytes, end: Instant) -> anyhow::Result<Answer> {
         let Endpoint { host, port, .. } = &self.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port)).await.context("cannot connect")?;
+        let connected = TcpStream::connect((host.as_str(), *port));
+        let stream = by(end, connected).await?.context("cannot connect")?;
         let config = match &self.trust {
-            None => return self.over(stream, body).await,
+            None => return self.over(stream, body, end).await,
             Some(Trust::System(config)) => Arc::clone(config),
             Some(Trust::File(config)) => Arc::clone(&*config.get()),
         };
         let name = ServerName::try_from(host.clone()).context("no name of a server")?;
-        let connected = TlsConnector::from(config).connect(name, stream).await;
-        self.over(connected.context("TLS")?, body).await
+        let shaken = by(end, TlsConnector::from(config).connect(name, stream)).await?;
+        let shaken = shaken.map_err(|why| match self.remedy(&why) {
+            Some(remedy) => anyhow::anyhow!("TLS: {why}: {remedy}"),
+            None => anyhow::anyhow!("TLS: {why}"),
+        });
+        self.over(shaken?, body, end).await
     }
 
-    async fn over<S>(&self, stream: S, body: Bytes) -> anyhow::Result<Answer>
+    /// What helps against a certificate that is refused.
+    fn remedy(&self, why: &io::Error) -> Option<String> {
+        use rustls::{CertificateError, Error};
+        let ca = if matches!(self.to, Receiver::Webhook) { "--webhook-ca" } else { "--otlp-ca" };
+        match why.get_ref()?.downcast_ref()? {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                Some(format!("nobody who is trusted signed its certificate; name its CA with {ca}"))
+            }
+            Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => Some(format!(
+                "its certificate is not for {}; name it in the URL as its certificate does",
+                self.endpoint.host
+            )),
+            _ => None,
+        }
+    }
+
+    async fn over<S>(&self, stream: S, body: Bytes, end: Instant) -> anyhow::Result<Answer>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -122,7 +147,7 @@ impl Client {
         let (mut sender, connection) = shaken.context("cannot speak HTTP")?;
         let request = self.request(body)?;
         let exchanged = async move {
-            let response = sender.send_request(request).await.context("no answer")?;
+            let response = by(end, sender.send_request(request)).await?.context("no answer")?;
             Ok(answer(response).await)
         };
         // The connection moves the bytes; when it ends the exchange has what it will ever have.
@@ -155,11 +180,18 @@ impl Client {
     }
 }
 
+/// What comes of this, if it comes in time.
+async fn by<T>(end: Instant, what: impl Future<Output = T>) -> anyhow::Result<T> {
+    let late = |_| anyhow::anyhow!("no answer within {} s", WITHIN.as_secs());
+    timeout_at(end, what).await.map_err(late)
+}
+
 async fn answer(response: Response<Incoming>) -> Answer {
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    let _unused = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    let rest = Limited::new(response.into_body(), MAX_ANSWER).collect();
+    let _unused = timeout(REST_WITHIN, rest).await;
     match status {
         _ if status.is_success() => Answer::Taken,
         StatusCode::TOO_MANY_REQUESTS

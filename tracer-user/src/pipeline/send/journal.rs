@@ -55,7 +55,10 @@ impl Journal {
 
     fn send(&self, entry: &[u8]) -> io::Result<()> {
         match self.datagram(entry, &mut SendAncillaryBuffer::default()) {
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.file(entry),
+            // Too large for a datagram, or for what memory the kernel has for one now.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ENOBUFS)) => {
+                self.file(entry)
+            }
             sent => sent,
         }
     }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::view::delivery::{DeliveryView, Receiver};
@@ -73,7 +73,7 @@ pub struct SendSettings {
 /// The thread that sends. What it has not sent when it ends is dropped, and counted.
 pub struct Outbox {
     queues: Vec<Queue>,
-    stop: Option<oneshot::Sender<()>>,
+    ending: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -107,13 +107,17 @@ impl Outbox {
             queues.push(queue);
             workers.push(Worker::Journal(journal, waiting));
         }
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serve = move || runtime.block_on(work(workers, stopped));
+        let (ending, ended) = watch::channel(false);
+        let serve = move || {
+            runtime.block_on(work(workers, ended));
+            // A name that is still being looked up is not waited for.
+            runtime.shutdown_background();
+        };
         let thread = std::thread::Builder::new()
             .name("send".to_owned())
             .spawn(serve)
             .context("cannot start the thread that sends findings")?;
-        Ok(Self { queues, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { queues, ending, thread: Some(thread) })
     }
 
     /// Sends to a receiver, if it is one; what is sent is made only then.
@@ -142,7 +146,7 @@ impl Outbox {
 
     fn end(&mut self) {
         self.queues.clear();
-        drop(self.stop.take());
+        self.ending.send_replace(true);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -170,16 +174,17 @@ enum Worker {
 }
 
 /// Works until all queues are closed and empty, or for [`LAST_WORDS`] after the end.
-async fn work(workers: Vec<Worker>, stopped: oneshot::Receiver<()>) {
+async fn work(workers: Vec<Worker>, mut ending: queue::Ending) {
     let mut all = JoinSet::new();
     for worker in workers {
+        let ending = ending.clone();
         match worker {
-            Worker::Http(client, waiting) => all.spawn(queue::deliver(client, waiting)),
+            Worker::Http(client, waiting) => all.spawn(queue::deliver(client, waiting, ending)),
             Worker::Journal(journal, waiting) => all.spawn(journal::deliver(journal, waiting)),
         };
     }
     let over = async {
-        let _ended = stopped.await;
+        let _told_or_gone = ending.wait_for(|ending| *ending).await;
         tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {

@@ -6,19 +6,31 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::view::delivery::{DeliveryView, Receiver};
 
 use super::client::{Answer, Client};
 
-/// Attempts at one delivery, over some five minutes.
-const ATTEMPTS: u32 = 10;
-/// Between the first two attempts; then twice that, and so on.
+/// Between the first two attempts; then twice that, and so on. No shorter whatever the receiver asks for.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Between two attempts at most, whatever the receiver asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The same at the end, when there is little time left.
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Attempts at one delivery. Metrics: over some five minutes, as the next ones say more. Findings: over an
+/// hour, so that a receiver may be away for as long, and yet one that is never taken does not hold up the others.
+const fn attempts(to: Receiver) -> u32 {
+    match to {
+        Receiver::OtlpMetrics => 10,
+        Receiver::OtlpLogs | Receiver::Webhook | Receiver::Journal => 66,
+    }
+}
+
+/// Tells the workers that the end has come.
+pub type Ending = watch::Receiver<bool>;
 
 /// Counts of one receiver.
 #[derive(Debug)]
@@ -108,10 +120,11 @@ impl Queue {
 }
 
 /// Sends what comes, until the queue is closed and empty.
-pub async fn deliver(client: Client, mut waiting: Waiting) {
+pub async fn deliver(client: Client, mut waiting: Waiting, ending: Ending) {
     let mut troubled = false;
     while let Some(body) = waiting.from.recv().await {
-        let answer = persist(&client, &body, &mut troubled).await;
+        let attempts = Attempts::new(attempts(waiting.tally.to), ending.clone());
+        let answer = persist(&client, &body, &mut troubled, attempts).await;
         match answer {
             Ok(()) => {
                 waiting.tally.sent();
@@ -127,10 +140,13 @@ pub async fn deliver(client: Client, mut waiting: Waiting) {
     }
 }
 
-async fn persist(client: &Client, body: &Bytes, troubled: &mut bool) -> Result<(), String> {
-    let mut pause = FIRST_PAUSE;
-    let mut last = String::new();
-    for attempt in 1..=ATTEMPTS {
+async fn persist(
+    client: &Client,
+    body: &Bytes,
+    troubled: &mut bool,
+    mut attempts: Attempts,
+) -> Result<(), String> {
+    loop {
         match client.post(body.clone()).await {
             Answer::Taken => return Ok(()),
             Answer::Refused(why) => return Err(why),
@@ -138,13 +154,94 @@ async fn persist(client: &Client, body: &Bytes, troubled: &mut bool) -> Result<(
                 if !std::mem::replace(troubled, true) {
                     tracing::warn!("{} cannot be told now, trying again: {why}", client.place());
                 }
-                last = why;
-                if attempt < ATTEMPTS {
-                    sleep(after.unwrap_or(pause).min(LONGEST_PAUSE)).await;
-                    pause = pause.saturating_mul(2);
+                if !attempts.wait(after).await {
+                    return Err(format!("given up after {} attempts: {why}", attempts.made));
                 }
             }
         }
     }
-    Err(format!("given up after {ATTEMPTS} attempts, the last one: {last}"))
+}
+
+/// When something is tried again.
+struct Attempts {
+    made: u32,
+    most: u32,
+    pause: Duration,
+    ending: Ending,
+}
+
+impl Attempts {
+    const fn new(most: u32, ending: Ending) -> Self {
+        Self { made: 0, most, pause: FIRST_PAUSE, ending }
+    }
+
+    /// How long until the next attempt, as long as the receiver asked if it did; None if there is none.
+    fn next(&mut self, after: Option<Duration>) -> Option<Duration> {
+        self.made = self.made.saturating_add(1);
+        if self.made >= self.most {
+            return None;
+        }
+        let asked = after.map(|after| after.max(FIRST_PAUSE));
+        if *self.ending.borrow() {
+            return Some(asked.unwrap_or(LAST_PAUSE));
+        }
+        let pause = asked.unwrap_or(self.pause).min(LONGEST_PAUSE);
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
+
+    /// Waits for the next attempt; false if there is none. When the end comes meanwhile the next attempt is due
+    /// at once, as there may be no other.
+    async fn wait(&mut self, after: Option<Duration>) -> bool {
+        let over = *self.ending.borrow();
+        let Some(pause) = self.next(after) else { return false };
+        tokio::select! {
+            () = sleep(pause) => {}
+            // Whoever could tell of an end is gone: that is one.
+            _ = self.ending.wait_for(|ending| *ending), if !over => {}
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(attempts: &mut Attempts, after: Option<u64>) -> Option<Duration> {
+        attempts.next(after.map(Duration::from_secs))
+    }
+
+    #[test]
+    fn attempts_become_rarer_and_end_and_a_receiver_may_ask_for_other_pauses_within_bounds() {
+        let (_lives_on, ending) = watch::channel(false);
+        let mut some = Attempts::new(9, ending);
+        let asked = [None, None, Some(0), Some(7), Some(86_400), None, None, None];
+        let pauses = asked.map(|after| pause(&mut some, after).map(|pause| pause.as_secs()));
+        assert_eq!(pauses, [1, 2, 1, 7, 60, 32, 60, 60].map(Some));
+        assert_eq!(pause(&mut some, None), None);
+    }
+
+    #[test]
+    fn at_the_end_pauses_are_short_unless_the_receiver_asks_for_others() {
+        let (tell, ending) = watch::channel(false);
+        let mut some = Attempts::new(66, ending);
+        tell.send_replace(true);
+        assert_eq!(pause(&mut some, None), Some(LAST_PAUSE));
+        assert_eq!(pause(&mut some, Some(3)), Some(Duration::from_secs(3)));
+        assert_eq!(pause(&mut some, None), Some(LAST_PAUSE));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_dropped_and_counted_and_what_waits_at_the_end_as_well() {
+        let (queue, mut waiting) = Queue::new(Receiver::Webhook, 2);
+        for n in 0..5 {
+            queue.push(vec![n]);
+        }
+        let counts = |view: DeliveryView| (view.sent, view.failed, view.dropped);
+        assert_eq!(counts(queue.tally().view()), (0, 0, 3));
+        assert_eq!(waiting.from.try_recv().unwrap(), Bytes::from(vec![0]), "the oldest is kept");
+        waiting.tally.sent();
+        assert_eq!(counts(queue.tally().at_the_end()), (1, 0, 4));
+    }
 }

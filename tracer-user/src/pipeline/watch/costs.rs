@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::pipeline::budget::{
-    Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
+    Account, Budget, Hits, Meter, Policy, Rhythm, Sample, Stay, Turn, own_cpu_time,
 };
-use crate::pipeline::scrape::Question;
+use crate::pipeline::pace::Activity;
+use crate::pipeline::scrape::{Question, Scrape};
 use crate::pipeline::thread_waits;
 use crate::stream::{Input, Mode};
 use crate::view::CostView;
-use crate::view::metrics::RatesView;
+use crate::view::metrics::{MetricsView, RatesView};
 use crate::view::watch::Notice;
 
 use super::clock;
@@ -33,6 +34,17 @@ const QUIET_EVERY: Nanos = Nanos::from_secs(1);
 const FEW_HITS: u64 = 500;
 /// What a process costs beside its records, in records: its part of the ticks.
 const BASE: u64 = 50;
+
+/// A process with no more hits a second than these, which uses no more of a CPU, is at rest. What its
+/// threads use is told in hundredths of a second.
+const REST_HITS: f64 = 50.0;
+const REST_WORK: f64 = 0.02;
+
+/// Whether anything happens in a process, by what is known of its last second.
+fn activity(mode: Mode, account: &Account) -> Activity {
+    let rests = mode == Mode::All && account.hits <= REST_HITS && account.work <= REST_WORK;
+    if rests { Activity::Rests } else { Activity::Stirs }
+}
 
 /// What loiter itself uses, shared out among those it uses it for.
 #[derive(Default)]
@@ -192,18 +204,35 @@ impl Watch<'_> {
                 let _ = answer.send(ready);
             }
             Question::Metrics(answer) => {
-                let mut views = Vec::with_capacity(self.sessions.len());
-                for (process, session) in &self.sessions {
-                    let Some(mut view) = self.judge.metrics(*process).await? else { continue };
-                    if let Some(spending) = &session.spending {
-                        (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
-                    }
-                    if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
-                        thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
-                    }
-                    views.push(view);
-                }
-                let _ = answer.send(views);
+                let _ = answer.send(self.metrics().await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers of all processes.
+    async fn metrics(&mut self) -> anyhow::Result<Vec<MetricsView>> {
+        let mut views = Vec::with_capacity(self.sessions.len());
+        for (process, session) in &self.sessions {
+            let Some(mut view) = self.judge.metrics(*process).await? else { continue };
+            if let Some(spending) = &session.spending {
+                (view.cost, view.rates) = (Some(spending.view()), Some(spending.rates()));
+            }
+            if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
+                thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
+            }
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    /// At the end: sends the numbers once more, to whom they are sent.
+    pub async fn tell_last_metrics(&mut self) -> anyhow::Result<()> {
+        if self.scrape.as_ref().is_some_and(Scrape::wants_last) {
+            self.drain().await?;
+            let views = self.metrics().await?;
+            if let Some(scrape) = &self.scrape {
+                scrape.tell_last(&views);
             }
         }
         Ok(())
@@ -217,8 +246,8 @@ impl Watch<'_> {
         let Some(used) = self.ledger.next(now) else { return Ok(()) };
         let mut hits = BTreeMap::new();
         for (process, session) in &mut self.sessions {
-            let of_probes = match (&self.tracer, session.slot) {
-                (Some(tracer), Some(slot)) => tracer.hits(slot)?,
+            let of_probes = match (&mut self.tracer, session.slot) {
+                (Some(tracer), Some(slot)) => tracer.hits(slot, now)?,
                 _ => Hits::default(),
             };
             session.charge.hits = of_probes.all();
@@ -240,7 +269,9 @@ impl Watch<'_> {
         };
         spending.add(&sample);
         let turn = spending.policy.note(sample);
-        session.pace.allow(spending.policy.account().allowed * FOR_LOOKS);
+        let account = spending.policy.account();
+        session.pace.allow(account.allowed * FOR_LOOKS);
+        session.pace.note(activity(session.mode, &account));
         match turn {
             Some(turn) => self.turn(process, turn),
             None => Ok(()),

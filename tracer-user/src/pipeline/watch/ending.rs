@@ -51,6 +51,11 @@ impl Watch<'_> {
     /// Ends the watch in good order.
     pub async fn finish(mut self, ended: anyhow::Result<Ended>) -> anyhow::Result<Done> {
         self.service.stopping();
+        if ended.is_ok()
+            && let Err(why) = self.tell_last_metrics().await
+        {
+            tracing::warn!("the last metrics are not sent: {why:#}");
+        }
         if self.is_alone() {
             return self.finish_one(ended).await;
         }

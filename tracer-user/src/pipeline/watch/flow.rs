@@ -97,24 +97,24 @@ impl Watch<'_> {
     }
 
     pub async fn tick(&mut self) -> anyhow::Result<()> {
-        let slots = self.slots();
+        let (slots, mut inputs) = (self.slots(), Vec::new());
         if let Some(tracer) = &mut self.tracer {
             tracer.settle(&slots)?;
-            let inputs = tracer.take();
+            inputs = tracer.take();
             self.count_losses(&inputs);
             self.tell_losses();
-            self.judge.eat(inputs).await?;
         }
         self.mind_budget()?;
         if self.sessions.values().any(|session| !session.turns.is_empty()) {
+            self.judge.eat(std::mem::take(&mut inputs)).await?;
             self.drain().await?;
         }
         let now = clock::now();
         if now.since(self.anchored) >= ANCHOR_EVERY {
-            let anchor = self.anchor();
-            self.judge.eat(vec![anchor]).await?;
+            inputs.push(self.anchor());
         }
-        self.judge.eat(vec![Input::Tick(now)]).await?;
+        inputs.push(Input::Tick(now));
+        self.judge.eat(inputs).await?;
         self.mind_memory(now);
         Ok(())
     }

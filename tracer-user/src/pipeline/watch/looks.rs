@@ -54,6 +54,7 @@ impl Watch<'_> {
     /// a tick as any other; with many, ticks for each look would be most of the work.
     async fn settle_look(&mut self, process: ProcId) -> anyhow::Result<()> {
         if self.is_alone() {
+            self.tracer.as_mut().map_or(Ok(()), Tracer::settle_missed)?;
             return self.tick().await;
         }
         let slot = self.sessions.get(&process).and_then(|session| session.slot);

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 
 use crate::base::{Pid, ProcId};
 use crate::kernel::KernelError;
+use crate::pipeline::host::Verdict;
 use crate::pipeline::open::Opened;
 use crate::pipeline::settings::{TargetSettings, Whom};
 use crate::runtime::go::{DetectError, LocateError};
@@ -17,6 +18,9 @@ use super::serve::Watch;
 use super::{Ended, clock};
 
 const EXEC: &str = "the target replaced its image (exec)";
+
+/// Why a process of a pod is left out though it may be meant; told once.
+const NO_NAMES: &str = "left out, as others may be: the filter asks for names of pods, and the kubelet's files do not tell those of its pod; the node's /var/log must be seen (--host-root)";
 
 /// What is to be done about a process that could not be opened.
 enum Refusal {
@@ -85,9 +89,25 @@ impl Watch<'_> {
         let known = self.opening.contains_key(&pid) || self.session_of(pid).is_some();
         let Some(host) = &mut self.host else { return };
         host.settled(pid);
-        if !known && host.takes(pid) {
-            let target = host.target(pid);
-            self.open_one(target);
+        if known {
+            return;
+        }
+        match host.verdict(pid) {
+            Verdict::Taken => {
+                let target = host.target(pid);
+                self.open_one(target);
+            }
+            Verdict::Unsure => self.unsure(pid),
+            Verdict::Left => {}
+        }
+    }
+
+    /// Whether a process is meant hangs on names of its pod that nobody knows yet.
+    fn unsure(&mut self, pid: Pid) {
+        let Some(host) = &mut self.host else { return };
+        if !host.try_again(pid, &self.tell_news) && host.is_news(NO_NAMES) {
+            let reason = NO_NAMES.to_owned();
+            self.sink.notice_of(&who(pid), &Notice::Degraded { reason });
         }
     }
 
@@ -155,8 +175,7 @@ impl Watch<'_> {
     }
 
     fn refused(&mut self, pid: Pid, why: anyhow::Error) -> anyhow::Result<()> {
-        let exe = exe_link(pid).map(|link| link.path.to_string_lossy().into_owned());
-        let who = Who { pid: pid.0, exe: exe.unwrap_or_default() };
+        let who = who(pid);
         let Some(host) = &mut self.host else {
             let reason = format!("cannot be watched: {why:#}");
             self.sink.notice_of(&who, &Notice::Degraded { reason });
@@ -218,6 +237,11 @@ impl Watch<'_> {
         }
         Ok(())
     }
+}
+
+fn who(pid: Pid) -> Who {
+    let exe = exe_link(pid).map(|link| link.path.to_string_lossy().into_owned());
+    Who { pid: pid.0, exe: exe.unwrap_or_default() }
 }
 
 fn refusal(why: &anyhow::Error) -> Refusal {

@@ -2,6 +2,7 @@
 //! nothing that is known of the tasks is lost.
 
 use crate::base::ProcId;
+use crate::pipeline::host::Verdict;
 use crate::pipeline::settings::{Tune, WatchSettings, Whom};
 use crate::stream::EndHow;
 use crate::view::watch::Notice;
@@ -57,7 +58,8 @@ impl Watch<'_> {
     /// Lets go of those that do not pass the filter any more.
     async fn drop_unwanted(&mut self) -> anyhow::Result<()> {
         let Some(host) = &self.host else { return Ok(()) };
-        let unwanted = self.sessions.values().filter(|session| !host.takes(session.target.pid));
+        let is_meant = |pid| host.verdict(pid) == Verdict::Taken;
+        let unwanted = self.sessions.values().filter(|session| !is_meant(session.target.pid));
         let unwanted: Vec<ProcId> = unwanted.map(|session| session.process).collect();
         for process in unwanted {
             self.let_go(process, EndHow::Detached, "the filter leaves it out now").await?;

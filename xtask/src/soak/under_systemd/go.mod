@@ -1,0 +1,3 @@
+module loiter/xtask/under_systemd
+
+go 1.19
