@@ -63,12 +63,13 @@ fn every_command_and_option_that_is_shown_exists() {
     let (mut help, mut wrong, mut seen) = (Help::default(), Vec::new(), 0);
     for page in documents() {
         for line in code(&fs::read_to_string(&page).unwrap()) {
-            // The last one: before it may stand what starts it in a pod.
-            let Some(found) = call.captures_iter(&line).last() else { continue };
+            // Before it may stand what starts it in a pod.
+            let line = line.split_once(" -- /").map_or(&*line, |(_, started)| started);
+            let Some(found) = call.captures(line) else { continue };
             let (command, rest) = (&found[1], &found[2]);
             // What a program that is checked is given is its own.
             let rest = rest.split(" -- ").next().unwrap_or_default();
-            if is_no_call(&line, command) {
+            if is_no_call(line, command) {
                 continue;
             }
             seen += 1;
