@@ -3,11 +3,10 @@
 //! the host. These tracepoints are found in tracefs alone.
 
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData};
 use aya::programs::TracePoint;
 use aya::programs::trace_point::TracePointLink;
 use tracer_common::call::{CALLS, CallTotals, Calling};
@@ -16,8 +15,9 @@ use tracer_common::thread::WaitKey;
 
 use crate::stream::{Calls, Mode};
 
-use super::counters::{self, PlainCallTotals, PlainCalling, PlainWaitKey};
-use super::load::{Kernel, LoadSettings, load_for_tracepoints, map_error, take_hash};
+use super::counters::{PlainCallTotals, PlainCalling, PlainWaitKey};
+use super::load::{Kernel, LoadSettings, load_for_tracepoints};
+use super::slot_map::{SlotMap, SlotMapKind};
 use super::{KernelError, sys};
 
 /// The programs' links and their maps.
@@ -25,12 +25,8 @@ pub struct CallPrograms {
     /// While somebody's calls are followed.
     links: Vec<TracePointLink>,
     loaded: bool,
-    calling: HashMap<MapData, u32, PlainCalling>,
-    calling_fd: OwnedFd,
-    calling_capacity: u32,
-    totals: HashMap<MapData, PlainWaitKey, PlainCallTotals>,
-    totals_fd: OwnedFd,
-    totals_capacity: u32,
+    calling: SlotMap<u32, PlainCalling>,
+    totals: SlotMap<PlainWaitKey, PlainCallTotals>,
 }
 
 /// System calls of one sort and for one thing, added up.
@@ -48,17 +44,24 @@ impl CallPrograms {
     /// # Errors
     /// If the object has no such map.
     pub fn load(ebpf: &mut Ebpf, settings: &LoadSettings) -> Result<Self, KernelError> {
-        let (calling, calling_fd) = take_hash(ebpf, name::CALLS)?;
-        let (totals, totals_fd) = take_hash(ebpf, name::CALL_TOTALS)?;
+        let calling = SlotMapKind {
+            name: name::CALLS,
+            what: "system calls",
+            none: (0, PlainCalling(Calling::default())),
+            slot_of: |_, PlainCalling(calling)| calling.slot,
+        };
+        let totals = SlotMapKind {
+            name: name::CALL_TOTALS,
+            what: "totals of system calls",
+            none: (PlainWaitKey(WaitKey::default()), PlainCallTotals(CallTotals::default())),
+            slot_of: |PlainWaitKey(key), _| key.slot,
+        };
+        let capacity = |of| settings.call_capacity(of);
         Ok(Self {
             links: Vec::new(),
             loaded: false,
-            calling: calling.try_into().map_err(map_error(name::CALLS))?,
-            calling_fd,
-            calling_capacity: settings.call_capacity(settings.thread_capacity),
-            totals: totals.try_into().map_err(map_error(name::CALL_TOTALS))?,
-            totals_fd,
-            totals_capacity: settings.call_capacity(settings.totals_capacity),
+            calling: SlotMap::take(ebpf, calling, capacity(settings.thread_capacity))?,
+            totals: SlotMap::take(ebpf, totals, capacity(settings.totals_capacity))?,
         })
     }
 
@@ -142,21 +145,8 @@ impl Kernel {
     /// # Errors
     /// If the map cannot be read.
     pub fn call_totals(&self, slot: u16) -> Result<Vec<CallTotal>, KernelError> {
-        let mut found = Vec::new();
-        let none = (PlainWaitKey(WaitKey::default()), PlainCallTotals(CallTotals::default()));
-        let (map, capacity) = (self.calls.totals_fd.as_fd(), self.calls.totals_capacity);
-        counters::walk(
-            map,
-            "totals of system calls",
-            capacity,
-            none,
-            |PlainWaitKey(key), totals| {
-                if key.slot == slot {
-                    found.push(CallTotal { key: *key, totals: totals.0 });
-                }
-            },
-        )?;
-        Ok(found)
+        let found = self.calls.totals.of_slot(slot)?.into_iter();
+        Ok(found.map(|(key, totals)| CallTotal { key: key.0, totals: totals.0 }).collect())
     }
 
     /// What the kernel part is to be told of a slot's system calls in a mode; attaches the programs
@@ -180,27 +170,12 @@ impl Kernel {
 
     /// Forgets the system calls of a slot that go on.
     pub(super) fn forget_calls(&mut self, slot: u16) -> Result<(), KernelError> {
-        let mut tids = Vec::new();
-        let none = (0, PlainCalling(Calling::default()));
-        let (map, capacity) = (self.calls.calling_fd.as_fd(), self.calls.calling_capacity);
-        counters::walk(map, "system calls", capacity, none, |tid: &u32, PlainCalling(calling)| {
-            if calling.slot == slot {
-                tids.push(*tid);
-            }
-        })?;
-        for tid in tids {
-            // The kernel part may have removed it meanwhile.
-            let _gone = self.calls.calling.remove(&tid);
-        }
-        Ok(())
+        self.calls.calling.forget(slot)
     }
 
     /// Forgets the totals of a slot's system calls.
     pub(super) fn forget_call_totals(&mut self, slot: u16) -> Result<(), KernelError> {
-        for total in self.call_totals(slot)? {
-            let _gone = self.calls.totals.remove(&PlainWaitKey(total.key));
-        }
-        Ok(())
+        self.calls.totals.forget(slot)
     }
 
     /// Calls that were not followed because another BPF program was running.

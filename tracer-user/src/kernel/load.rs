@@ -23,6 +23,7 @@ use super::log::Diagnostics;
 use super::multi::{Instructions, MultiPrograms};
 use super::process::{self, HostLives, ProcessPrograms};
 use super::ring::{Drained, Fill, Ring};
+use super::slot_map::{SlotMap, SlotMapKind};
 use super::slots::Slots;
 use super::threads::Threads;
 use super::{KernelError, object, page_size, selftest, sys};
@@ -133,10 +134,8 @@ pub struct Kernel {
     pub(super) targets: Array<MapData, PlainTarget>,
     pub(super) counters: PerCpuArray<MapData, PlainCounters>,
     pub(super) lost: Array<MapData, u64>,
-    pub(super) parked: HashMap<MapData, u64, PlainParked>,
+    parked: SlotMap<u64, PlainParked>,
     pub(super) tgids: HashMap<MapData, u32, u32>,
-    parked_fd: OwnedFd,
-    parked_capacity: u32,
     process: Result<ProcessPrograms, String>,
     host: ProcessPrograms,
     pub(super) threads: Threads,
@@ -184,7 +183,12 @@ impl Kernel {
             RingBuf::try_from(take(&mut ebpf, name::RING)?).map_err(map_error(name::RING))?;
         let ring = Ring::new(ring, u64::from(settings.ring_bytes))
             .map_err(|e| KernelError::Map { map: name::RING, why: e.to_string() })?;
-        let (parked, parked_fd) = take_hash(&mut ebpf, name::PARKED)?;
+        let parked = SlotMapKind {
+            name: name::PARKED,
+            what: "parked tasks",
+            none: (0, PlainParked(Parked::default())),
+            slot_of: |key, _| counters::slot_of(*key),
+        };
         let mut kernel = Self {
             slots: Slots::new(HOST_SLOT),
             targets: take(&mut ebpf, name::TARGETS)?
@@ -194,12 +198,10 @@ impl Kernel {
                 .try_into()
                 .map_err(map_error(name::COUNTERS))?,
             lost: take(&mut ebpf, name::LOST)?.try_into().map_err(map_error(name::LOST))?,
-            parked: parked.try_into().map_err(map_error(name::PARKED))?,
+            parked: SlotMap::take(&mut ebpf, parked, settings.parked_capacity)?,
             tgids: take(&mut ebpf, name::TGIDS)?.try_into().map_err(map_error(name::TGIDS))?,
             ebpf,
             multi: None,
-            parked_fd,
-            parked_capacity: settings.parked_capacity,
             process,
             host,
             threads,
@@ -346,41 +348,15 @@ impl Kernel {
     /// # Errors
     /// If the map cannot be read.
     pub fn parked(&self, slot: u16) -> Result<Vec<ParkedTask>, KernelError> {
-        let mut tasks = Vec::new();
-        self.walk_parked(|key, entry| {
-            if counters::slot_of(key) == slot {
-                tasks.extend(counters::parked(key, entry));
-            }
-        })?;
-        Ok(tasks)
+        let found = self.parked.of_slot(slot)?;
+        let parks =
+            found.iter().filter_map(|(key, PlainParked(entry))| counters::parked(*key, entry));
+        Ok(parks.collect())
     }
 
     /// Forgets all parks of a slot.
     pub(super) fn forget_parked(&mut self, slot: u16) -> Result<(), KernelError> {
-        let mut keys = Vec::new();
-        self.walk_parked(|key, _| {
-            if counters::slot_of(key) == slot {
-                keys.push(key);
-            }
-        })?;
-        for key in keys {
-            // The kernel part may have removed it meanwhile.
-            let _gone = self.parked.remove(&key);
-        }
-        Ok(())
-    }
-
-    fn walk_parked(&self, mut each: impl FnMut(u64, &Parked)) -> Result<(), KernelError> {
-        let none = (0u64, PlainParked(Parked::default()));
-        counters::walk(
-            self.parked_fd.as_fd(),
-            "parked tasks",
-            self.parked_capacity,
-            none,
-            |key, entry| {
-                each(*key, &entry.0);
-            },
-        )
+        self.parked.forget(slot)
     }
 
     pub(super) fn ring(&self) -> &Ring {

@@ -22,6 +22,7 @@ mod process;
 mod registers;
 mod ring;
 mod selftest;
+mod slot_map;
 mod slots;
 mod sys;
 mod threads;

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData};
 use tracer_common::config::parked_tag;
 use tracer_common::ids::{follow, name};
 use tracer_common::thread::{Asleep, Sleeper, WaitKey, WaitTotals};
@@ -17,9 +16,10 @@ use crate::stream::Mode;
 
 use super::attach::{AttachTarget, Attached, Target};
 use super::btf::KernelTypes;
-use super::counters::{self, PlainSleeper, PlainTotals, PlainWaitKey};
-use super::load::{Kernel, LoadSettings, map_error, take_hash};
+use super::counters::{PlainSleeper, PlainTotals, PlainWaitKey};
+use super::load::{Kernel, LoadSettings, map_error};
 use super::multi::Instructions;
+use super::slot_map::{SlotMap, SlotMapKind};
 use super::{KernelError, selftest, sys};
 
 /// The programs and maps for threads.
@@ -28,12 +28,8 @@ pub struct Threads {
     programs: Result<Vec<OwnedFd>, String>,
     /// Their links, while somebody's waits are followed.
     links: Vec<OwnedFd>,
-    sleepers: HashMap<MapData, u32, PlainSleeper>,
-    sleepers_fd: OwnedFd,
-    sleepers_capacity: u32,
-    totals: HashMap<MapData, PlainWaitKey, PlainTotals>,
-    totals_fd: OwnedFd,
-    totals_capacity: u32,
+    sleepers: SlotMap<u32, PlainSleeper>,
+    totals: SlotMap<PlainWaitKey, PlainTotals>,
 }
 
 /// A sleep that is going on.
@@ -72,17 +68,23 @@ impl Threads {
             Ok(types) => load_programs(instructions, types),
             Err(why) => Err(why.clone()),
         };
-        let (sleepers, sleepers_fd) = take_hash(ebpf, name::SLEEPERS)?;
-        let (totals, totals_fd) = take_hash(ebpf, name::WAITS)?;
+        let sleepers = SlotMapKind {
+            name: name::SLEEPERS,
+            what: "sleeping threads",
+            none: (0, PlainSleeper(Sleeper::default())),
+            slot_of: |_, PlainSleeper(entry)| entry.slot,
+        };
+        let totals = SlotMapKind {
+            name: name::WAITS,
+            what: "totals of waits",
+            none: (PlainWaitKey(WaitKey::default()), PlainTotals(WaitTotals::default())),
+            slot_of: |PlainWaitKey(key), _| key.slot,
+        };
         Ok(Self {
             programs,
             links: Vec::new(),
-            sleepers: sleepers.try_into().map_err(map_error(name::SLEEPERS))?,
-            sleepers_fd,
-            sleepers_capacity: settings.thread_capacity,
-            totals: totals.try_into().map_err(map_error(name::WAITS))?,
-            totals_fd,
-            totals_capacity: settings.totals_capacity,
+            sleepers: SlotMap::take(ebpf, sleepers, settings.thread_capacity)?,
+            totals: SlotMap::take(ebpf, totals, settings.totals_capacity)?,
         })
     }
 
@@ -103,30 +105,6 @@ impl Threads {
             })?;
         }
         Ok(())
-    }
-
-    fn of_slot(&self, slot: u16) -> Result<Vec<(u32, Sleeper)>, KernelError> {
-        let mut found = Vec::new();
-        let none = (0, PlainSleeper(Sleeper::default()));
-        let (map, capacity) = (self.sleepers_fd.as_fd(), self.sleepers_capacity);
-        counters::walk(map, "sleeping threads", capacity, none, |tid, PlainSleeper(entry)| {
-            if entry.slot == slot {
-                found.push((*tid, *entry));
-            }
-        })?;
-        Ok(found)
-    }
-
-    fn totals_of(&self, slot: u16) -> Result<Vec<WaitTotal>, KernelError> {
-        let mut found = Vec::new();
-        let none = (PlainWaitKey(WaitKey::default()), PlainTotals(WaitTotals::default()));
-        let (map, capacity) = (self.totals_fd.as_fd(), self.totals_capacity);
-        counters::walk(map, "totals of waits", capacity, none, |PlainWaitKey(key), totals| {
-            if key.slot == slot {
-                found.push(WaitTotal { key: *key, totals: totals.0 });
-            }
-        })?;
-        Ok(found)
     }
 }
 
@@ -201,9 +179,9 @@ impl Kernel {
     pub fn sleeping(&self, slot: u16) -> Result<Vec<SleepingThread>, KernelError> {
         let whole =
             |entry: &Sleeper| entry.since_ns != 0 && entry.tag == parked_tag(entry.since_ns);
-        let found = self.threads.of_slot(slot)?;
+        let found = self.threads.sleepers.of_slot(slot)?;
         let sleeps = |entry: &&Sleeper| whole(entry) && !entry.is_woken();
-        let now = found.iter().map(|(_, entry)| entry).filter(sleeps);
+        let now = found.iter().map(|(_, PlainSleeper(entry))| entry).filter(sleeps);
         Ok(now
             .map(|entry| SleepingThread {
                 tid: entry.tid,
@@ -219,7 +197,8 @@ impl Kernel {
     /// # Errors
     /// If the map cannot be read.
     pub fn wait_totals(&self, slot: u16) -> Result<Vec<WaitTotal>, KernelError> {
-        self.threads.totals_of(slot)
+        let found = self.threads.totals.of_slot(slot)?.into_iter();
+        Ok(found.map(|(key, totals)| WaitTotal { key: key.0, totals: totals.0 }).collect())
     }
 
     /// Ends following the threads of a slot whose entry in `TGIDS` is gone.
@@ -251,19 +230,12 @@ impl Kernel {
 
     /// Forgets all sleeps of a slot.
     pub(super) fn forget_sleepers(&mut self, slot: u16) -> Result<(), KernelError> {
-        for (tid, _) in self.threads.of_slot(slot)? {
-            // The kernel part may have removed it meanwhile.
-            let _gone = self.threads.sleepers.remove(&tid);
-        }
-        Ok(())
+        self.threads.sleepers.forget(slot)
     }
 
     /// Forgets the totals of a slot.
     pub(super) fn forget_totals(&mut self, slot: u16) -> Result<(), KernelError> {
-        for total in self.threads.totals_of(slot)? {
-            let _gone = self.threads.totals.remove(&PlainWaitKey(total.key));
-        }
-        Ok(())
+        self.threads.totals.forget(slot)
     }
 }
 

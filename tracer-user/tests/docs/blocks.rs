@@ -4,12 +4,17 @@
 //! writes what is printed now.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::loiter::{Loiter, command};
 use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
 use regex::Regex;
+
+use crate::pages::documents;
+use crate::picture;
 
 fn newest() -> &'static str {
     GO_VERSIONS[GO_VERSIONS.len() - 1]
@@ -46,6 +51,20 @@ impl Shop {
         self.neutral(&String::from_utf8_lossy(&output.stdout))
     }
 
+    /// As it looks in a terminal.
+    fn run_in_terminal(&self, line: &str) -> String {
+        let line =
+            line.replacen("loiter", env!("CARGO_BIN_EXE_loiter"), 1).replace("PID", &self.pid());
+        let output = std::process::Command::new("script")
+            .args(["--quiet", "--command", &format!("{line} 2> /dev/null"), "/dev/null"])
+            .envs([("COLUMNS", picture::COLUMNS), ("TERM", "xterm-256color")])
+            .env_remove("NO_COLOR")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+        self.neutral(&text)
+    }
+
     fn neutral(&self, text: &str) -> String {
         text.replace(&*self.dir.path().to_string_lossy(), "/srv")
     }
@@ -68,7 +87,7 @@ fn first(told: &str) -> &str {
 }
 
 /// Numbers, times, addresses and ids, however many stand in a row.
-fn masked(text: &str) -> Vec<String> {
+pub fn masked(text: &str) -> Vec<String> {
     let changing = Regex::new(concat!(
         r"0x[0-9a-f]+|(?-u:\b)[0-9a-f]{12,16}(?-u:\b)(, modified)?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC",
         r"|\d[\d.]*( \d{3})*( (ns|µs|ms|s|min|h|KiB|MiB)(?-u:\b))?( [\d.]+ (ns|µs|ms|s)(?-u:\b))?"
@@ -86,17 +105,6 @@ fn masked(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn documents() -> Vec<PathBuf> {
-    let docs = crate::common::go::workspace().join("docs");
-    let mut all: Vec<PathBuf> = fs::read_dir(docs)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "md"))
-        .collect();
-    all.sort();
-    all
-}
-
 /// Compares, or writes, the block of this name in whichever documents have it.
 fn check(name: &str, shown: &str) {
     let mark = format!("<!-- real: {name} -->\n\n");
@@ -112,11 +120,12 @@ fn check(name: &str, shown: &str) {
             .take_while(|line| line.starts_with("    ") || line.trim().is_empty())
             .map(str::len)
             .sum::<usize>();
-        if std::env::var_os("LOITER_BLESS").is_some() {
+        let kept: String = rest[..end].lines().map(|l| format!("{}\n", l.trim())).collect();
+        // What differs in nothing but numbers stays as it is.
+        if std::env::var_os("LOITER_BLESS").is_some() && masked(&kept) != masked(shown) {
             write(&path, &text[..start], shown, &rest[end..]);
             continue;
         }
-        let kept: String = rest[..end].lines().map(|l| format!("{}\n", l.trim())).collect();
         assert_eq!(
             masked(&kept),
             masked(shown),
@@ -147,6 +156,43 @@ fn what_is_shown_of_a_leak_is_what_is_printed() {
     }
     let line = "loiter diagnose PID";
     check("diagnose", &format!("$ {line}\n{}", first(&shop.run(line))));
+}
+
+#[test]
+fn the_picture_is_what_a_terminal_shows() {
+    let shop = or_skip!(Shop::open());
+    shop.grow_to(40);
+    let line = "loiter diagnose PID";
+    picture::check(&format!("$ {line}\n{}", first(&shop.run_in_terminal(line))));
+}
+
+#[test]
+fn what_is_shown_of_a_baseline_is_what_is_written() {
+    let shop = or_skip!(Shop::open());
+    shop.grow_to(40);
+    shop.run("loiter diagnose PID --write-baseline known.toml --owner payments --until 2099-01-31");
+    let kept = fs::read_to_string(shop.dir.path().join("known.toml")).unwrap();
+    check("baseline", kept.find("[[finding]]").map_or("", |at| &kept[at..]));
+}
+
+/// The order service of `cargo xtask demo`, and its customers.
+#[test]
+fn what_is_shown_of_a_watch_is_what_is_printed() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(go_build(newest(), "orders", Variant::Deployed));
+    let (orders, address) = GoProc::start_ready(&exe, &[]);
+    let pid = orders.pid().to_string();
+    let args = ["watch", &pid, "--for", "40s", "--stuck-after", "10s"];
+    let mut watch = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut messages = BufReader::new(watch.stderr.take().unwrap()).lines();
+    assert!(messages.any(|line| line.unwrap().contains("watching")), "it watches");
+    std::thread::spawn(move || messages.count());
+    let (customers, _) = GoProc::start_ready(&exe, &["-drive", &address, "-rate", "200"]);
+    let output = watch.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    check("watch", &format!("$ loiter {}\n{}", args.join(" ").replace(&pid, "PID"), first(&told)));
+    customers.finish();
+    orders.finish();
 }
 
 #[test]

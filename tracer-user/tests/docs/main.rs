@@ -8,3 +8,4 @@ mod common;
 mod blocks;
 mod messages;
 mod pages;
+mod picture;

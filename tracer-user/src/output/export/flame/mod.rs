@@ -150,7 +150,7 @@ fn colour(name: &str) -> String {
     let [red, green, blue] = if name.starts_with('[') {
         [between(250.0, 244.0), between(206.0, 190.0), between(160.0, 132.0)]
     } else {
-        [between(150.0, 190.0), between(196.0, 214.0), between(224.0, 240.0)]
+        [between(132.0, 196.0), between(184.0, 220.0), between(218.0, 243.0)]
     };
     format!("#{red:02x}{green:02x}{blue:02x}")
 }

@@ -12,7 +12,7 @@ use crate::base::Tid;
 use crate::symbolize::native::Modules;
 use crate::target::ReadMem;
 
-use super::{int, long};
+use super::{int_at, long, long_at};
 
 /// Points to the table.
 const TABLE: &str = "gHotSpotVMStructs";
@@ -92,9 +92,9 @@ impl Java {
         mem: &'a dyn ReadMem,
         thread: &dyn Fn(u32) -> Option<Tid>,
     ) -> Option<JavaThreads<'a>> {
-        let at = |base: u64, offset: u64| long(mem, base.checked_add(offset)?);
+        let at = |structure, offset| long_at(mem, structure, offset);
         let list = long(mem, self.list)?;
-        let length = int(mem, list.checked_add(self.length)?)?.min(MAX_THREADS);
+        let length = int_at(mem, list, self.length)?.min(MAX_THREADS);
         let threads = at(list, self.threads)?;
         let mut found = JavaThreads {
             java: self,
@@ -107,7 +107,7 @@ impl Java {
             let known = || {
                 let address = at(threads, i.checked_mul(8)?)?;
                 let os_thread = at(address, self.os_thread)?;
-                let tid = thread(int(mem, os_thread.checked_add(self.thread_id)?)?)?;
+                let tid = thread(int_at(mem, os_thread, self.thread_id)?)?;
                 let end = at(address, self.stack_base)?;
                 let start = end.checked_sub(at(address, self.stack_size)?)?;
                 Some((address, tid, start..end))
@@ -125,10 +125,10 @@ impl Java {
 impl JavaThreads<'_> {
     /// The monitor that a thread waits to enter now.
     pub fn waits_for(&self, tid: Tid) -> Option<Monitor> {
-        let at = |base: u64, offset: u64| long(self.mem, base.checked_add(offset)?);
         let thread = *self.by_tid.get(&tid)?;
-        let address = at(thread, self.java.pending).filter(|&monitor| monitor != 0)?;
-        let owner = at(address, self.java.owner)?;
+        let address =
+            long_at(self.mem, thread, self.java.pending).filter(|&monitor| monitor != 0)?;
+        let owner = long_at(self.mem, address, self.java.owner)?;
         Some(Monitor { address, owner: self.thread_of(owner) })
     }
 

@@ -64,6 +64,16 @@ fn long(mem: &dyn ReadMem, address: u64) -> Option<u64> {
     mem.read(address, &mut bytes).ok().map(|()| u64::from_le_bytes(bytes))
 }
 
+/// A field of a structure.
+fn long_at(mem: &dyn ReadMem, structure: u64, offset: u64) -> Option<u64> {
+    long(mem, structure.checked_add(offset)?)
+}
+
+/// A field of a structure.
+fn int_at(mem: &dyn ReadMem, structure: u64, offset: u64) -> Option<u32> {
+    int(mem, structure.checked_add(offset)?)
+}
+
 fn int(mem: &dyn ReadMem, address: u64) -> Option<u32> {
     let mut bytes = [0; 4];
     mem.read(address, &mut bytes).ok().map(|()| u32::from_le_bytes(bytes))

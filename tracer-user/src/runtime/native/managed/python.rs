@@ -10,7 +10,7 @@ use crate::stream::{FutexKind, FutexOf, FutexState, Holder};
 use crate::symbolize::native::Modules;
 use crate::target::Piece;
 
-use super::{Sleeper, int, is_text, long};
+use super::{Sleeper, int_at, is_text, long, long_at};
 
 /// What holds all of the interpreter's state, and is exported.
 const RUNTIME: &str = "_PyRuntime";
@@ -76,8 +76,8 @@ fn lock(sleeper: &Sleeper<'_>, futex: &mut FutexState) {
     let fits = pieces.iter().zip(found.as_chunks::<8>().0).zip(read);
     let fits = fits.filter(|((_, word), read)| *read && u64::from_le_bytes(**word) == inner);
     for object in fits.map(|((piece, _), _)| piece.address.wrapping_sub(INNER)) {
-        let at = |offset: u64| long(sleeper.mem, object.checked_add(offset)?);
-        let name = at(OB_TYPE).and_then(|kind| long(sleeper.mem, kind.checked_add(TP_NAME)?));
+        let at = |offset| long_at(sleeper.mem, object, offset);
+        let name = at(OB_TYPE).and_then(|kind| long_at(sleeper.mem, kind, TP_NAME));
         let Some(name) = name else { continue };
         if is_text(sleeper.mem, name, "_thread.RLock") {
             futex.object = object;
@@ -97,8 +97,8 @@ fn lock(sleeper: &Sleeper<'_>, futex: &mut FutexState) {
 /// The thread that a `pthread_t` stands for: the address of glibc's own structure, which holds its
 /// own address and the tid.
 fn thread(sleeper: &Sleeper<'_>, pthread: u64) -> Option<Tid> {
-    let itself = long(sleeper.mem, pthread.checked_add(PTHREAD_SELF)?)?;
-    let tid = int(sleeper.mem, pthread.checked_add(PTHREAD_TID)?)?;
+    let itself = long_at(sleeper.mem, pthread, PTHREAD_SELF)?;
+    let tid = int_at(sleeper.mem, pthread, PTHREAD_TID)?;
     (itself == pthread && pthread != 0).then(|| (sleeper.thread)(tid)).flatten()
 }
 
@@ -109,7 +109,7 @@ fn gil_holder(sleeper: &Sleeper<'_>, cond: u64) -> Holder {
     let Some(state) = state.filter(|&state| state != 0 && state % 8 == 0) else {
         return Holder::Unknown;
     };
-    let words = (0..THREAD_STATE / 8).filter_map(|i| long(sleeper.mem, state.checked_add(i * 8)?));
+    let words = (0..THREAD_STATE / 8).filter_map(|i| long_at(sleeper.mem, state, i * 8));
     let found: BTreeSet<Tid> = words
         .filter(|&word| word > 4096 && word % 8 == 0)
         .filter_map(|word| thread(sleeper, word))
