@@ -17,6 +17,7 @@ pub fn run() -> Result<()> {
         Need::Go(versions::GO_SHORT),
         Need::RealPrograms,
         Need::Readers,
+        Need::PackageChecker,
     ])?;
     let mut failed = Vec::new();
     let mut check = |what: &'static str, work: &mut dyn FnMut() -> Result<()>| {

@@ -37,6 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
             Need::Go(wanted),
             Need::RealPrograms,
             Need::Readers,
+            Need::PackageChecker,
         ])?;
     }
     let mut cargo = run::cargo();

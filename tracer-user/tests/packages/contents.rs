@@ -7,17 +7,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::made::{dist, output, stand_in};
-use crate::common::go::workspace;
+use super::made::{dist, named, output, stand_in};
 
 /// Packages of a stand-in: their contents, their rights, their sums.
 fn packed(into: &Path) {
     dist(&stand_in(into), &[], into);
-}
-
-fn named(dir: &Path, end: &str) -> std::path::PathBuf {
-    let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    all.into_iter().find(|path| path.to_string_lossy().ends_with(end)).expect(end)
 }
 
 #[test]
@@ -29,46 +23,8 @@ fn packages_of_one_binary_are_the_same_bytes_and_hold_what_people_need() {
     // The stand-in lies at another place, and names it nowhere.
     assert_eq!(sums(one.path()), sums(two.path()));
     output(Command::new("sha256sum").args(["--check", "SHA256SUMS"]).current_dir(one.path()));
-    is_a_debian_package(&named(one.path(), ".deb"));
     is_an_archive(&named(one.path(), ".tar.gz"));
     is_a_bill_of_materials(&named(one.path(), ".cdx.json"));
-}
-
-/// Installed by dpkg into a directory: nothing runs, and everything is where it is looked for.
-fn is_a_debian_package(package: &Path) {
-    let root = tempfile::tempdir().unwrap();
-    for dir in ["var/lib/dpkg/info", "var/lib/dpkg/updates"] {
-        fs::create_dir_all(root.path().join(dir)).unwrap();
-    }
-    fs::write(root.path().join("var/lib/dpkg/status"), "").unwrap();
-    let mut dpkg = Command::new("dpkg");
-    dpkg.arg(format!("--root={}", root.path().display()))
-        .args(["--force-not-root", "--log=/dev/null"]);
-    output(dpkg.arg("--install").arg(package));
-    let has = |path: &str| root.path().join(path).is_file();
-    for path in [
-        "usr/bin/loiter",
-        "usr/share/man/man1/loiter.1.gz",
-        "usr/share/man/man1/loiter-watch.1.gz",
-        "usr/share/bash-completion/completions/loiter",
-        "usr/share/zsh/vendor-completions/_loiter",
-        "usr/share/fish/vendor_completions.d/loiter.fish",
-        "usr/share/doc/loiter/copyright",
-        "usr/share/doc/loiter/changelog.gz",
-        "usr/share/doc/loiter/third-party.txt.gz",
-    ] {
-        assert!(has(path), "{path}");
-    }
-    let unit = workspace().join("deploy/systemd/loiter.service").is_file();
-    assert_eq!(has("usr/lib/systemd/system/loiter.service"), unit);
-    for script in ["preinst", "postinst", "prerm", "postrm"] {
-        assert!(!has(&format!("var/lib/dpkg/info/loiter.{script}")), "{script}");
-    }
-    let fields = output(Command::new("dpkg-deb").arg("--field").arg(package));
-    assert!(!fields.contains("Depends"), "a static binary needs no other package: {fields}");
-    let page = root.path().join("usr/share/man/man1/loiter-watch.1.gz");
-    let page = output(Command::new("gzip").arg("-dc").arg(page));
-    assert!(page.contains(".TH") && page.contains("SYNOPSIS"), "{page}");
 }
 
 fn is_an_archive(archive: &Path) {

@@ -58,8 +58,22 @@ pub fn image(temporary: &Path) -> PathBuf {
         dist(static_binary(), &["image"], temporary);
         temporary.to_path_buf()
     });
-    let found = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
-    found.into_iter().find(|path| path.to_string_lossy().ends_with(".oci.tar")).unwrap()
+    named(&dir, ".oci.tar")
+}
+
+/// The Debian package: the one that is shipped, or one of a stand-in.
+pub fn debian(temporary: &Path) -> PathBuf {
+    let dir = shipped().unwrap_or_else(|| {
+        dist(&stand_in(temporary), &["deb"], temporary);
+        temporary.to_path_buf()
+    });
+    named(&dir, ".deb")
+}
+
+/// The file in a directory whose name ends so.
+pub fn named(dir: &Path, end: &str) -> PathBuf {
+    let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    all.into_iter().find(|path| path.to_string_lossy().ends_with(end)).expect(end)
 }
 
 /// Links `main.rs` anew with the library that this test was built with; that takes seconds, where building all

@@ -10,4 +10,5 @@ mod common;
 mod chroot;
 mod commit;
 mod contents;
+mod debian;
 mod made;

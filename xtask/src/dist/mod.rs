@@ -316,7 +316,7 @@ fn tell(release: &Release, dir: &Path, made: &[String]) -> Result<()> {
 
 /// The tests of what is shipped, with what was made here.
 fn run_it(dir: &Path) -> Result<()> {
-    setup::ensure(&[Need::Go(versions::GO_SHORT)])?;
+    setup::ensure(&[Need::Go(versions::GO_SHORT), Need::PackageChecker])?;
     let dir = dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
     let mut test = run::cargo();
     test.args(["test", "--package", "tracer-user", "--test", "packages", "--", "--show-output"]);

@@ -63,7 +63,8 @@ pub fn run(args: &Args) -> Result<()> {
         (false, []) => versions::GO_SHORT.to_vec(),
         (false, some) => some.iter().map(String::as_str).collect(),
     };
-    let mut needs = vec![Need::Bpf, Need::Cgo, Need::HttpLoad, Need::Readers, Need::Go(&wanted)];
+    let mut needs = vec![Need::Bpf, Need::Cgo, Need::HttpLoad, Need::Readers];
+    needs.extend([Need::PackageChecker, Need::Go(&wanted)]);
     if args.all || args.real {
         needs.push(Need::RealPrograms);
     }

@@ -9,30 +9,30 @@ use serde_json::Value;
 use super::cpio::Cpio;
 use super::machine::{self, Mebibytes, one};
 use super::{Row, timed};
-use crate::setup::versions::{self, KERNELS, Kernel};
+use crate::setup::versions::{self, Kernel};
 use crate::{go, loiter};
 
 /// Of each machine.
 const MEMORY: Mebibytes = Mebibytes(1024);
 
-/// What is run in each machine: a name, and the arguments of loiter.
+/// What is run in each machine: a name, what it goes on to (its own `end`, or a `finding`), and the arguments of loiter.
 const PLAN: &str = "\
-version version
-doctor doctor PID --format json
-dump dump PID --format json
-lifecycle watch PID --events lifecycle --for 12s --stuck-after 3s --budget off --format jsonl
-all watch PID --events all --for 6s --budget off --format jsonl
-threads watch PID --threads --events all --for 4s --budget off --format jsonl
-none watch PID --events none --for 4s --format jsonl
+version end version
+doctor end doctor PID --format json
+dump end dump PID --format json
+lifecycle finding watch PID --events lifecycle --stuck-after 3s --budget off --format jsonl
+all end watch PID --events all --for 6s --budget off --format jsonl
+threads end watch PID --threads --events all --for 4s --budget off --format jsonl
+none end watch PID --events none --for 4s --format jsonl
 ";
 
 /// A row for each kernel.
-pub fn rows(binary: &Path) -> Vec<Row> {
-    KERNELS.iter().map(|kernel| row(kernel, binary)).collect()
+pub fn rows(kernels: &[&Kernel], binary: &Path) -> Vec<Row> {
+    kernels.iter().map(|kernel| row(kernel, binary)).collect()
 }
 
 fn row(kernel: &Kernel, binary: &Path) -> Row {
-    timed(&format!("kernel {}", kernel.series), || {
+    timed(&format!("kernels {}", kernel.series), || {
         let told = machine::boot(kernel, &file_system(binary)?, MEMORY)?;
         Ok((judge(&told)?, true))
     })

@@ -14,6 +14,9 @@ use crate::{loiter, run};
 /// where there is nothing else to do.
 const MOST_SECONDS: &str = "1800";
 
+/// Of the kernel. A check that interrupts of the timer come in time would fail where the host is busy.
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 loglevel=4 no_timer_check";
+
 /// Lines of the console that are shown where a machine failed.
 const CONSOLE_LINES: usize = 30;
 
@@ -35,7 +38,7 @@ pub fn boot(kernel: &Kernel, files: &[u8], memory: Mebibytes) -> Result<Vec<Valu
     machine.args([MOST_SECONDS, "qemu-system-x86_64", "-accel", "tcg"]);
     machine.args(["-cpu", "max", "-smp", "2", "-display", "none", "-monitor", "none"]);
     machine.arg("-m").arg(memory.0.to_string());
-    machine.arg("-nodefaults").args(["-no-reboot", "-append", "console=ttyS0 panic=-1 loglevel=4"]);
+    machine.arg("-nodefaults").args(["-no-reboot", "-append", COMMAND_LINE]);
     machine.arg("-kernel").arg(image).arg("-initrd").arg(&initrd);
     machine.arg("-serial").arg(format!("file:{}", console.display()));
     machine.arg("-serial").arg(format!("file:{}", told.display()));

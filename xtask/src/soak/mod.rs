@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::progress::{AlreadyTold, seconds, step};
+use crate::setup::versions::Kernel;
 use crate::setup::{self, Need, versions};
 use crate::{dist, fuzz, go, loiter, run, test};
 
@@ -34,7 +35,7 @@ pub struct Args {
     /// A static loiter for `kernels` and `systemd`, instead of one that is built
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Only test programs, other kernels (`kernels`), the service (`systemd`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
+    /// Only test programs, other kernels (`kernels`, `kernels 6.12`), the service (`systemd`, `systemd 6.12`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
     filter: Option<String>,
 }
 
@@ -57,6 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
         Need::Go(versions::GO_ALL),
         Need::RealPrograms,
         Need::Readers,
+        Need::PackageChecker,
     ])?;
     let chosen = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
     let mut rows = Vec::new();
@@ -71,8 +73,10 @@ pub fn run(args: &Args) -> Result<()> {
         let what = format!("fuzz {target}");
         rows.push(timed(&what, || Ok((fuzz::one(&target, args.fuzz)?, true))));
     }
-    if chosen("kernels") || chosen("systemd") {
-        rows.extend(machines(args.binary.as_deref(), chosen)?);
+    let kernels = chosen_kernels("kernels", chosen);
+    let services = chosen_kernels("systemd", chosen);
+    if !kernels.is_empty() || !services.is_empty() {
+        rows.extend(machines(args.binary.as_deref(), &kernels, &services)?);
     }
     if chosen("watch") {
         rows.extend(watches(args.minutes));
@@ -115,19 +119,26 @@ fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
     Ok((tally.line(), tally.is_well()))
 }
 
-/// The static binary in virtual machines.
-fn machines(binary: Option<&Path>, chosen: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
-    setup::ensure(&[Need::Kernels, Need::Systemd])?;
+/// The kernels on which something is to be run: `kernels 6.12`, or all of them as `kernels`.
+fn chosen_kernels(what: &str, chosen: impl Fn(&str) -> bool) -> Vec<&'static Kernel> {
+    let kernels = versions::KERNELS.iter();
+    kernels.filter(|kernel| chosen(&format!("{what} {}", kernel.series))).collect()
+}
+
+/// The static binary in virtual machines: alone, and as a service.
+fn machines(binary: Option<&Path>, alone: &[&Kernel], service: &[&Kernel]) -> Result<Vec<Row>> {
+    setup::ensure(&[Need::Kernels])?;
     let binary = match binary {
         Some(binary) => std::path::absolute(binary).context("which binary?")?,
         None => dist::static_binary()?,
     };
     let mut rows = Vec::new();
-    if chosen("kernels") {
-        rows.extend(step("Running other kernels", || Ok(kernels::rows(&binary)))?);
+    if !alone.is_empty() {
+        rows.extend(step("Running other kernels", || Ok(kernels::rows(alone, &binary)))?);
     }
-    if chosen("systemd") {
-        rows.extend(step("Running it under systemd", || Ok(systemd::rows(&binary)))?);
+    if !service.is_empty() {
+        setup::ensure(&[Need::Systemd])?;
+        rows.extend(step("Running it under systemd", || Ok(systemd::rows(service, &binary)))?);
     }
     Ok(rows)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cpio::Cpio;
 use super::machine::{self, Mebibytes, one};
 use super::{Row, timed};
-use crate::setup::versions::{self, KERNELS, Kernel};
+use crate::setup::versions::{self, Kernel};
 use crate::{dist, go, loiter};
 
 /// Of each machine: its file system lies in there twice while it boots.
@@ -48,6 +48,8 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("stopped", &["ActiveState=inactive", "Result=success", "ExecMainStatus=0", "NRestarts=0"]),
     ("journal", &["no-such-key"]),
     ("restarted", &["1 active"]),
+    ("upgrade", &[]),
+    ("upgraded", &["active, another process true"]),
     ("remove", &[]),
     ("removed", &["process false binary false config true"]),
     ("purge", &[]),
@@ -56,15 +58,15 @@ const EXPECTED: &[(&str, &[&str])] = &[
 ];
 
 /// A row for each kernel.
-pub fn rows(binary: &Path) -> Vec<Row> {
+pub fn rows(kernels: &[&Kernel], binary: &Path) -> Vec<Row> {
     let made = tempfile::tempdir()
         .context("cannot create a temporary directory")
         .and_then(|dir| file_system(&dist::debian_package(binary, dir.path())?));
-    KERNELS.iter().map(|kernel| row(kernel, &made)).collect()
+    kernels.iter().map(|kernel| row(kernel, &made)).collect()
 }
 
 fn row(kernel: &Kernel, files: &Result<Vec<u8>>) -> Row {
-    timed(&format!("systemd on {}", kernel.series), || {
+    timed(&format!("systemd {}", kernel.series), || {
         let files = files.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         Ok((judge(&machine::boot(kernel, files, MEMORY)?)?, true))
     })
@@ -117,7 +119,7 @@ fn judge(told: &[Value]) -> Result<String> {
     let left = text(told, "purged")?;
     ensure!(left.trim() == "left:", "a purge left something: {left}");
     Ok(format!(
-        "installed, active, {}, reloaded, watchdog fed, stopped with 0, restarted when it hung, removed, purged",
+        "installed, active, {}, reloaded, watchdog fed, stopped with 0, restarted when it hung and when upgraded, removed, purged",
         watched(text(told, "journal")?)?
     ))
 }
@@ -128,7 +130,7 @@ fn watched(journal: &str) -> Result<String> {
         journal.lines().filter(|line| line.starts_with('{')).flat_map(|l| [l, "\n"]).collect();
     let lines = loiter::json_lines(own.as_bytes())?;
     let summaries = loiter::of_schema(&lines, "loiter.summary/1");
-    let summary = summaries.iter().find(|it| it["process"]["name"] == "service");
+    let summary = summaries.iter().find(|it| it["process"]["exe"] == "/service");
     let summary = summary.context("the journal has no summary of the service")?;
     let births = summary["births"].as_u64().unwrap_or(0);
     let lost = loiter::lost(summary);
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     fn told(change: &str, stdout: &str) -> Vec<Value> {
-        let summary = json!({"schema": "loiter.summary/1", "process": {"name": "service"}, "births": 3, "lost": {"ring_full": 0}});
+        let summary = json!({"schema": "loiter.summary/1", "process": {"exe": "/service"}, "births": 3, "lost": {"ring_full": 0}});
         let steps = EXPECTED.iter().map(|(name, needed)| {
             let said = match *name {
                 name if name == change => stdout.to_owned(),

@@ -137,10 +137,7 @@ fn judge(watch: &Watch, name: &str, asked: &str, took: Duration) -> Result<Row> 
     let (warm, last) = (watch.warm, watch.last);
     #[allow(clippy::cast_precision_loss)]
     let grown = last.rss as f64 > warm.rss as f64 * GROWTH + SLACK as f64;
-    let lost: u64 = summary["lost"]
-        .as_object()
-        .map(|lost| lost.values().filter_map(Value::as_u64).sum())
-        .unwrap_or_default();
+    let lost = loiter::lost(summary);
     let mut result = format!(
         "{asked}{} births, {lost} lost, {above} above suspect, {} suspects, {} -> {} MiB, {} -> {} files",
         summary["births"],

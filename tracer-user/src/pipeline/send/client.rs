@@ -12,6 +12,8 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -180,6 +182,17 @@ impl Client {
     }
 }
 
+/// `Retry-After`: seconds, or a moment.
+fn pause(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    // One that has passed is now.
+    Some(Duration::try_from(moment.duration_since(now)).unwrap_or_default())
+}
+
 /// What comes of this, if it comes in time.
 async fn by<T>(end: Instant, what: impl Future<Output = T>) -> anyhow::Result<T> {
     let late = |_| anyhow::anyhow!("no answer within {} s", WITHIN.as_secs());
@@ -189,7 +202,7 @@ async fn by<T>(end: Instant, what: impl Future<Output = T>) -> anyhow::Result<T>
 async fn answer(response: Response<Incoming>) -> Answer {
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let after = after.and_then(|text| pause(text, Timestamp::now()));
     let rest = Limited::new(response.into_body(), MAX_ANSWER).collect();
     let _unused = timeout(REST_WITHIN, rest).await;
     match status {
@@ -224,4 +237,21 @@ fn config(roots: RootCertStore) -> anyhow::Result<Arc<ClientConfig>> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_told_in_seconds_or_as_a_moment() {
+        let now: Timestamp = "2026-11-22T08:49:37Z".parse().unwrap();
+        let of = |text| pause(text, now).map(|pause| pause.as_secs());
+        assert_eq!(of(" 120 "), Some(120));
+        assert_eq!(of("Sun, 22 Nov 2026 08:50:07 GMT"), Some(30));
+        assert_eq!(of("Sun, 22 Nov 2026 08:00:00 GMT"), Some(0), "that is past");
+        for text in ["", "-1", "soon", "1.5", "99999999999999999999", "Sun, 22 Nov"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
 }

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// For how long a finding is waited for: an emulated machine is slow where its host is busy.
+const patience = 5 * time.Minute
+
 // A run of loiter, as it ended.
 type run struct {
 	Name   string `json:"name"`
@@ -63,7 +66,7 @@ func main() {
 	for _, line := range strings.Split(strings.TrimSpace(string(plan)), "\n") {
 		line = strings.ReplaceAll(line, "PID", strconv.Itoa(service.Process.Pid))
 		words := strings.Fields(line)
-		tell(loiter(words[0], words[1:]))
+		tell(loiter(words[0], words[1] == "finding", words[2:]))
 	}
 	alive := service.Process.Signal(syscall.Signal(0))
 	tell(run{Name: "end", Stdout: fmt.Sprint(alive == nil)})
@@ -72,11 +75,32 @@ func main() {
 	time.Sleep(200 * time.Millisecond)
 }
 
-func loiter(name string, args []string) run {
-	var stdout, stderr bytes.Buffer
+// What a run prints; a finding in it interrupts the run if that is what it is for.
+type output struct {
+	bytes.Buffer
+	found func()
+}
+
+func (o *output) Write(part []byte) (int, error) {
+	n, err := o.Buffer.Write(part)
+	if o.found != nil && bytes.Contains(o.Bytes(), []byte(`"loiter.finding/1"`)) {
+		o.found()
+		o.found = nil
+	}
+	return n, err
+}
+
+func loiter(name string, untilFound bool, args []string) run {
+	var stdout output
+	var stderr bytes.Buffer
 	command := exec.Command("/loiter", args...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	command.Env = []string{}
+	interrupt := func() { command.Process.Signal(os.Interrupt) }
+	if untilFound {
+		stdout.found = interrupt
+		defer time.AfterFunc(patience, interrupt).Stop()
+	}
 	err := command.Run()
 	code := command.ProcessState.ExitCode()
 	if command.ProcessState == nil {

@@ -49,6 +49,7 @@ func main() {
 	show("stopped")
 	run("journal", "journalctl", "--unit", "loiter", "--output", "cat", "--no-pager")
 	hang()
+	upgrade()
 	remove()
 	stop()
 	tell(step{Name: "end"})
@@ -124,6 +125,15 @@ func hang() {
 		told := property("NRestarts") + " " + property("ActiveState")
 		return told, told == "1 active" && property("MainPID") != was
 	})
+}
+
+// upgrade installs the package over itself: what runs has to be another process then.
+func upgrade() {
+	was := property("MainPID")
+	run("upgrade", "dpkg", "--install", "/loiter.deb")
+	now := property("MainPID")
+	told := fmt.Sprintf("%s, another process %t", property("ActiveState"), now != was && now != "0")
+	tell(step{Name: "upgraded", Stdout: told})
 }
 
 func remove() {
