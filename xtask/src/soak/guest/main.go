@@ -77,13 +77,13 @@ func main() {
 
 // What a run prints; a finding in it interrupts the run if that is what it is for.
 type output struct {
-	bytes.Buffer
+	text  bytes.Buffer
 	found func()
 }
 
 func (o *output) Write(part []byte) (int, error) {
-	n, err := o.Buffer.Write(part)
-	if o.found != nil && bytes.Contains(o.Bytes(), []byte(`"loiter.finding/1"`)) {
+	n, err := o.text.Write(part)
+	if o.found != nil && bytes.Contains(o.text.Bytes(), []byte(`"loiter.finding/1"`)) {
 		o.found()
 		o.found = nil
 	}
@@ -107,5 +107,5 @@ func loiter(name string, untilFound bool, args []string) run {
 		code = -1
 		stderr.WriteString(err.Error())
 	}
-	return run{Name: name, Code: code, Stdout: stdout.String(), Stderr: stderr.String()}
+	return run{Name: name, Code: code, Stdout: stdout.text.String(), Stderr: stderr.String()}
 }
