@@ -270,6 +270,12 @@ fn a_real_program_with_ten_thousand_spawn_sites_has_no_more_series_than_the_boun
         assert!(Instant::now() < end, "{text}");
         std::thread::sleep(Duration::from_millis(200));
     };
+    // The first one came while much was begun: the quickest of some is what it costs.
+    let took = (0..5).fold(took, |least, _| {
+        let began = Instant::now();
+        let read = http_get(&address, "/metrics");
+        if read.is_ok() { least.min(began.elapsed()) } else { least }
+    });
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     let (size, spawned) = (text.len(), SITES * 2);
     println!("{SITES} spawn sites, {spawned} goroutines: {series} series, {size} bytes, {took:?}");

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::common::loiter::{Loiter, command};
+use crate::common::go::{go_tool, workspace};
+use crate::common::loiter::{Loiter, command, run_json};
+use crate::common::process::http_get;
 use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
 use regex::Regex;
 
@@ -69,15 +71,17 @@ impl Shop {
         text.replace(&*self.dir.path().to_string_lossy(), "/srv")
     }
 
-    /// Until at least so many goroutines wait at the leak.
-    fn grow_to(&self, tasks: u64) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while crate::common::loiter::run_json(&["dump", &self.pid(), "--format", "json"])["tasks"]
-            .as_array()
-            .is_none_or(|all| (all.len() as u64) < tasks)
-        {
-            assert!(Instant::now() < end, "it does not leak");
-        }
+    fn grow_to(&self, tasks: usize) {
+        grow_to(self.service.pid(), tasks);
+    }
+}
+
+/// Returns once a process has so many goroutines.
+pub fn grow_to(pid: u32, tasks: usize) {
+    let end = Instant::now() + Duration::from_secs(60);
+    let dump = ["dump", &pid.to_string(), "--format", "json"];
+    while run_json(&dump)["tasks"].as_array().is_none_or(|all| all.len() < tasks) {
+        assert!(Instant::now() < end, "it has no more of them");
     }
 }
 
@@ -219,6 +223,42 @@ fn what_is_shown_of_a_recording_is_what_is_printed() {
     check("overview", &format!("$ {line}\n{}", shop.run(line)));
     let line = "loiter report night.loiter --min-confidence likely";
     check("report", &format!("$ {line}\n{}", first(&shop.run(line))));
+}
+
+#[test]
+fn what_is_shown_of_a_test_that_leaks_is_what_is_printed() {
+    let go = or_skip!(go_tool(newest()));
+    let line = "go test -trimpath -run '^TestLeak$' -exec 'loiter check --' .";
+    let loiter = Path::new(env!("CARGO_BIN_EXE_loiter")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{}:{path}", go.parent().unwrap().display(), loiter.display());
+    let output = std::process::Command::new("sh")
+        .args(["-c", line])
+        .current_dir(workspace().join("workloads/go/checked"))
+        .envs([("GOTOOLCHAIN", "local"), ("GOPROXY", "off"), ("GOFLAGS", "-mod=mod")])
+        .envs([("GOWORK", "off"), ("CGO_ENABLED", "0"), ("PATH", &path)])
+        .env_remove("GOROOT")
+        .output()
+        .unwrap();
+    check("check", &format!("$ {line}\n{}", String::from_utf8_lossy(&output.stdout)));
+}
+
+#[test]
+fn what_is_shown_of_metrics_is_what_is_told() {
+    let shop = or_skip!(Shop::open());
+    shop.grow_to(40);
+    let pid = shop.service.pid();
+    let mut watch = Loiter::watch(pid, &["--metrics=127.0.0.1:0", "--stuck-after", "5s"]);
+    let said = watch.wait_message("metrics at");
+    let address = said.split("http://").nth(1).unwrap().split("/metrics").next().unwrap();
+    watch.wait_line("a finding", |line| line["confidence"] == "likely");
+    let text = http_get(address, "/metrics").unwrap();
+    let wanted = "^loiter_(tasks.*chan send|findings[{].* [1-9])";
+    let shown = Regex::new(wanted).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| shown.is_match(line)).collect();
+    let asked = format!("$ curl -s http://127.0.0.1:9464/metrics | grep -E '{wanted}'");
+    check("metrics", &format!("{asked}\n{}\n", lines.join("\n")));
+    watch.interrupt();
 }
 
 #[test]

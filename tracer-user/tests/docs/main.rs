@@ -9,3 +9,4 @@ mod blocks;
 mod messages;
 mod pages;
 mod picture;
+mod symptoms;

@@ -14,7 +14,10 @@ use crate::common::loiter::{Loiter, command, run};
 use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
 
 /// A message as the page quotes it, and what says it. `…` stands for any words, a single N for a number.
-pub const MESSAGES: &[(&str, fn() -> String)] = &[
+type Message = (&'static str, fn() -> String);
+
+/// In the order of the page.
+pub const MESSAGES: &[Message] = &[
     ("no process N", || said(&run(&["dump", "4194303"]))),
     ("/proc is not mounted", || mounted("/proc", "", "$0 dump 1")),
     ("/sys is not mounted", || mounted("/sys", "", WATCH)),
