@@ -198,7 +198,7 @@ impl Policy {
     pub fn account(&self) -> Account {
         let sum = Sum::of(self.samples.iter());
         let hits = sum.hits.all() as f64 / sum.seconds();
-        let hit_ns = self.target.cost();
+        let hit_ns = self.target.cost(hits);
         Account {
             allowed: self.allowed(&sum),
             target: hits * hit_ns / 1e9,
@@ -222,11 +222,11 @@ impl Policy {
     /// Takes in what happened in the last interval.
     pub fn note(&mut self, sample: Sample) -> Option<Turn> {
         let began = *self.began.get_or_insert(sample.at);
-        self.target.note(sample.user, sample.hits.all(), sample.system);
+        self.target.note(sample.over, sample.user, sample.hits.all(), sample.system);
         if sample.at.since(began) < WARM_UP {
             self.samples.push_back(Sample { loiter: Nanos(0), ..sample });
         } else {
-            self.loiter.note(sample.over, sample.hits.all(), sample.loiter);
+            self.loiter.note(sample.over, sample.over, sample.hits.all(), sample.loiter);
             self.samples.push_back(sample);
         }
         while self.samples.len() > 1 && self.window().saturating_sub(self.first()) >= WINDOW.0 {
@@ -247,7 +247,7 @@ impl Policy {
         }
         let sum = Sum::of(self.samples.iter());
         let all = self.all_hits()? * sum.work;
-        let part = self.cost(all) / 1e9 / sum.seconds();
+        let part = self.part(all, &sum);
         let stay = self.sampling.begin(now, part, self.room(&sum))?;
         self.samples.clear();
         let why = format!("they would take {} of a CPU", percent(part));
@@ -309,14 +309,16 @@ impl Policy {
     /// What may be spent on probes.
     fn room(&self, sum: &Sum) -> f64 {
         let allowed = self.allowed(sum);
-        let records = sum.hits.all() as f64 * self.loiter.cost();
+        let hits = sum.hits.all() as f64;
+        let records = hits * self.loiter.cost(hits / sum.seconds());
         let beside = (sum.loiter - records).max(0.0) / sum.over;
         (allowed - beside).max(allowed * LEAST_FOR_PROBES)
     }
 
-    /// What so many hits cost, target and loiter together, ns.
-    fn cost(&self, hits: f64) -> f64 {
-        hits * (self.target.cost() + self.loiter.cost())
+    /// What so many hits in the time of `sum` cost, target and loiter together, as a part of one CPU.
+    fn part(&self, hits: f64, sum: &Sum) -> f64 {
+        let rate = hits / sum.seconds();
+        rate * (self.target.cost(rate) + self.loiter.cost(rate)) / 1e9
     }
 
     fn fall(&mut self, now: KTime) -> Option<Turn> {
@@ -325,7 +327,7 @@ impl Policy {
         }
         let over_all = Sum::of(self.samples.iter());
         let lately = Sum::of(self.latest());
-        let spent = |sum: &Sum| self.cost(sum.hits.all() as f64) / 1e9 / sum.seconds();
+        let spent = |sum: &Sum| self.part(sum.hits.all() as f64, sum);
         let long = self.whole_window() && spent(&over_all) > self.room(&over_all);
         let flagrant =
             lately.over >= SHORT.0 as f64 * 0.9 && spent(&lately) > self.room(&lately) * FLAGRANT;
@@ -333,7 +335,7 @@ impl Policy {
             return None;
         }
         let sum = if flagrant { lately } else { over_all };
-        let lifecycle = self.cost(sum.hits.lifecycle as f64) / 1e9 / sum.seconds();
+        let lifecycle = self.part(sum.hits.lifecycle as f64, &sum);
         let fits = self.mode == Mode::All && lifecycle < self.room(&sum) * 0.8;
         let mode = if fits { Mode::Lifecycle } else { Mode::None };
         let why = format!(
@@ -390,9 +392,10 @@ impl Policy {
             return None;
         }
         let sum = Sum::of(self.samples.iter());
-        let more = step.rate.map(|rate| self.cost(rate * sum.work) / 1e9 / sum.seconds());
-        let now_spent = self.cost(sum.hits.all() as f64) / 1e9 / sum.seconds();
-        let spent = more.unwrap_or(0.0) + now_spent;
+        let hits = sum.hits.all() as f64;
+        let more = step.rate.map(|rate| rate * sum.work);
+        let now_spent = self.part(hits, &sum);
+        let spent = self.part(hits + more.unwrap_or(0.0), &sum);
         let roomy = spent <= self.room(&sum) * ROOMY;
         if !roomy {
             self.quiet_since = None;
