@@ -258,7 +258,7 @@ fn what_is_shown_of_metrics_is_what_is_told() {
     let address = said.split("http://").nth(1).unwrap().split("/metrics").next().unwrap();
     watch.wait_line("a finding", |line| line["confidence"] == "likely");
     let text = http_get(address, "/metrics").unwrap();
-    let wanted = "^loiter_(tasks.*chan send|findings[{].* [1-9])";
+    let wanted = "^loiter_tasks.*chan send|^loiter_findings[{].* [1-9]";
     let shown = Regex::new(wanted).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| shown.is_match(line)).collect();
     let asked = format!("$ curl -s http://127.0.0.1:9464/metrics | grep -E '{wanted}'");

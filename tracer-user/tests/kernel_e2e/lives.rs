@@ -142,8 +142,8 @@ fn the_reader_is_woken_at_each_eighth_of_the_ring_and_not_for_each_record() {
     process.wait_for("done");
     let counters = tracer.kernel.detach(attached.slot).unwrap().counters;
     println!("woken {woken} times for {} records, {} lost", tally.records, all_lost(&counters));
-    // A reader that is late is woken once for several eighths.
-    assert!((2..=40).contains(&woken), "{woken}");
+    // A reader that is late is woken once for several eighths, and takes what comes meanwhile with them.
+    assert!((1..=40).contains(&woken), "{woken}");
     let fill = tracer.kernel.fill();
     assert!(fill.used < fill.size / 8, "an eighth was left without a wake-up: {fill:?}");
     process.finish();
