@@ -198,7 +198,8 @@ fn last_moment(path: &Path) -> (u64, Option<String>, u64) {
 }
 
 /// For how long those threads of a recorder were ready and not let that an input passes one after
-/// another, ns: the second field of schedstat.
+/// another, ns: the second field of schedstat; and for how long this machine's processors were not let run by
+/// the one that it is a guest of, which the scheduler does not know.
 fn not_let_run(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of = |task: std::io::Result<fs::DirEntry>| -> Option<u64> {
@@ -208,7 +209,14 @@ fn not_let_run(pid: u32) -> u64 {
         let text = fs::read_to_string(task.join("schedstat")).ok()?;
         text.split_whitespace().nth(1)?.parse().ok()
     };
-    tasks.filter_map(of).sum()
+    tasks.filter_map(of).sum::<u64>() + stolen()
+}
+
+/// Of all processors, ns: the eighth number of /proc/stat, in hundredths of a second.
+fn stolen() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    let mut all = stat.lines().next().unwrap().split_whitespace();
+    all.nth(8).unwrap().parse::<u64>().unwrap() * 10_000_000
 }
 
 #[test]
