@@ -3,8 +3,14 @@
 lock, rlock: two threads that hold one each and want the other's; of an rlock a line for each:
 `waits TID ADDRESS`, where the address is its id(). idle: a pool of threads and an event loop with
 nothing to do. gil: threads that compute, all at once."""
+import os
 import sys
 import threading
+
+
+def say(*words):
+    # One write of the whole line: print writes in pieces, which those of another thread may part.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def circle(kind):
@@ -13,7 +19,7 @@ def circle(kind):
 
     def run(first, second):
         with first:
-            print("waits", threading.get_native_id(), hex(id(second)), flush=True)
+            say("waits", threading.get_native_id(), hex(id(second)))
             both.wait()
             with second:
                 pass
@@ -23,7 +29,7 @@ def circle(kind):
     for thread in threads:
         thread.start()
     both.wait()
-    print("ready", flush=True)
+    say("ready")
     for thread in threads:
         thread.join()
 
@@ -38,7 +44,7 @@ def idle():
 
     async def main():
         server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-        print("ready", flush=True)
+        say("ready")
         await server.serve_forever()
 
     asyncio.run(main())
@@ -51,7 +57,7 @@ def gil():
 
     for _ in range(3):
         threading.Thread(target=spin, daemon=True).start()
-    print("ready", flush=True)
+    say("ready")
     sys.stdin.read()
 
 
