@@ -1,6 +1,7 @@
 //! Each message by which docs/troubleshooting.md goes is one that loiter says: here is what makes it say so.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -46,6 +47,37 @@ pub const MESSAGES: &[Message] = &[
     ("the target replaced its image (exec)", replaced),
     ("N looks in a row failed", unreadable),
     ("lost", losing),
+    ("there is no key …", || {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "nane = [\"x\"]\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        said(&run(&["watch", "--config", path, "--check-config"]))
+    }),
+    ("cannot tell metrics at …", || {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = format!("--metrics={}", taken.local_addr().unwrap());
+        of_shell(|pid| said(&run(&["watch", pid, "--for", "1s", &metrics])))
+    }),
+    ("--metrics beyond this host tells names of functions", || {
+        of_shell(|pid| said(&run(&["watch", pid, "--for", "1s", "--metrics=0.0.0.0:9464"])))
+    }),
+    ("cannot be told now, trying again", || {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        sending(nobody)
+    }),
+    ("not delivered to …", || {
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = refusing.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in refusing.incoming().map_while(Result::ok) {
+                let _gone =
+                    stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+                // What is closed with a part unread is reset, and its answer lost.
+                let _gone = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        });
+        sending(address)
+    }),
     ("another seccomp listener is in place", || {
         let loiter = env!("CARGO_BIN_EXE_loiter");
         said(&run(&["check", "--", loiter, "check", "--", "true"]))
@@ -131,6 +163,13 @@ impl Drop for Ends {
 /// What is said of a program that is not Go.
 fn of_shell(says: impl Fn(&str) -> String) -> String {
     says(&Ends::start(Command::new("sleep").arg("600")).pid())
+}
+
+/// What is said when metrics are sent there.
+fn sending(to: SocketAddr) -> String {
+    let to = format!("http://{to}");
+    let args = ["--otlp", &to, "--otlp-every", "100ms", "--for", "1s"];
+    of_shell(|pid| said(&run(&[&["watch", pid][..], &args].concat())))
 }
 
 /// With an empty file system in the place of a directory.

@@ -39,7 +39,8 @@ pub struct Collector {
 
 impl Collector {
     /// Answers with these heads, one after the other, then with 200. Words in the place of a head: `hangs` (no
-    /// answer), `closes` (neither), `breaks` (half a head), `stalls` (a head without the body it promises).
+    /// answer), `closes` (neither), `breaks` (half a head), `stalls` (a head without the body it promises). What
+    /// follows a head after an empty line is the body.
     pub fn start(answers: &[&str]) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -85,14 +86,15 @@ fn serve(stream: TcpStream, sender: &Sender<Request>, answers: &Mutex<VecDeque<S
     let answer = answers.lock().unwrap().pop_front();
     let answer = answer.unwrap_or_else(|| "200 OK".to_owned());
     let _ = sender.send(request);
-    let closing = "content-length: 0\r\nconnection: close";
-    let _ = match answer.as_str() {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let closing = format!("content-length: {}\r\nconnection: close", body.len());
+    let _ = match head {
         "hangs" => until_closed(&stream),
         "closes" => Ok(()),
         "breaks" => write!(&stream, "HTTP/1.1 200 O"),
         "stalls" => write!(&stream, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
             .and_then(|()| until_closed(&stream)),
-        head => write!(&stream, "HTTP/1.1 {head}\r\n{closing}\r\n\r\n"),
+        head => write!(&stream, "HTTP/1.1 {head}\r\n{closing}\r\n\r\n{body}"),
     };
 }
 

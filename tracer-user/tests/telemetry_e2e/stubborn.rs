@@ -81,3 +81,30 @@ fn what_finds_no_room_while_a_receiver_hangs_is_dropped_and_counted_in_the_metri
     assert!(of["dropped"].as_u64().unwrap() >= 14, "with those that waited: {of}");
     target.finish();
 }
+
+#[test]
+fn what_a_collector_leaves_out_is_told_with_its_reason_and_not_sent_again() {
+    or_skip!(need_bpf());
+    let target = or_skip!(crowd());
+    // `{ partial_success: { rejected_log_records: 1, error_message: "quota" } }`, and the message alone.
+    let answers =
+        ["200 OK\r\n\r\n\n\x09\x08\x01\x12\x05quota", "200 OK\r\n\r\n\n\x08\x12\x06slowly"];
+    for (answer, said) in answers.into_iter().zip([
+        "not delivered to otlp-logs at 127.0.0.1:PORT: it took all but 1 of the log records: quota",
+        "otlp-logs at 127.0.0.1:PORT remarks: slowly",
+    ]) {
+        let collector = Collector::start(&[answer; 64]);
+        let url = format!("http://{}", collector.address);
+        let mut loiter = watch(&target, &["--otlp", &url, "--otlp-every", "1h"]);
+        let log = collector.wait("log", |request| request.path == "/v1/logs");
+        let port = collector.address.rsplit(':').next().unwrap();
+        loiter.wait_message(&said.replace("PORT", port));
+        let (_, summary, _) = loiter.interrupt();
+        let of = &summary["deliveries"].as_array().unwrap()[0];
+        assert_eq!(of["to"], "otlp-logs", "{summary}");
+        assert_eq!(of["failed"].as_u64() > Some(0), said.starts_with("not"), "{summary}");
+        let again = collector.rest().iter().any(|request| request.body == log.body);
+        assert!(!again, "what was left out is not sent again");
+    }
+    target.finish();
+}

@@ -2,10 +2,12 @@
 //! one HTTP request. Names of attributes are those of OpenTelemetry's conventions, where there are some. May
 //! use: view, output::metrics, prost.
 
+mod answer;
 mod logs;
 mod metrics;
 mod proto;
 
+pub use answer::{Remark, remark};
 pub use logs::log;
 pub use metrics::metrics;
 

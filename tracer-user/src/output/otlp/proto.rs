@@ -1,4 +1,4 @@
-//! The parts of OpenTelemetry's schema that are written: opentelemetry/proto/{collector,common,resource,metrics,logs}
+//! The parts of OpenTelemetry's schema that are written, and the answer: opentelemetry/proto/{collector,common,resource,metrics,logs}
 //! (github.com/open-telemetry/opentelemetry-proto, v1). May use: prost.
 
 use prost::{Message, Oneof};
@@ -121,6 +121,22 @@ pub struct HistogramPoint {
     pub bounds: Vec<f64>,
     #[prost(message, repeated, tag = "9")]
     pub attributes: Vec<KeyValue>,
+}
+
+/// `ExportMetricsServiceResponse` and `ExportLogsServiceResponse`, which look the same.
+#[derive(Clone, PartialEq, Message)]
+pub struct Response {
+    #[prost(message, optional, tag = "1")]
+    pub partial_success: Option<PartialSuccess>,
+}
+
+/// `ExportMetricsPartialSuccess` and `ExportLogsPartialSuccess`
+#[derive(Clone, PartialEq, Message)]
+pub struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub rejected: i64,
+    #[prost(string, tag = "2")]
+    pub error_message: String,
 }
 
 /// `ExportLogsServiceRequest`

@@ -9,3 +9,12 @@ mod sampling;
 pub use meter::{Meter, own_cpu_time};
 pub use policy::{Account, Budget, Hits, Policy, Sample, Stay, Turn};
 pub use sampling::Rhythm;
+
+use crate::base::Nanos;
+
+use calibration::Prior;
+
+/// What a hit costs in all at so many a second, as it is reckoned with before anything was measured.
+pub fn usual_cost(rate: f64) -> Nanos {
+    Nanos((Prior::TARGET.cost_at(rate) + Prior::LOITER.cost_at(rate)) as u64)
+}

@@ -15,13 +15,11 @@ use crate::stream::{LookSeq, Mode};
 use crate::view::build;
 use crate::view::doctor::{DoctorView, PlanGapView, SiteView, TargetPlanView};
 
+use super::budget;
 use super::clock;
 use super::open::{Opened, SiteProbing, open};
 use super::settings::{DoctorSettings, TargetSettings};
 
-/// What one hit costs a loaded system in all: trap, program, record and its way through loiter.
-/// Measured at full load (ARCHITECTURE.md, "What it costs"); an idle machine pays less.
-const COST_PER_HIT: Nanos = Nanos(2_400);
 /// The ring is emptied so often while hits are counted.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
 /// Records taken at a time.
@@ -70,6 +68,8 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
         (Some(over), Some(sites)) => Some(count_hits((sites, probing.target()), &plan, over)?),
         _ => None,
     };
+    let costs = hits.as_ref().map(|(hits, over)| Costs::at(&plan, hits, *over));
+    let costs = costs.unwrap_or_else(Costs::at_full_load);
     let site = |(index, site): (usize, &Site)| SiteView {
         kind: site.kind.word().to_owned(),
         mode: mode_of(site.kind),
@@ -81,7 +81,7 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
         location: site.location.to_string(),
         why: site.why.to_string(),
         hits: hits.as_ref().and_then(|(hits, _)| hits.get(index)).copied(),
-        cost_per_hit: COST_PER_HIT,
+        cost_per_hit: costs.of(mode_of(site.kind)),
     };
     Ok(TargetPlanView {
         process: build::described(&def),
@@ -102,6 +102,40 @@ fn examine(target: &TargetSettings, measure: Option<Nanos>) -> anyhow::Result<Ta
             None => sleeps::count(target.pid, counted_for),
         },
     })
+}
+
+/// What one hit costs in all - trap, program, record and its way through loiter - in each mode, as the
+/// budget reckons before it has measured anything: rare hits find cold caches.
+struct Costs {
+    lifecycle: Nanos,
+    all: Nanos,
+}
+
+impl Costs {
+    /// With so many hits of each site.
+    fn at(plan: &ProbePlan, hits: &[u64], over: Nanos) -> Self {
+        let rate = |mode: Mode| {
+            let sites = plan.sites.iter().zip(hits).filter(|(site, _)| mode_of(site.kind) <= mode);
+            let hits: u64 = sites.map(|(_, hits)| *hits).sum();
+            hits as f64 / over.as_secs_f64()
+        };
+        Self {
+            lifecycle: budget::usual_cost(rate(Mode::Lifecycle)),
+            all: budget::usual_cost(rate(Mode::All)),
+        }
+    }
+
+    fn at_full_load() -> Self {
+        let least = budget::usual_cost(f64::INFINITY);
+        Self { lifecycle: least, all: least }
+    }
+
+    const fn of(&self, mode: Mode) -> Nanos {
+        match mode {
+            Mode::All => self.all,
+            Mode::Lifecycle | Mode::None => self.lifecycle,
+        }
+    }
 }
 
 /// The smallest mode that attaches a kind of site.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::output::otlp::{self, Remark};
 use crate::view::delivery::Receiver;
 
 use super::reread::{Reread, Secret, secret};
@@ -31,14 +32,14 @@ use super::{Endpoint, HttpReceiver};
 const WITHIN: Duration = Duration::from_secs(10);
 /// Nor does the rest of the answer. What it says counts without that.
 const REST_WITHIN: Duration = Duration::from_secs(1);
-/// Bytes of an answer's body that are read; nothing in it is used.
+/// Bytes of an answer's body that are read. What is used of it is what a collector remarks.
 const MAX_ANSWER: usize = 64 << 10;
 
 /// What became of a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// It was taken.
-    Taken,
+    /// It was taken; what the receiver remarked on it, empty if nothing.
+    Taken(String),
     /// It may be taken later: after this, if the receiver said so; and why it was not now.
     Later(Option<Duration>, String),
     /// It will never be taken, and why.
@@ -150,7 +151,7 @@ impl Client {
         let request = self.request(body)?;
         let exchanged = async move {
             let response = by(end, sender.send_request(request)).await?.context("no answer")?;
-            Ok(answer(response).await)
+            Ok(answer(self.to, response).await)
         };
         // The connection moves the bytes; when it ends the exchange has what it will ever have.
         tokio::pin!(connection, exchanged);
@@ -199,14 +200,14 @@ async fn by<T>(end: Instant, what: impl Future<Output = T>) -> anyhow::Result<T>
     timeout_at(end, what).await.map_err(late)
 }
 
-async fn answer(response: Response<Incoming>) -> Answer {
+async fn answer(to: Receiver, response: Response<Incoming>) -> Answer {
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = after.and_then(|text| pause(text, Timestamp::now()));
     let rest = Limited::new(response.into_body(), MAX_ANSWER).collect();
-    let _unused = timeout(REST_WITHIN, rest).await;
+    let rest = timeout(REST_WITHIN, rest).await.ok().and_then(Result::ok);
     match status {
-        _ if status.is_success() => Answer::Taken,
+        _ if status.is_success() => taken(to, &rest.map(Collected::to_bytes).unwrap_or_default()),
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
@@ -215,6 +216,23 @@ async fn answer(response: Response<Incoming>) -> Answer {
             Answer::Refused(format!("it answers {status}, and redirects are not followed"))
         }
         _ => Answer::Refused(format!("it answers {status}")),
+    }
+}
+
+/// What an answer of success says. A collector may take a part only: that is not to be sent again (OTLP, "partial
+/// success").
+fn taken(to: Receiver, body: &[u8]) -> Answer {
+    let remark = match to {
+        Receiver::OtlpLogs | Receiver::OtlpMetrics => otlp::remark(body),
+        Receiver::Webhook | Receiver::Journal => None,
+    };
+    let what = if matches!(to, Receiver::OtlpLogs) { "log records" } else { "data points" };
+    match remark {
+        None => Answer::Taken(String::new()),
+        Some(Remark { rejected: 0, words }) => Answer::Taken(words),
+        Some(Remark { rejected, words }) => {
+            Answer::Refused(format!("it took all but {rejected} of the {what}: {words}"))
+        }
     }
 }
 

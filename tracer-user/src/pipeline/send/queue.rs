@@ -122,12 +122,17 @@ impl Queue {
 /// Sends what comes, until the queue is closed and empty.
 pub async fn deliver(client: Client, mut waiting: Waiting, ending: Ending) {
     let mut troubled = false;
+    let mut said = String::new();
     while let Some(body) = waiting.from.recv().await {
         let attempts = Attempts::new(attempts(waiting.tally.to), ending.clone());
         let answer = persist(&client, &body, &mut troubled, attempts).await;
         match answer {
-            Ok(()) => {
+            Ok(remark) => {
                 waiting.tally.sent();
+                if !remark.is_empty() && remark != said {
+                    tracing::warn!("{} remarks: {remark}", client.place());
+                }
+                said = remark;
                 if std::mem::take(&mut troubled) {
                     tracing::warn!("{} takes what is sent again", client.place());
                 }
@@ -140,15 +145,19 @@ pub async fn deliver(client: Client, mut waiting: Waiting, ending: Ending) {
     }
 }
 
+/// Tries until it is taken, and gives what was remarked on it.
+///
+/// # Errors
+/// Why it was refused or given up.
 async fn persist(
     client: &Client,
     body: &Bytes,
     troubled: &mut bool,
     mut attempts: Attempts,
-) -> Result<(), String> {
+) -> Result<String, String> {
     loop {
         match client.post(body.clone()).await {
-            Answer::Taken => return Ok(()),
+            Answer::Taken(remark) => return Ok(remark),
             Answer::Refused(why) => return Err(why),
             Answer::Later(after, why) => {
                 if !std::mem::replace(troubled, true) {
