@@ -11,11 +11,12 @@ use loiter::base::{
 use loiter::detect::{Confidence, Engine, FindingKind, Settings};
 use loiter::output::metrics::{MAX_PROCESSES, render as render_all};
 use loiter::stream::{
-    BuildInfo, Event, EventKind, Input, Mode, ProcessDef, Processors, SchedulerState,
+    BuildInfo, Event, EventKind, Input, Loss, LossKind, Mode, ProcessDef, Processors,
+    SchedulerState,
 };
 use loiter::view::delivery::{DeliveryView, Receiver};
 use loiter::view::metrics::{MAX_SITES, MetricsView, RatesView, metrics};
-use loiter::view::{Acknowledgements, CostView, WallTime};
+use loiter::view::{Acknowledgements, CostView, WallTime, build};
 
 const P: ProcId = ProcId(1);
 
@@ -38,9 +39,13 @@ fn frame(function: &str, line: u32) -> Frame {
 }
 
 fn def(exe: &str) -> Input {
+    defined(P, 7, exe)
+}
+
+fn defined(process: ProcId, pid: u32, exe: &str) -> Input {
     Input::ProcessDef(Box::new(ProcessDef {
-        process: P,
-        pid: Pid(7),
+        process,
+        pid: Pid(pid),
         start_ticks: 1,
         at: at(0),
         exe: exe.into(),
@@ -129,6 +134,59 @@ fn processes_do_not_mix() {
     }
     assert_eq!(text.matches("# TYPE loiter_tasks gauge").count(), 1);
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Of these processes, where five records were lost of nobody in particular, and three of the first.
+fn losing(processes: &[(ProcId, u32)]) -> Engine {
+    let mut engine = Engine::new(Settings::default());
+    let mut feed = |input| engine.feed(input, &mut Vec::new(), &mut Vec::new());
+    processes.iter().for_each(|(process, pid)| feed(defined(*process, *pid, "/srv/orders")));
+    let (kind, since, until) = (LossKind::RingFull, at(1), at(2));
+    feed(Input::Loss(Loss { process: None, kind, count: 5, since, until }));
+    feed(Input::Loss(Loss { process: Some(P), kind, count: 3, since, until }));
+    engine
+}
+
+const Q: ProcId = ProcId(2);
+
+/// Samples of records that a full ring lost: what stands before the number, and the number.
+fn lost(text: &str) -> Vec<(String, u64)> {
+    let samples = text.lines().filter(|line| line.starts_with("loiter_records_lost_total{"));
+    let full = samples.filter(|line| line.contains("ring_full"));
+    let split = full.map(|line| line.rsplit_once(' ').unwrap());
+    split
+        .map(|(labels, n)| (labels.replace("loiter_records_lost_total", ""), n.parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn of_several_processes_what_was_lost_of_nobody_in_particular_is_told_once_and_of_none_of_them() {
+    let engine = losing(&[(P, 7), (Q, 8)]);
+    let views = [P, Q].map(|id| metrics(&engine, id, &Acknowledgements::default()).unwrap());
+    let of =
+        |pid: u32| format!(r#"{{pid="{pid}",process="orders",container="",kind="ring_full"}}"#);
+    let nobody = r#"{kind="ring_full"}"#.to_owned();
+    assert_eq!(lost(&render(&views).unwrap()), [(nobody, 5), (of(7), 3), (of(8), 0)]);
+}
+
+#[test]
+fn of_a_process_that_is_watched_alone_all_that_was_lost_is_told() {
+    let engine = losing(&[(P, 7)]);
+    let mut view = metrics(&engine, P, &Acknowledgements::default()).unwrap();
+    view.take_all_losses();
+    let own = r#"{pid="7",process="orders",container="",kind="ring_full"}"#.to_owned();
+    assert_eq!(lost(&render(&[view]).unwrap()), [(own, 8)]);
+}
+
+#[test]
+fn a_summary_has_what_was_lost_of_nobody_in_particular_only_where_there_is_nobody_else() {
+    let of = |processes: &[(ProcId, u32)]| {
+        build::summary(&mut losing(processes), P, "test").unwrap().lost
+    };
+    assert_eq!(of(&[(P, 7)]), [(LossKind::RingFull, 8)]);
+    assert_eq!(of(&[(P, 7), (Q, 8)]), [(LossKind::RingFull, 3)]);
+    // The same process after an exec is nobody else.
+    assert_eq!(of(&[(Q, 7), (P, 7)]), [(LossKind::RingFull, 8)]);
 }
 
 #[test]

@@ -16,7 +16,7 @@
 #define MOST 64
 
 static int fixed;
-static pthread_mutex_t locks[3] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+static pthread_mutex_t locks[4] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
 static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t recursive;
 static pthread_rwlock_t rw = PTHREAD_RWLOCK_INITIALIZER;
@@ -24,6 +24,8 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pthread_barrier_t all_hold;
 static uint32_t word;
 static int circle;
+/* Two circles of two threads instead of one of four. */
+static int pairs;
 
 static void say(const char *what) {
     puts(what);
@@ -44,9 +46,9 @@ static void begin(void *(*run)(void *), long number) {
     pthread_detach(thread);
 }
 
-/* abba2, abba3: each holds its lock and wants the next one's. */
+/* abba2, abba3, abba2x2: each holds its lock and wants the next one's. */
 static void *in_circle(void *number) {
-    int mine = (int)(long)number, next = (mine + 1) % circle;
+    int mine = (int)(long)number, next = pairs ? mine ^ 1 : (mine + 1) % circle;
     if (fixed) {
         int first = mine < next ? mine : next, second = mine < next ? next : mine;
         for (;;) {
@@ -295,6 +297,7 @@ static void join_all(void *(*run)(void *), int threads) {
 static void *wants_lock_of_main(void *unused) {
     (void)unused;
     waits(&one);
+    pthread_barrier_wait(&all_hold);
     pthread_mutex_lock(&one);
     pthread_mutex_unlock(&one);
     while (fixed) usleep(1000);
@@ -303,10 +306,11 @@ static void *wants_lock_of_main(void *unused) {
 
 static void join(void) {
     pthread_t thread;
+    pthread_barrier_init(&all_hold, NULL, 2);
     pthread_mutex_lock(&one);
     if (fixed) pthread_mutex_unlock(&one);
     pthread_create(&thread, NULL, wants_lock_of_main, NULL);
-    usleep(10000);
+    pthread_barrier_wait(&all_hold);
     printf("waits %d (join)\n", (int)gettid());
     say("ready");
     pthread_join(thread, NULL);
@@ -330,6 +334,10 @@ int main(int argc, char **argv) {
     pthread_mutex_init(&recursive, &attr);
     if (strcmp(name, "abba2") == 0) abba(2);
     else if (strcmp(name, "abba3") == 0) abba(3);
+    else if (strcmp(name, "abba2x2") == 0) {
+        pairs = 1;
+        abba(4);
+    }
     else if (strcmp(name, "self") == 0) {
         pthread_barrier_init(&all_hold, NULL, 2);
         begin(twice, 0);

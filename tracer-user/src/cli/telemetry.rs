@@ -131,6 +131,17 @@ impl TelemetryArgs {
         Ok(Telemetry { metrics, outbox })
     }
 
+    /// Finds what would keep [`start`](Self::start) or the watch from telling others; starts nothing, listens nowhere.
+    ///
+    /// # Errors
+    /// If the arguments do not go together, or a file cannot be read.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if let Some(listen) = self.listen()? {
+            listen.check()?;
+        }
+        self.sends().map_or(Ok(()), |sends| sends.check())
+    }
+
     fn listen(&self) -> anyhow::Result<Option<ListenSettings>> {
         let Some(address) = self.metrics else { return Ok(None) };
         let tls = self.metrics_tls_cert.clone().zip(self.metrics_tls_key.clone());

@@ -277,6 +277,8 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Outcome> {
     let effective = config::effective(path)?;
     if args.config.check_config {
         all_settings(&effective.args, effective.overrides.clone())?;
+        // A file that is not there is a fault of the configuration here, whatever else a start would call it.
+        effective.args.telemetry.check().map_err(|why| exit::usage(format!("{why:#}")))?;
         let mut to = Destination::new(args.output.output.as_deref(), Touch::AtFirstByte)?;
         to.write_all(effective.told(path).as_bytes())?;
         to.finish()?;

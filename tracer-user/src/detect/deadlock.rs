@@ -14,6 +14,7 @@ use crate::stream::{FutexKind, FutexOf, LookSeq, WaitsOn};
 
 use super::evidence::{how_known, lower};
 use super::gather::{Picked, gather};
+use super::identity::nth_of_place;
 use super::waitfor::{Edge, WaitFor};
 use super::{Check, Confidence, CycleStep, Detector, Finding, FindingKind, Verdicts};
 
@@ -35,6 +36,33 @@ struct Seen {
     look: LookSeq,
     now: WaitFor,
     before: WaitFor,
+    told: Told,
+}
+
+/// Which circle is which at a place that several are at: each is told by itself, under an id of its own that it
+/// keeps.
+#[derive(Default)]
+struct Told(Vec<(Box<str>, BTreeSet<TaskId>, usize)>);
+
+impl Told {
+    /// The number of a circle at its place, from 0 on: the one it had, or the lowest that is free.
+    fn number(&mut self, place: &str, circle: &BTreeSet<TaskId>) -> usize {
+        let here = self.0.iter().filter(|(at, ..)| **at == *place);
+        if let Some((.., number)) = here.clone().find(|(_, threads, _)| threads == circle) {
+            return *number;
+        }
+        let free = |number: &usize| here.clone().all(|(.., taken)| taken != number);
+        let number = (0..MAX_CYCLES).find(free).unwrap_or(MAX_CYCLES);
+        self.0.push((place.into(), circle.clone(), number));
+        number
+    }
+
+    /// Forgets the circles that are no more.
+    fn retain(&mut self, cycles: &[Vec<TaskId>]) {
+        let are: BTreeSet<BTreeSet<TaskId>> =
+            cycles.iter().map(|cycle| cycle.iter().copied().collect()).collect();
+        self.0.retain(|(_, threads, _)| are.contains(threads));
+    }
 }
 
 impl Detector for Deadlock {
@@ -50,12 +78,14 @@ impl Detector for Deadlock {
             look: last.look,
             now: WaitFor::of(process),
             before: WaitFor::default(),
+            told: Told::default(),
         });
         if seen.look != last.look {
             seen.look = last.look;
             seen.before = std::mem::replace(&mut seen.now, WaitFor::of(process));
         }
         let cycles = seen.now.cycles();
+        seen.told.retain(&cycles);
         let mut taken = 0;
         for cycle in cycles {
             let steps = steps(process, &seen.now, &cycle);
@@ -69,7 +99,12 @@ impl Detector for Deadlock {
             taken += 1;
             let behind = seen.now.behind(&cycle);
             verdicts.spoken_for.extend(cycle.iter().chain(&behind));
-            verdicts.findings.extend(finding(check, &steps, &behind));
+            if let Some(mut finding) = finding(check, &steps, &behind) {
+                let circle = cycle.iter().copied().collect();
+                let number = seen.told.number(&finding.id, &circle);
+                finding.id = nth_of_place(&finding.id, number);
+                verdicts.findings.push(finding);
+            }
         }
         let model = check.model;
         self.seen.retain(|id, _| model.process(*id).is_some_and(|p| p.ended().is_none()));

@@ -53,6 +53,17 @@ pub(super) fn finding_id(
     format!("{:016x}", hash.digest()).into()
 }
 
+/// The id of the nth of several findings that stand for themselves at one place; the first has the place's.
+pub(super) fn nth_of_place(id: &str, number: usize) -> Box<str> {
+    if number == 0 {
+        return id.into();
+    }
+    let mut hash = Xxh3Default::new();
+    hash.update(id.as_bytes());
+    hash.update(&(number as u64).to_le_bytes());
+    format!("{:016x}", hash.digest()).into()
+}
+
 fn add_site(model: &Model, site: FrameId, add: &mut impl FnMut(&str)) {
     match model.names().frame(site) {
         Some(frame) => {

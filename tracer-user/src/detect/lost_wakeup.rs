@@ -7,6 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use crate::base::{KTime, ProcId, TaskId, TaskState};
 use crate::model::{GroupKey, Task};
 use crate::stream::{FutexKind, FutexOf, FutexState, LookSeq, WaitsOn};
@@ -41,12 +44,7 @@ impl Detector for LostWakeup {
         let waiters = sleepers(check);
         let mut found: BTreeMap<Place, Vec<Picked<'_>>> = BTreeMap::new();
         let mut kept = BTreeMap::new();
-        for (task, futex) in &waiters {
-            let alone =
-                waiters.iter().filter(|(_, f)| f.word_address == futex.word_address).count();
-            if !tells(futex, alone == 1) || !futex.word_moved() {
-                continue;
-            }
+        for (task, futex) in telling(&waiters) {
             let fresh = Seen {
                 look: last.look,
                 since: check.now,
@@ -102,6 +100,19 @@ fn sleepers<'a>(check: &Check<'a>) -> Vec<(&'a Task, Box<FutexState>)> {
         .collect()
 }
 
+/// Those of them whose word has changed, where that says that a wake-up is missing.
+fn telling<T>(waiters: &[(T, Box<FutexState>)]) -> impl Iterator<Item = &(T, Box<FutexState>)> {
+    let mut by_word: HashMap<u64, usize, RandomState> = HashMap::default();
+    for (_, futex) in waiters {
+        let count = by_word.entry(futex.word_address).or_default();
+        *count = count.saturating_add(1);
+    }
+    waiters.iter().filter(move |(_, futex)| {
+        let alone = by_word.get(&futex.word_address) == Some(&1);
+        futex.word_moved() && tells(futex, alone)
+    })
+}
+
 /// Whether a word that has changed says that a wake-up is missing.
 fn tells(futex: &FutexState, alone: bool) -> bool {
     match (futex.kind, futex.of) {
@@ -132,4 +143,58 @@ fn finding(check: &Check<'_>, picked: Vec<Picked<'_>>) -> Option<Finding> {
     how_known(&mut finding, marks);
     lower(check, &mut finding);
     Some(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Holder;
+
+    fn waits(id: u32, kind: FutexKind, word_address: u64, word: u32) -> (u32, Box<FutexState>) {
+        let futex = FutexState {
+            kind,
+            of: FutexOf::Pthread,
+            word_address,
+            object: word_address,
+            expected: Some(0),
+            word: Some(word),
+            holder: Holder::Unknown,
+            timed: false,
+            shared: false,
+        };
+        (id, Box::new(futex))
+    }
+
+    fn told(waiters: &[(u32, Box<FutexState>)]) -> Vec<u32> {
+        telling(waiters).map(|(id, _)| *id).collect()
+    }
+
+    #[test]
+    fn a_moved_word_that_is_not_recognised_tells_only_of_one_who_is_alone() {
+        use FutexKind::Unknown;
+        let alone = [waits(1, Unknown, 0x1000, 1), waits(2, Unknown, 0x2000, 1)];
+        assert_eq!(told(&alone), [1, 2]);
+        let two = [
+            waits(1, Unknown, 0x1000, 1),
+            waits(2, Unknown, 0x2000, 1),
+            waits(3, Unknown, 0x1000, 1),
+        ];
+        assert_eq!(told(&two), [2]);
+    }
+
+    #[test]
+    fn a_moved_word_of_a_mutex_tells_of_all_who_wait_and_one_that_stands_of_nobody() {
+        use FutexKind::{Cond, Mutex};
+        let two = [waits(2, Mutex, 0x1000, 1), waits(1, Mutex, 0x1000, 1)];
+        assert_eq!(told(&two), [2, 1]);
+        assert!(told(&[waits(1, Mutex, 0x1000, 0)]).is_empty());
+        assert!(told(&[waits(1, Cond, 0x1000, 1)]).is_empty(), "it counts");
+    }
+
+    #[test]
+    fn as_many_waiters_as_there_can_be_threads_are_gone_through_once() {
+        let many: Vec<_> =
+            (0..1 << 16).map(|id| waits(id, FutexKind::Unknown, 0x1000, 1)).collect();
+        assert!(told(&many).is_empty());
+    }
 }

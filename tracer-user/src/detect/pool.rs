@@ -60,9 +60,10 @@ fn blocked(
 ) -> Option<Finding> {
     let process = check.process;
     let first = workers.first()?;
-    let object = lock(first)?.object;
+    let waited_for = workers.iter().find_map(|task| lock(task))?;
+    let object = waited_for.object;
     // Who holds the lock may be one of them, and does something else.
-    let holder = lock(first)?.holder.thread().map(|tid| u64::from(tid.0));
+    let holder = waited_for.holder.thread().map(|tid| u64::from(tid.0));
     let mut picked: Vec<Picked<'_>> = Vec::new();
     for task in workers {
         if Some(task.id().number) == holder {

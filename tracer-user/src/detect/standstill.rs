@@ -4,8 +4,8 @@
 //! Where there is none such, and no word that another process could change, the process has come to
 //! its end without ending. Locks in a circle are [`super::Deadlock`]'s, who says more.
 
-use crate::base::{Nanos, TaskKind, TaskState};
-use crate::model::{Group, Task};
+use crate::base::{Nanos, TaskId, TaskKind, TaskState};
+use crate::model::{Group, Process, Task};
 use crate::stream::{FutexKind, FutexOf, FutexState, WaitsOn};
 
 use super::evidence::{how_known, lower};
@@ -72,6 +72,18 @@ fn waits_for_others(task: &Task) -> bool {
         && futex(task).is_some_and(|futex| own(&futex))
 }
 
+/// Whether a signal handler may end a task's wait: by a semaphore, the one primitive that it may use (signal-safety(7));
+/// by a futex of its own; or where Python's main thread waits, which runs the handlers in between (docs.python.org,
+/// module signal, "Execution of Python signal handlers").
+fn may_be_woken_by_a_signal(process: &Process, task: &Task) -> bool {
+    let is_main = task.id() == TaskId::thread(process.def().pid.0);
+    futex(task).is_some_and(|futex| match (futex.kind, futex.of) {
+        (FutexKind::Semaphore, FutexOf::Pthread) | (FutexKind::Unknown, _) => true,
+        (_, FutexOf::Python) => is_main,
+        _ => false,
+    })
+}
+
 fn is_join(check: &Check<'_>, group: &Group) -> bool {
     let mut members = check.process.members(group);
     members.all(|task| futex(task).is_some_and(|futex| futex.kind == FutexKind::Join))
@@ -87,13 +99,7 @@ fn tell(check: &Check<'_>, group: &Group, verdicts: &mut Verdicts) {
     let Some(mut finding) = gather(check, FindingKind::BlockedForEver, group.key(), picked) else {
         return;
     };
-    // The one primitive that a signal handler may use (signal-safety(7)).
-    let by_signal = process.tasks().iter().any(|task| {
-        futex(task).is_some_and(|futex| {
-            (futex.kind, futex.of) == (FutexKind::Semaphore, FutexOf::Pthread)
-                || futex.kind == FutexKind::Unknown
-        })
-    });
+    let by_signal = process.tasks().iter().any(|task| may_be_woken_by_a_signal(process, task));
     finding.confidence = if by_signal { Confidence::Suspect } else { Confidence::Likely };
     let n = process.tasks().len();
     finding.reasons.push(match n {
@@ -104,7 +110,7 @@ fn tell(check: &Check<'_>, group: &Group, verdicts: &mut Verdicts) {
     });
     if by_signal {
         finding.reasons.push(
-            "only suspect: a signal handler may post a semaphore or wake a futex of its own".into(),
+            "only suspect: a signal handler may post a semaphore, set a Python event, or wake a futex of its own".into(),
         );
     }
     finding.reasons.extend(objects_in_words(&finding));

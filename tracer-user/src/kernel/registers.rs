@@ -1,5 +1,5 @@
 //! The registers of all threads of a process at once, through a BPF iterator over its threads: some
-//! milliseconds for thousands, and none of them stops. The program is fifteen instructions, made
+//! milliseconds for thousands, and none of them stops. The program is eighteen instructions, made
 //! here: it copies what the kernel saved of each thread when it left user mode. The iterator goes
 //! over one process since Linux 6.1 (`bpf_iter_link_info.task`).
 //!

@@ -3,11 +3,16 @@
 //! tasks is never in memory twice. A few threads look at all processes that are watched, and open new
 //! ones, since reading a large binary takes as long. One look is told at a time: the model knows a
 //! task's process by the look it is part of.
+//!
+//! A read of a process's memory can wait for whoever has to bring the page: a file system in user space, a
+//! server that is away, a handler of page faults. A thread that waits so for long is given up, with its
+//! process, and another one takes its place.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
@@ -25,6 +30,10 @@ use super::settings::TargetSettings;
 const PART: usize = 1024;
 /// Parts under way from a thread.
 const PARTS: usize = 2;
+/// A thread that says nothing for so long is held up by what it reads.
+const HELD_UP_AFTER: Duration = Duration::from_secs(30);
+/// At the end, so long is waited for looks that are under way.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is needed to look at a process.
 pub struct Eyes {
@@ -69,6 +78,8 @@ pub enum Heard {
     Looked(Box<Look>),
     /// A process was opened, or could not be.
     Opened(ProcId, TargetSettings, anyhow::Result<Box<Opened>>),
+    /// A look at this process does not go on; it cannot be looked at any more.
+    HeldUp(ProcId),
 }
 
 enum Order {
@@ -110,13 +121,57 @@ impl Queue {
     }
 }
 
+/// What a thread is at, and since when it has said nothing.
+#[derive(Default)]
+struct Doing(Mutex<Option<(What, Instant)>>);
+
+#[derive(Clone, Copy)]
+enum What {
+    Looking(ProcId),
+    Opening(ProcId, TargetSettings),
+}
+
+impl Doing {
+    fn set(&self, what: Option<What>) {
+        *self.lock() = what.map(|what| (what, Instant::now()));
+    }
+
+    /// It has said something.
+    fn goes_on(&self) {
+        if let Some((_, since)) = &mut *self.lock() {
+            *since = Instant::now();
+        }
+    }
+
+    /// What it has been at for longer than that.
+    fn longer_than(&self, most: Duration) -> Option<What> {
+        let doing = self.lock();
+        doing.as_ref().filter(|(_, since)| since.elapsed() > most).map(|(what, _)| *what)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(What, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread, as seen from outside.
+struct Thread {
+    answers: mpsc::Receiver<Heard>,
+    doing: Arc<Doing>,
+}
+
 /// The threads that look.
 pub struct Lookers {
     queue: Arc<Queue>,
-    answers: Vec<mpsc::Receiver<Heard>>,
-    threads: Vec<JoinHandle<()>>,
+    opener: Box<dyn Fn() -> Opener + Send>,
+    threads: Vec<Thread>,
     /// The one that has told a part of a look and not its end.
     speaking: Option<usize>,
+    /// How long a thread may say nothing.
+    patience: Duration,
+    /// Each thread has one of these until it ends.
+    alive: Option<Sender<()>>,
+    ended: Receiver<()>,
 }
 
 impl Lookers {
@@ -124,20 +179,66 @@ impl Lookers {
     ///
     /// # Errors
     /// If there can be no more threads.
-    pub fn start(count: usize, opener: impl Fn() -> Opener) -> anyhow::Result<Self> {
-        let queue = Arc::new(Queue::default());
-        let mut all = Self { queue, answers: Vec::new(), threads: Vec::new(), speaking: None };
+    pub fn start(
+        count: usize,
+        opener: impl Fn() -> Opener + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (alive, ended) = std::sync::mpsc::channel();
+        let mut all = Self {
+            queue: Arc::default(),
+            opener: Box::new(opener),
+            threads: Vec::new(),
+            speaking: None,
+            patience: HELD_UP_AFTER,
+            alive: Some(alive),
+            ended,
+        };
         for _ in 0..count {
-            let (outbox, answers) = mpsc::channel(PARTS);
-            let (queue, opener) = (Arc::clone(&all.queue), opener());
-            let thread = std::thread::Builder::new()
-                .name("look".to_owned())
-                .spawn(move || serve(&queue, opener, &outbox))
-                .context("cannot start the thread that reads the tasks of processes")?;
-            all.answers.push(answers);
+            let thread = all.thread()?;
             all.threads.push(thread);
         }
         Ok(all)
+    }
+
+    /// One more thread.
+    fn thread(&self) -> anyhow::Result<Thread> {
+        let (outbox, answers) = mpsc::channel(PARTS);
+        let (queue, opener) = (Arc::clone(&self.queue), (self.opener)());
+        let doing = Arc::<Doing>::default();
+        let desk = Outbox { to: outbox, doing: Arc::clone(&doing) };
+        let alive = self.alive.clone();
+        std::thread::Builder::new()
+            .name("look".to_owned())
+            .spawn(move || {
+                serve(&queue, opener, &desk);
+                drop(alive);
+            })
+            .context("cannot start the thread that reads the tasks of processes")?;
+        Ok(Thread { answers, doing })
+    }
+
+    /// The first thread that is held up by what it reads, which another one replaces; what it was at.
+    fn held_up(&mut self) -> Option<Heard> {
+        let at = |thread: &Thread| {
+            // Who waits to be heard is not held up.
+            let silent = thread.answers.is_empty();
+            silent.then(|| thread.doing.longer_than(self.patience)).flatten()
+        };
+        let (i, what) = self.threads.iter().enumerate().find_map(|(i, t)| Some((i, at(t)?)))?;
+        // Without another one there is nobody who could give this one up.
+        let instead = self.thread().ok()?;
+        *self.threads.get_mut(i)? = instead;
+        self.speaking.take_if(|speaker| *speaker == i);
+        Some(match what {
+            What::Looking(process) => Heard::HeldUp(process),
+            What::Opening(process, target) => {
+                let why = anyhow::anyhow!(
+                    "reading it has not come to an end for {} s",
+                    HELD_UP_AFTER.as_secs()
+                );
+                Heard::Opened(process, target, Err(why))
+            }
+        })
     }
 
     fn order(&self, order: Order) {
@@ -155,19 +256,23 @@ impl Lookers {
         self.order(Order::Open(target, process));
     }
 
-    /// Waits for more of the answers. None if a thread is gone.
+    /// Waits for more of the answers; to be asked anew now and then, as that is when threads that are held up
+    /// are looked for. None if a thread is gone.
     pub async fn heard(&mut self) -> Option<Heard> {
-        let Self { answers, speaking, .. } = self;
+        if let Some(held_up) = self.held_up() {
+            return Some(held_up);
+        }
+        let Self { threads, speaking, .. } = self;
         std::future::poll_fn(|context| {
-            for (i, answers) in answers.iter_mut().enumerate() {
+            for (i, thread) in threads.iter_mut().enumerate() {
                 if speaking.is_some_and(|speaker| speaker != i) {
                     continue;
                 }
-                if let Poll::Ready(heard) = answers.poll_recv(context) {
+                if let Poll::Ready(heard) = thread.answers.poll_recv(context) {
                     match &heard {
                         Some(Heard::Part(..)) => *speaking = Some(i),
                         Some(Heard::Looked(_)) => *speaking = None,
-                        Some(Heard::Opened(..)) | None => {}
+                        Some(Heard::Opened(..) | Heard::HeldUp(_)) | None => {}
                     }
                     return Poll::Ready(heard);
                 }
@@ -182,15 +287,36 @@ impl Drop for Lookers {
     fn drop(&mut self) {
         self.queue.desk().closed = true;
         self.queue.news.notify_all();
-        self.answers.iter_mut().for_each(mpsc::Receiver::close);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        self.threads.clear();
+        self.alive = None;
+        // Who is held up does not hold up the end.
+        if self.ended.recv_timeout(END_WITHIN) == Err(RecvTimeoutError::Timeout) {
+            tracing::debug!("a look is still under way at the end");
         }
     }
 }
 
-fn serve(queue: &Queue, mut opener: Opener, outbox: &mpsc::Sender<Heard>) {
+/// Where a thread puts its answers.
+struct Outbox {
+    to: mpsc::Sender<Heard>,
+    doing: Arc<Doing>,
+}
+
+impl Outbox {
+    /// False if nobody listens any more.
+    fn send(&self, heard: Heard) -> bool {
+        let heard = self.to.blocking_send(heard).is_ok();
+        self.doing.goes_on();
+        heard
+    }
+}
+
+fn serve(queue: &Queue, mut opener: Opener, outbox: &Outbox) {
     while let Some(order) = queue.take() {
+        outbox.doing.set(Some(match &order {
+            Order::Look(eyes) => What::Looking(eyes.process),
+            Order::Open(target, process) => What::Opening(*process, *target),
+        }));
         let heard = match order {
             Order::Look(eyes) => Heard::Looked(Box::new(look(*eyes, outbox))),
             Order::Open(target, process) => {
@@ -198,13 +324,14 @@ fn serve(queue: &Queue, mut opener: Opener, outbox: &mpsc::Sender<Heard>) {
                 Heard::Opened(process, target, opened)
             }
         };
-        if outbox.blocking_send(heard).is_err() {
+        if !outbox.send(heard) {
             return;
         }
+        outbox.doing.set(None);
     }
 }
 
-fn look(mut eyes: Eyes, outbox: &mpsc::Sender<Heard>) -> Look {
+fn look(mut eyes: Eyes, outbox: &Outbox) -> Look {
     let (process, began) = (eyes.process, thread_cpu_time());
     let seq = LookSeq(eyes.next);
     eyes.next = eyes.next.saturating_add(1);
@@ -214,7 +341,7 @@ fn look(mut eyes: Eyes, outbox: &mpsc::Sender<Heard>) -> Look {
         if part.len() >= PART {
             let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
             // Nobody listens any more: the rest of the look is for nothing, and short.
-            let _ = outbox.blocking_send(Heard::Part(process, full));
+            let _ = outbox.send(Heard::Part(process, full));
         }
         part.push(input);
     });
@@ -227,4 +354,70 @@ fn thread_cpu_time() -> Nanos {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Nanos(seconds.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{KTime, Pid};
+    use crate::pipeline::open::Natives;
+    use crate::symbolize::SharedInterner;
+
+    /// Tells as many inputs as make a part, then waits until it is let on.
+    struct Blocks(Receiver<()>);
+
+    impl Looks for Blocks {
+        fn look(
+            &mut self,
+            _: LookSeq,
+            _: &dyn Fn() -> KTime,
+            sink: &mut dyn FnMut(Input),
+        ) -> Result<LookOutcome, LookError> {
+            (0..=PART).for_each(|_| sink(Input::Tick(KTime(1))));
+            let _let_on = self.0.recv();
+            Err(LookError::Gone)
+        }
+    }
+
+    struct Ends;
+
+    impl Looks for Ends {
+        fn look(
+            &mut self,
+            _: LookSeq,
+            _: &dyn Fn() -> KTime,
+            _: &mut dyn FnMut(Input),
+        ) -> Result<LookOutcome, LookError> {
+            Err(LookError::Gone)
+        }
+    }
+
+    fn eyes(looks: impl Looks + 'static, process: u32) -> Eyes {
+        let memory = MemoryGauge::of(Pid(std::process::id()));
+        Eyes::new(Box::new(looks), memory, ProcId(process))
+    }
+
+    async fn next(lookers: &mut Lookers) -> Heard {
+        loop {
+            let heard = tokio::time::timeout(Duration::from_millis(20), lookers.heard()).await;
+            if let Ok(heard) = heard {
+                return heard.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_is_held_up_is_given_up_and_others_go_on() {
+        let opener = || Opener::new(None, SharedInterner::default(), Natives::Opened);
+        let mut lookers = Lookers::start(1, opener).unwrap();
+        lookers.patience = Duration::from_millis(200);
+        let (let_on, until) = std::sync::mpsc::channel();
+        lookers.look(eyes(Blocks(until), 1));
+        lookers.look(eyes(Ends, 2));
+        assert!(matches!(next(&mut lookers).await, Heard::Part(ProcId(1), _)));
+        assert!(matches!(next(&mut lookers).await, Heard::HeldUp(ProcId(1))));
+        let Heard::Looked(look) = next(&mut lookers).await else { panic!("a look that ended") };
+        assert_eq!(look.process, ProcId(2));
+        drop(let_on);
+    }
 }

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::base::Pid;
 
+/// What is read of a process, in the words of [`TargetError::Denied`].
+pub(super) const EXECUTABLE: &str = "the executable";
+
 /// Why something about a process could not be told.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TargetError {
@@ -38,7 +41,8 @@ pub enum TargetError {
     },
     /// The kernel does not allow it.
     #[error(
-        "reading {what} of process {pid} is not permitted: run loiter as root or with CAP_SYS_PTRACE, in a user namespace above the process; `loiter doctor` tells what else stands in the way"
+        "reading {what} of process {pid} is not permitted: run loiter as root or with CAP_SYS_PTRACE, in a user namespace above the process{}; `loiter doctor` tells what else stands in the way",
+        besides(what)
     )]
     Denied {
         /// Its PID.
@@ -88,5 +92,13 @@ impl TargetError {
             TargetError::NoSuchProcess { pid } => TargetError::Gone { pid },
             other => other,
         }
+    }
+}
+
+/// What else it can take than the rights to trace.
+fn besides(what: &str) -> &'static str {
+    match what {
+        EXECUTABLE => "; a file that only its owner may read takes CAP_DAC_READ_SEARCH besides",
+        _ => "",
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::base::Pid;
@@ -90,25 +90,27 @@ pub struct Sockets(HashMap<u64, SocketInfo>);
 
 impl Sockets {
     /// Reads those of these inodes.
-    pub fn of(pid: Pid, wanted: &[u64]) -> Self {
-        let mut found = HashMap::new();
-        if wanted.is_empty() {
-            return Self(found);
-        }
-        for (table, parse) in TABLES {
+    pub fn of(pid: Pid, wanted: &HashSet<u64>) -> Self {
+        Self::among(wanted, &|table| {
             let name = format!("net/{table}");
-            let Ok(text) = procfs::read(pid, &name, "the table of sockets", MAX_TABLE) else {
-                continue;
-            };
+            procfs::read(pid, &name, "the table of sockets", MAX_TABLE).ok()
+        })
+    }
+
+    /// Reads one table after another until all are found.
+    fn among(wanted: &HashSet<u64>, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let mut found = HashMap::new();
+        for (table, parse) in TABLES {
+            if found.len() >= wanted.len() {
+                break;
+            }
+            let Some(text) = read(table) else { continue };
             for line in String::from_utf8_lossy(&text).lines().skip(1) {
                 if let Some((inode, info)) = parse(table, line)
                     && wanted.contains(&inode)
                 {
                     found.insert(inode, info);
                 }
-            }
-            if found.len() >= wanted.len() {
-                break;
             }
         }
         Self(found)
@@ -216,6 +218,25 @@ mod tests {
         let path = "0000000000000000: 00000002 00000000 00010000 0001 01 4242 /run/a b";
         let (inode, info) = unix("unix", path).unwrap();
         assert_eq!((inode, info.listens, &*info.name), (4242, true, "unix /run/a"));
+    }
+
+    #[test]
+    fn tables_are_read_until_all_sockets_are_found_and_none_for_no_socket() {
+        let unix = "Num RefCount Protocol Flags Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00000000 0001 03 42 /run/a\n\
+            0000000000000000: 00000002 00000000 00000000 0001 03 43 /run/b\n";
+        let tables_read = |inodes: &[u64]| {
+            let asked = std::cell::RefCell::new(Vec::new());
+            let sockets = Sockets::among(&inodes.iter().copied().collect(), &|table| {
+                asked.borrow_mut().push(table.to_owned());
+                (table == "unix").then(|| unix.as_bytes().to_vec())
+            });
+            let found = inodes.iter().filter(|inode| sockets.get(**inode).is_some()).count();
+            (found, asked.into_inner().len())
+        };
+        assert_eq!(tables_read(&[]), (0, 0));
+        assert_eq!(tables_read(&[42, 43, 42, 42]), (4, 3));
+        assert_eq!(tables_read(&[42, 99]), (1, TABLES.len()));
     }
 
     #[test]

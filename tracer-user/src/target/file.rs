@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::base::Pid;
 
+use super::error::EXECUTABLE;
 use super::{Mapping, TargetError, procfs};
 
 /// Tells file contents apart: equal ids mean an unchanged file.
@@ -40,9 +41,8 @@ impl FileAt {
     /// # Errors
     /// If there is no such process, it is a kernel thread, or it may not be read.
     pub fn exe(pid: Pid) -> Result<Self, TargetError> {
-        const WHAT: &str = "the executable";
         match File::open(procfs::path(pid, "exe")) {
-            Ok(file) => Self::regular(file).map_err(|e| TargetError::from_io(pid, WHAT, &e)),
+            Ok(file) => Self::regular(file).map_err(|e| TargetError::from_io(pid, EXECUTABLE, &e)),
             Err(error) => Err(super::process::no_exe(pid, &error)),
         }
     }
@@ -68,11 +68,11 @@ impl FileAt {
         let by_range =
             procfs::path(pid, &format!("map_files/{:x}-{:x}", mapping.start, mapping.end));
         if let Ok(file) = File::open(by_range) {
-            return Self::regular(file).map_err(|e| TargetError::from_io(pid, WHAT, &e));
+            return Self::regular(file).map_err(|e| TargetError::from_io(pid, EXECUTABLE, &e));
         }
         let file = Self::in_root(pid, &mapping.path)
             .and_then(Self::regular)
-            .map_err(|e| TargetError::from_io(pid, WHAT, &e).meanwhile())?;
+            .map_err(|e| TargetError::from_io(pid, EXECUTABLE, &e).meanwhile())?;
         let expected = mapping.file.map(|key| key.inode);
         if expected != Some(file.id.inode) {
             return Err(TargetError::Malformed {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::base::{Nanos, Pid};
 
 use super::TargetError;
+use super::error::EXECUTABLE;
 use super::procfs::{self, MAX_SMALL};
 
 /// Most bytes kept of a command line.
@@ -144,7 +145,7 @@ pub(super) fn no_exe(pid: Pid, error: &std::io::Error) -> TargetError {
     match stat(pid) {
         Ok(stat) if stat.kernel_thread => TargetError::KernelThread { pid },
         Ok(stat) if stat.has_exited() => TargetError::Gone { pid },
-        Ok(_) => TargetError::from_io(pid, "the executable", error),
+        Ok(_) => TargetError::from_io(pid, EXECUTABLE, error),
         Err(other) => other,
     }
 }

@@ -9,7 +9,7 @@ use rustix::fs::{Dir, Mode, OFlags, openat};
 use crate::base::{Pid, Tid};
 
 use super::TargetError;
-use super::procfs::{self, MAX_SMALL};
+use super::procfs;
 
 /// Most threads of a process that are looked at: the kernel's own default bound for a whole host
 /// is lower (`kernel.threads-max`).
@@ -172,19 +172,6 @@ impl Threads {
         let read = File::from(fd).read(&mut bytes)?;
         let text = bytes.get(..read).unwrap_or_default();
         Ok(String::from_utf8_lossy(text).trim_end().to_owned())
-    }
-
-    /// Whether the process catches any signal with a handler, the two of the C library's own left
-    /// out; false where that cannot be read.
-    pub fn catches_signals(&self) -> bool {
-        /// Signals 32 and 33: thread cancellation and changes of user ids (nptl(7)).
-        const LIBRARY: u64 = 0b11 << 31;
-        let status = procfs::read(self.pid, "status", "the status file", MAX_SMALL);
-        let status = status.unwrap_or_default();
-        let text = String::from_utf8_lossy(&status);
-        let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask & !LIBRARY != 0)
     }
 }
 

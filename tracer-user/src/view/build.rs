@@ -203,7 +203,7 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
         looks: counts.looks,
         lost: LossKind::ALL
             .into_iter()
-            .map(|kind| (kind, whose.lost(kind).saturating_add(model.lost_unattributed(kind))))
+            .map(|kind| (kind, whose.lost(kind).saturating_add(unattributed(model, whose, kind))))
             .filter(|&(_, n)| n > 0)
             .collect(),
         findings,
@@ -217,6 +217,14 @@ pub fn summary(engine: &mut Engine, id: ProcId, ended: &str) -> Option<SummaryVi
         thread_calls: Vec::new(),
         deliveries: Vec::new(),
     })
+}
+
+/// What was lost of nobody in particular is of the only process there is. Of several nobody's summary has
+/// it: it is told by itself, as it happens.
+fn unattributed(model: &Model, whose: &Process, kind: LossKind) -> u64 {
+    let pid = whose.def().pid;
+    let alone = model.processes().all(|process| process.def().pid == pid);
+    if alone { model.lost_unattributed(kind) } else { 0 }
 }
 
 /// Sets the findings apart that are acknowledged: named in the summary, and not counted.

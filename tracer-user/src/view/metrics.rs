@@ -71,8 +71,11 @@ pub struct MetricsView {
     pub waits: Vec<WaitLengthsView>,
     /// The runtime's scheduler at the last look, where it could be read.
     pub scheduler: Option<SchedulerState>,
-    /// Records lost; every kind is there.
+    /// Records lost of this process; every kind is there.
     pub lost: Vec<(LossKind, u64)>,
+    /// Records lost of which nobody knows whose they were: the same in the views of all processes that
+    /// are watched together.
+    pub lost_of_nobody: Vec<(LossKind, u64)>,
     /// Whether something lost is not made good for yet.
     pub in_doubt: bool,
     /// Open findings that are not acknowledged.
@@ -107,6 +110,17 @@ pub struct MetricsView {
     pub rates: Option<RatesView>,
 }
 
+impl MetricsView {
+    /// Nothing but this process is watched: whatever was lost was its own.
+    pub fn take_all_losses(&mut self) {
+        for (kind, count) in std::mem::take(&mut self.lost_of_nobody) {
+            if let Some((_, lost)) = self.lost.iter_mut().find(|(own, _)| *own == kind) {
+                *lost = lost.saturating_add(count);
+            }
+        }
+    }
+}
+
 /// The numbers of a process. None if it is not known.
 pub fn metrics(engine: &Engine, id: ProcId, known: &Acknowledgements) -> Option<MetricsView> {
     let model = engine.model();
@@ -133,9 +147,8 @@ pub fn metrics(engine: &Engine, id: ProcId, known: &Acknowledgements) -> Option<
         deaths: counts.deaths,
         waits: waits(model, whose),
         scheduler: whose.last_look().and_then(|look| look.outcome.vitals.scheduler),
-        lost: LossKind::ALL
-            .map(|kind| (kind, whose.lost(kind).saturating_add(model.lost_unattributed(kind))))
-            .to_vec(),
+        lost: LossKind::ALL.map(|kind| (kind, whose.lost(kind))).to_vec(),
+        lost_of_nobody: LossKind::ALL.map(|kind| (kind, model.lost_unattributed(kind))).to_vec(),
         in_doubt: whose.is_in_doubt(),
         findings,
         acknowledged,

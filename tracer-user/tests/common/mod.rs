@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod busy;
 pub mod cgroup;
 pub mod confined;
 pub mod generated;

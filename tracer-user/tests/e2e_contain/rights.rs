@@ -1,11 +1,12 @@
 //! Each right is needed; a missing one is named with what helps; what is not needed is given up.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::common::loiter::Loiter;
-use crate::common::{GoProc, or_skip};
+use crate::common::{GoProc, copy_program, or_skip};
 use crate::support::{Container, RIGHTS, Room, capabilities, crowded, status};
 
 /// The rights without one of them.
@@ -51,6 +52,30 @@ fn looks_need_the_right_to_read_memory_alone() {
     let dump: Value =
         serde_json::from_slice(&dump.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
     assert!(dump["tasks"].as_array().unwrap().len() >= 3, "{dump}");
+    process.finish();
+}
+
+#[test]
+fn a_program_that_only_its_owner_may_read_takes_one_right_more_which_is_named() {
+    let program = or_skip!(crowded());
+    let room = Room::new();
+    let own = room.path().join("own");
+    copy_program(&program, &own);
+    std::os::unix::fs::chown(&own, Some(65532), Some(65532)).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let words =
+        ["--reuid=65532", "--regid=65532", "--clear-groups", own.to_str().unwrap(), "-n", "2"];
+    let (process, _) = GoProc::start_ready(Path::new("setpriv"), &words);
+    let pid = process.pid().to_string();
+    let container = Container { room: &room, user: 0, rights: &RIGHTS };
+    let refused = container.run(&["dump", &pid]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("takes CAP_DAC_READ_SEARCH"), "{said}");
+    let rights = [&RIGHTS[..], &["dac_read_search"]].concat();
+    let container = Container { room: &room, user: 0, rights: &rights };
+    let dump = container.run(&["dump", &pid]);
+    let said = String::from_utf8_lossy(&dump.stderr).into_owned();
+    assert!(dump.status.success(), "{said}");
     process.finish();
 }
 

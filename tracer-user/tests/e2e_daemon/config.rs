@@ -55,6 +55,42 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line_and_what_would_be_righ
 }
 
 #[test]
+fn a_configuration_with_which_nobody_could_be_told_is_refused() {
+    let cases = [
+        ("metrics = \"0.0.0.0:0\"\n", "--metrics-token-file"),
+        (
+            "metrics = \"127.0.0.1:0\"\nmetrics-token-file = \"/nowhere/token\"\n",
+            "cannot read /nowhere/token",
+        ),
+        (
+            "metrics = true\nmetrics-tls-cert = \"/nowhere/cert\"\nmetrics-tls-key = \"/nowhere/key\"\n",
+            "cannot read /nowhere/cert",
+        ),
+        (
+            "webhook = \"http://127.0.0.1:1/\"\nwebhook-token-file = \"/nowhere/hook\"\n",
+            "cannot read /nowhere/hook",
+        ),
+        ("otlp = \"https://127.0.0.1:1/\"\notlp-ca = \"/nowhere/ca\"\n", "cannot read /nowhere/ca"),
+        ("journald = \"/nowhere/journal\"\n", "no journal at /nowhere/journal"),
+    ];
+    for (text, wanted) in cases {
+        let (code, out, err) = checked(&format!("all = true\n{text}"));
+        assert_eq!((code, out.as_str()), (2, ""), "{text}: {err}");
+        assert!(err.contains(wanted), "{text}: {err}");
+    }
+    // An address that is taken is none of its business: nobody listens.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    for text in [
+        format!("metrics = \"{taken}\"\n"),
+        "metrics = \"0.0.0.0:0\"\nmetrics-insecure = true\n".to_owned(),
+    ] {
+        let (code, _, err) = checked(&format!("all = true\n{text}"));
+        assert_eq!(code, 0, "{text}: {err}");
+    }
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("loiter.toml");

@@ -182,6 +182,29 @@ fn those_beyond_the_most_are_told_and_get_room_when_another_ends() {
     assert_eq!(code, 0);
 }
 
+#[test]
+fn room_goes_past_those_that_ended_while_they_waited_to_one_that_lives() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(still());
+    let dir = tempfile::tempdir().unwrap();
+    let exe = named(&exe, dir.path(), "daemon-wait");
+    let first = start(&exe, 5);
+    let pid = first.pid();
+    let mut loiter = watch_all("daemon-wait", &["--max-targets", "1", "--settle", "50ms"]);
+    loiter.wait_line("the first is watched", |line| watches(line, pid));
+    let in_front: Vec<GoProc> = (0..3).map(|_| start(&exe, 5)).collect();
+    loiter.wait_message("1 process found no room");
+    let lives = start(&exe, 5);
+    let pid = lives.pid();
+    for process in in_front {
+        process.finish();
+    }
+    first.finish();
+    loiter.wait_line("the one that lives gets the room", |line| watches(line, pid));
+    let (code, _, _) = loiter.interrupt();
+    assert_eq!(code, 0);
+}
+
 /// What the issue asks for: at most a hundredth of a core for 20 programs at rest.
 #[test]
 #[ignore = "a measurement: of an optimised build, on a machine at rest"]

@@ -8,6 +8,7 @@ mod common;
 
 mod config;
 mod lives;
+mod ready;
 mod support;
 mod systemd;
 mod threads;

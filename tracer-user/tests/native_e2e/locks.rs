@@ -6,18 +6,40 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::common::busy::stolen;
 use crate::common::loiter::Loiter;
 use crate::common::native::{c_program, rust_program};
 use crate::common::process::GoProc;
 use crate::common::{need_bpf, need_root, or_skip};
+use crate::programs::until;
 
-/// From the start of a watch to a circle told; twice as long as promised, since a machine that
-/// builds meanwhile is slow.
+/// From the start of a watch to a circle told, where other tests run beside it: four times what is
+/// promised, since what a machine does meanwhile is not taken off.
 pub const CIRCLE_WITHIN: Duration = Duration::from_secs(20);
-/// How long a twin is watched for nothing to be found: beyond all thresholds used here.
+/// From the start of a watch to a circle told, as far as the machine lets the watch run.
+const PROMISED: Duration = Duration::from_secs(5);
+/// How long a twin is watched for nothing to be found: beyond [`STUCK_AFTER`], not for a leak.
 pub const TWIN_WATCHED: &str = "12s";
 /// Thresholds of these tests.
 pub const STUCK_AFTER: [&str; 2] = ["--stuck-after", "2s"];
+
+/// Arguments of a watch that tells a leak before long.
+const LEAK_TOLD_SOON: [&str; 8] = [
+    "--interval",
+    "1s",
+    "--growth-after",
+    "20s",
+    "--leak-after",
+    "5s",
+    STUCK_AFTER[0],
+    STUCK_AFTER[1],
+];
+/// How much longer than its leak a twin is watched.
+const LONGER_THAN_ITS_LEAK: Duration = Duration::from_secs(5);
+/// How long a twin is watched with all events: beyond its thresholds.
+const WATCHED_WITH_EVENTS: Duration = Duration::from_secs(8);
+/// So many twins are watched with all events at once: more are slow on a small machine.
+const AT_ONCE: usize = 3;
 
 /// A program that stands in what it was made for, and what it says of its circle.
 struct Stuck {
@@ -52,8 +74,16 @@ fn circle_of(exe: &Path, name: &str, confidence: &str) {
     assert!(took < CIRCLE_WITHIN, "{name}: after {took:?}");
     assert_eq!(found["confidence"], confidence, "{name}: {found}");
     assert_eq!(found["task_kind"], "thread");
+    assert_eq!(circle_in(&found), stuck.waits, "{name}: {found}");
+}
+
+/// The threads of a circle with what each waits for; each waits for the next, the last for the first.
+fn circle_in(found: &Value) -> BTreeSet<(u64, String)> {
     let steps = found["evidence"]["cycle"].as_array().unwrap();
-    let told: BTreeSet<(u64, String)> = steps
+    for (step, next) in steps.iter().zip(steps.iter().cycle().skip(1)) {
+        assert_eq!(step["waits_on"]["holder"], next["id"], "{found}");
+    }
+    steps
         .iter()
         .map(|step| {
             let on = &step["waits_on"];
@@ -63,12 +93,7 @@ fn circle_of(exe: &Path, name: &str, confidence: &str) {
             };
             (step["id"].as_u64().unwrap(), lock.to_owned())
         })
-        .collect();
-    assert_eq!(told, stuck.waits, "{name}: {found}");
-    // Each waits for the next, the last for the first.
-    for (step, next) in steps.iter().zip(steps.iter().cycle().skip(1)) {
-        assert_eq!(step["waits_on"]["holder"], next["id"], "{name}: {found}");
-    }
+        .collect()
 }
 
 /// One after another: many watches at once are slow on a small machine.
@@ -82,10 +107,41 @@ fn nothing_of(exe: &Path, name: &str) {
     let stuck = start(exe, name);
     let mut args = vec!["--events", "none", "--interval", "1s", "--for", TWIN_WATCHED];
     args.extend(STUCK_AFTER);
-    let (code, summary, lines) = Loiter::watch(stuck.process.pid(), &args).end();
+    let summary = without_findings(Loiter::watch(stuck.process.pid(), &args).end(), name);
+    assert!(summary["looks"].as_u64().unwrap() >= 3, "{name}: {summary}");
+}
+
+/// The summary of a watch that must have told nothing.
+fn without_findings(ended: (i32, Value, Vec<Value>), name: &str) -> Value {
+    let (code, summary, lines) = ended;
     let findings: Vec<_> = lines.iter().filter(|line| line["kind"].is_string()).collect();
     assert!(code == 0 && findings.is_empty(), "{name}: {findings:?}");
-    assert!(summary["looks"].as_u64().unwrap() >= 3, "{name}: {summary}");
+    summary
+}
+
+fn nothing_of_these_with_all_events(exe: &Path, names: &[&str]) {
+    let twins: Vec<Stuck> = names.iter().map(|name| start(exe, &format!("{name}-fixed"))).collect();
+    let args = ["--events", "all", "--interval", "1s", STUCK_AFTER[0], STUCK_AFTER[1]];
+    let watches: Vec<Loiter> =
+        twins.iter().map(|twin| Loiter::watch(twin.process.pid(), &args)).collect();
+    let end = Instant::now() + WATCHED_WITH_EVENTS;
+    for (name, watch) in names.iter().zip(watches) {
+        let summary = without_findings(until(watch, end), name);
+        assert!(summary["looks"].as_u64().unwrap() >= 2, "{name}: {summary}");
+        let waits = summary["thread_waits"].as_array();
+        assert!(waits.is_some_and(|waits| !waits.is_empty()), "{name}: {summary}");
+    }
+}
+
+/// For how long the threads of a process, taken together, were ready and not let run: the second
+/// field of schedstat.
+fn not_let_run(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let of = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(of.sum())
 }
 
 #[test]
@@ -95,6 +151,40 @@ fn circles_of_pthread_locks_are_certain() {
     for name in ["abba2", "abba3", "self", "rw", "join"] {
         circle_of(&exe, name, "certain");
     }
+}
+
+#[test]
+fn two_circles_at_one_place_are_told_each_with_its_own_threads_and_locks() {
+    or_skip!(need_root());
+    let exe = or_skip!(c_program("locks"));
+    let stuck = start(&exe, "abba2x2");
+    let mut watch = Loiter::watch(stuck.process.pid(), &["--events", "none", "--interval", "1s"]);
+    let is_one = |line: &Value| line["kind"] == "deadlock" && line["change"] != "resolved";
+    let first = watch.wait_line("a deadlock", is_one);
+    let another = |line: &Value| is_one(line) && line["finding_id"] != first["finding_id"];
+    let second = watch.wait_line("another deadlock", another);
+    let (one, other) = (circle_in(&first), circle_in(&second));
+    assert!(one.is_disjoint(&other), "{first} {second}");
+    assert_eq!(&one | &other, stuck.waits, "{first} {second}");
+    for found in [&first, &second] {
+        assert_eq!((&found["confidence"], &found["count"]), (&"certain".into(), &2.into()));
+    }
+}
+
+#[test]
+fn a_circle_is_told_within_five_seconds_of_the_start_of_a_watch() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(c_program("locks"));
+    let stuck = start(&exe, "abba2");
+    let (stolen_before, began) = (stolen(), Instant::now());
+    // The budget that a watch has by itself; the tests' own watches have none.
+    let mut watch = Loiter::watch(stuck.process.pid(), &["--budget", "1%"]);
+    watch.wait_line("a deadlock", |line| line["kind"] == "deadlock");
+    let took = began.elapsed();
+    // On a machine that does other things, what it was not let run for is not its delay.
+    let not_let_run = not_let_run(watch.pid()) + stolen().saturating_sub(stolen_before);
+    println!("a circle was told after {took:?}, {not_let_run:?} not let run");
+    assert!(took.saturating_sub(not_let_run) < PROMISED, "{took:?}, {not_let_run:?} not let run");
 }
 
 #[test]
@@ -155,38 +245,60 @@ fn a_pool_in_one_lock_a_missing_signal_and_a_lost_wake_up_have_their_names() {
     assert_eq!((&parked["wait_reason"], &parked["count"]), (&"park".into(), &4.into()), "{parked}");
 }
 
+/// Watches the twin beside the leak from its begin, and for longer.
 #[test]
-fn threads_that_never_end_are_found_as_they_get_more() {
+fn threads_that_never_end_are_found_as_they_get_more_and_nothing_of_those_that_end() {
     or_skip!(need_root());
     or_skip!(need_bpf());
     let (c, rust) = (or_skip!(c_program("locks")), or_skip!(rust_program()));
     for (exe, reason, site) in
         [(c, "condition variable", "spawner"), (rust, "park", "rustlocks::spawn_and_forget")]
     {
-        let stuck = start(&exe, "leak");
-        let args = ["--interval", "1s", "--growth-after", "20s", "--leak-after", "5s"];
-        let args: Vec<&str> = args.into_iter().chain(STUCK_AFTER).collect();
-        let mut watch = Loiter::watch(stuck.process.pid(), &args);
+        let (stuck, twin) = (start(&exe, "leak"), start(&exe, "leak-fixed"));
+        let mut watch = Loiter::watch(stuck.process.pid(), &LEAK_TOLD_SOON);
+        let of_twin = Loiter::watch(twin.process.pid(), &LEAK_TOLD_SOON);
+        let began = Instant::now();
         let found = watch.wait_line("a leak", |line| {
             ["growth", "leak"].iter().any(|kind| line["kind"] == *kind)
                 && line["spawn_site"]["function"].is_string()
         });
-        eprintln!("{site}: {} {} of {}", found["confidence"], found["kind"], found["count"]);
+        let took = began.elapsed();
+        eprintln!(
+            "{site}: {} {} of {} after {took:?}",
+            found["confidence"], found["kind"], found["count"]
+        );
         assert_eq!(
             (&found["task_kind"], &found["wait_reason"]),
             (&"thread".into(), &reason.into()),
             "{found}"
         );
         assert_eq!(found["spawn_site"]["function"], site, "{found}");
+        let ended = until(of_twin, Instant::now() + LONGER_THAN_ITS_LEAK);
+        let summary = without_findings(ended, "leak-fixed");
+        // Threads were born there as they are in the leak.
+        assert!(summary["births"].as_u64().is_some_and(|births| births > 100), "{summary}");
     }
 }
+
+/// In C, all but that of the leak, which is watched beside it.
+const TWINS: [&str; 10] =
+    ["abba2", "abba3", "abba2x2", "self", "rw", "held", "pool", "cond", "join", "lost"];
 
 #[test]
 fn nothing_is_found_of_the_twins() {
     or_skip!(need_root());
     let exe = or_skip!(c_program("locks"));
-    let names = ["abba2", "abba3", "self", "rw", "held", "pool", "cond", "join", "lost", "leak"];
-    nothing_of_all(&exe, &names);
+    nothing_of_all(&exe, &TWINS);
+    nothing_of(&exe, "leak-fixed");
+}
+
+#[test]
+fn nothing_is_found_of_the_twins_with_all_events() {
+    or_skip!(need_bpf());
+    let exe = or_skip!(c_program("locks"));
+    for names in TWINS.chunks(AT_ONCE) {
+        nothing_of_these_with_all_events(&exe, names);
+    }
 }
 
 #[test]

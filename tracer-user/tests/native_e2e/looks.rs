@@ -11,8 +11,9 @@ use crate::common::native::c_program;
 use crate::common::process::GoProc;
 use crate::common::{need_root, or_skip};
 
-/// Unoptimised, on a machine that others use; promised is a second.
-const MANY_WITHIN: Duration = Duration::from_secs(60);
+/// Promised is a second of a release build; this build is optimised less, and other tests run
+/// beside it.
+const MANY_WITHIN: Duration = Duration::from_secs(10);
 
 fn dump(pid: u32, args: &[&str]) -> Value {
     let pid = pid.to_string();
@@ -57,10 +58,10 @@ fn thousands_of_threads_are_read_at_once() {
     let began = Instant::now();
     let all = dump(process.pid(), &[]);
     let took = began.elapsed();
+    println!("a dump of 5001 threads took {took:?}, {} ns of it the look", all["look"]["took_ns"]);
     assert_eq!(tasks(&all).len(), 5001);
     assert!(all["look"]["complete"].as_bool().unwrap());
     assert!(took < MANY_WITHIN, "{took:?}");
-    eprintln!("a dump of 5001 threads took {took:?}, {} ns of it the look", all["look"]["took_ns"]);
 }
 
 #[test]

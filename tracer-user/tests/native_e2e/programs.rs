@@ -1,5 +1,6 @@
 //! Programs as people run them: interpreters with threads, servers.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,6 +99,11 @@ pub fn serve(exe: &Path, args: &[&str], is_up: impl Fn() -> bool) -> Server {
     panic!("{} does not come up", exe.display());
 }
 
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 pub fn answers(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
@@ -111,16 +117,19 @@ fn is_idle(summary: &Value, name: &str) -> bool {
 fn an_idle_redis_waits_in_its_event_loop_on_its_listener() {
     or_skip!(need_root());
     let redis = or_skip!(installed("redis-server"));
-    let server = serve(&redis, &["--port", "16379", "--save", ""], || answers(16379));
+    let port = free_port();
+    let port_text = port.to_string();
+    let server = serve(&redis, &["--port", &port_text, "--save", ""], || answers(port));
     let summary = nothing_above_suspect(server.0.id(), "redis");
     assert!(is_idle(&summary, "event loop"), "{summary}");
     let dump = run_json(&["dump", &server.0.id().to_string(), "--format", "json"]);
     let tasks = dump["tasks"].as_array().unwrap();
     let main = tasks.iter().find(|t| t["id"] == server.0.id()).unwrap();
     let files = main["waits_on"]["files"].as_array().unwrap();
+    let address = format!(":{port}");
     assert!(
         files.iter().any(|f| f["kind"] == "listener"
-            && f["name"].as_str().is_some_and(|name| name.contains(":16379"))),
+            && f["name"].as_str().is_some_and(|name| name.contains(&address))),
         "{main}"
     );
 }
@@ -131,11 +140,14 @@ fn an_idle_nginx_waits_in_its_event_loop() {
     let nginx = or_skip!(installed("nginx"));
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("nginx.conf");
-    let text = "daemon off; master_process off; pid nginx.pid; error_log stderr; events {} \
-                http { access_log off; server { listen 127.0.0.1:18080; } }";
+    let port = free_port();
+    let text = format!(
+        "daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}} \
+         http {{ access_log off; server {{ listen 127.0.0.1:{port}; }} }}"
+    );
     std::fs::write(&config, text).unwrap();
     let (home, config) = (home.path().to_str().unwrap(), config.to_str().unwrap());
-    let server = serve(&nginx, &["-p", home, "-c", config], || answers(18080));
+    let server = serve(&nginx, &["-p", home, "-c", config], || answers(port));
     let summary = nothing_above_suspect(server.0.id(), "nginx");
     assert!(is_idle(&summary, "event loop"), "{summary}");
 }

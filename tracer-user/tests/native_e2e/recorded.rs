@@ -71,5 +71,9 @@ fn a_list_of_processes_and_the_doctor_know_programs_without_a_runtime() {
     assert!(text.contains("native") && text.contains(&pid.to_string()), "{text}");
     let doctor = run(&["doctor", &pid.to_string()]);
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(doctor.contains("native") || doctor.contains("threads"), "{doctor}");
+    let line = |words: &[&str]| doctor.lines().any(|line| words.iter().all(|w| line.contains(w)));
+    let head = format!("pid {pid}  native");
+    assert!(line(&[head.as_str()]), "{doctor}");
+    assert!(line(&["tasks ", " 5 threads;"]), "{doctor}");
+    assert!(line(&["sleeps ", " a second, counted over "]), "{doctor}");
 }

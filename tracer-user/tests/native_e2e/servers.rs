@@ -12,14 +12,15 @@ use tempfile::TempDir;
 
 use crate::common::loiter::{Loiter, run_json};
 use crate::common::{need_root, or_skip};
-use crate::programs::{Server, WATCHED, answers, installed, nothing_above_suspect, serve, until};
+use crate::programs::{
+    Server, WATCHED, answers, free_port, installed, nothing_above_suspect, serve, until,
+};
 
 /// Debian's users with no rights, `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+/// Longest wait for a server to be as it is to be.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn silent(command: &mut Command) -> Server {
     let all = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -42,6 +43,15 @@ fn thread_of(pid: u32) -> Value {
     let dump = run_json(&["dump", &pid.to_string(), "--format", "json"]);
     let tasks = dump["tasks"].as_array().unwrap();
     tasks.iter().find(|task| task["id"] == pid).unwrap().clone()
+}
+
+/// Polls for what a server gives no sign of.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// A database server in a directory of its own; none of its files outlive it.
@@ -82,20 +92,14 @@ impl Postgres {
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
         let server = silent(command.current_dir(home.path()).uid(NOBODY).gid(NOBODY));
         let postgres = Postgres { server, bin, port: port.to_string(), _home: home };
-        postgres.until("it answers", || {
+        Self::until("it answers", || {
             postgres.command("psql").args(["-c", "select 1"]).output().unwrap().status.success()
         });
         Ok(postgres)
     }
 
-    fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        for _ in 0..600 {
-            if is_so() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("postgres: never {what}")
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        wait_until(&format!("postgres: {what}"), is_so);
     }
 
     /// A client's program, with where the server is.
@@ -117,7 +121,7 @@ impl Postgres {
             title.contains(&format!(" {database} ")) && title.trim().ends_with(end)
         };
         let find = || children(self.server.0.id()).into_iter().find(is_it);
-        self.until(end, || find().is_some());
+        Self::until(end, || find().is_some());
         find().unwrap()
     }
 }
@@ -164,7 +168,7 @@ fn nothing_is_found_of_a_database_under_load() {
     let made = postgres.command("pgbench").args(["-i", "-q"]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let _load = silent(postgres.command("pgbench").args(["-c", "4", "-T", "600"]));
-    postgres.until("it has sessions", || children(postgres.server.0.id()).len() >= 8);
+    Postgres::until("it has sessions", || children(postgres.server.0.id()).len() >= 8);
     nothing_above_suspect(postgres.server.0.id(), "postgres");
     for backend in children(postgres.server.0.id()).into_iter().rev().take(2) {
         nothing_above_suspect(backend, "a backend");
@@ -244,11 +248,13 @@ fn nothing_is_found_of_nginx_with_workers_under_load() {
     let args = ["-p".to_owned(), path(home.path()), "-c".to_owned(), path(&config)];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let server = serve(&nginx, &args, || answers(port));
-    let workers = children(server.0.id());
-    assert_eq!(workers.len(), 2);
-    let idle = |pid: u32| thread_of(pid)["idle"].as_str().unwrap_or_default().to_owned();
-    assert_eq!(idle(server.0.id()), "nginx master");
-    assert!(workers.iter().all(|&pid| idle(pid) == "nginx event loop"));
+    // It listens, and so answers, before it has workers, and they take a moment to come to rest.
+    wait_until("nginx has its workers", || children(server.0.id()).len() == 2);
+    let idles_as = |pid: u32, name: &str| thread_of(pid)["idle"] == name;
+    wait_until("the master is idle", || idles_as(server.0.id(), "nginx master"));
+    for worker in children(server.0.id()) {
+        wait_until("a worker is idle", || idles_as(worker, "nginx event loop"));
+    }
     let mut load = Command::new(wrk);
     load.args(["-t", "1", "-c", "8", "-d", "600", &format!("http://127.0.0.1:{port}/")]);
     under_load(&server.0, &mut load, "nginx");

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -178,4 +179,34 @@ fn the_image_holds_the_binary_alone_and_runs() {
     let version = told["tags"][0].as_str().unwrap().strip_prefix("loiter:").unwrap();
     let said = output(&mut tree.command(&["--version"]));
     assert!(said.starts_with(&format!("loiter {version}\n")), "{said}");
+}
+
+#[test]
+fn a_receiver_is_found_by_its_name_whatever_modules_the_host_has_for_names() {
+    or_skip!(need_root());
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("nsswitch.conf"),
+        "hosts: nosuchmodule [!UNAVAIL=return] mymachines\n",
+    )
+    .unwrap();
+    fs::write(dir.path().join("hosts"), "127.0.0.1 collector.example\n").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!(
+        "set -e; for file in nsswitch.conf hosts; do mount --bind {}/$file /etc/$file; done; \
+         {} watch $$ --events none --otlp http://collector.example:{port} --otlp-every 100ms --for 2s",
+        dir.path().display(),
+        static_binary().display(),
+    );
+    let said = output(Command::new("unshare").args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &script,
+    ]));
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_ok(), "nobody came: {said:?}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::http::{load, usage};
@@ -25,6 +25,10 @@ const CALM: &str = "1000";
 const CALM_RATE: f64 = 1_000.0;
 /// A leak must be told within this.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
+/// In a burst the probes must be off after this, as the README promises.
+const OFF_WITHIN: Duration = Duration::from_secs(1);
+/// What a watch follows at first unless told otherwise.
+const FIRST_MODE: &str = "lifecycle";
 
 /// What is run.
 struct Programs<'a> {
@@ -38,7 +42,8 @@ struct Programs<'a> {
 /// Measures and prints.
 ///
 /// # Errors
-/// If the service, the load or loiter fails.
+/// If the service, the load or loiter fails; at the end, if a burst or a leak missed its aim. How much it costs is printed
+/// only: that is noisy.
 pub fn run(loiter: &Path, options: &Options) -> Result<()> {
     let build = |name| {
         go::go_build(versions::GO_NEWEST, name, Variant::Stripped).map_err(anyhow::Error::msg)
@@ -48,9 +53,11 @@ pub fn run(loiter: &Path, options: &Options) -> Result<()> {
     let programs = Programs { loiter, service: build("httpd")?, client: build("load")?, said };
     println!("\n(i) a watch as it is by default (--budget 1%), {} rounds", options.rounds);
     full(&programs, options)?;
-    burst(&programs)?;
-    leak(&programs)?;
-    calm(&programs, options)
+    let mut missed = burst(&programs)?;
+    missed.extend(leak(&programs)?);
+    calm(&programs, options)?;
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
+    Ok(())
 }
 
 /// Requests a second, and CPU time of the service a request, ns.
@@ -225,8 +232,8 @@ fn client(programs: &Programs<'_>, address: &str) -> Result<Workload> {
     Ok(Workload::start(&programs.client, &args)?.0)
 }
 
-/// From 1 000 requests a second to all there can be, and back.
-fn burst(programs: &Programs<'_>) -> Result<()> {
+/// From 1 000 requests a second to all there can be, and back. Gives the aims that were missed.
+fn burst(programs: &Programs<'_>) -> Result<Vec<String>> {
     let (service, address) = Workload::start(&programs.service, &[])?;
     let client = client(programs, &address)?;
     let tracer = Tracer::by_default(programs.loiter, service.pid(), &[], &programs.said)?;
@@ -239,7 +246,10 @@ fn burst(programs: &Programs<'_>) -> Result<()> {
     client.finish()?;
     service.finish()?;
     let lines = lines(programs)?;
-    println!("a burst from {CALM} requests/s to full load, for 10 s:");
+    println!(
+        "a burst from {CALM} requests/s to full load, for 10 s (aim: probes off within {} s, no finding):",
+        OFF_WITHIN.as_secs()
+    );
     for line in of_schema(&lines, "loiter.mode/1") {
         let at = unix(line["at"].as_str().unwrap_or_default())?;
         println!(
@@ -252,16 +262,27 @@ fn burst(programs: &Programs<'_>) -> Result<()> {
         );
     }
     let summary = summary(programs)?;
-    println!(
-        "  findings: {}, lost: {}",
-        of_schema(&lines, "loiter.finding/1").len(),
-        summary["lost"]
-    );
-    Ok(())
+    let findings = of_schema(&lines, "loiter.finding/1").len();
+    println!("  findings: {findings}, lost: {}", summary["lost"]);
+    let told = (findings > 0).then(|| format!("{findings} findings in a burst"));
+    Ok(told.into_iter().chain(late(&lines, began)?).collect())
 }
 
-/// The service that leaks one goroutine in 20 000 requests, at full load.
-fn leak(programs: &Programs<'_>) -> Result<()> {
+/// What is wrong if probes were still on to stay so long after a burst had begun. Moments are not: they end by themselves.
+fn late(lines: &[Value], began: f64) -> Result<Option<String>> {
+    let mut mode = FIRST_MODE;
+    for line in of_schema(lines, "loiter.mode/1") {
+        let at = unix(line["at"].as_str().unwrap_or_default())?;
+        if at <= began + OFF_WITHIN.as_secs_f64() && !line["sampled"].is_object() {
+            mode = line["mode"].as_str().unwrap_or_default();
+        }
+    }
+    let within = OFF_WITHIN.as_secs();
+    Ok((mode != "none").then(|| format!("events {mode} still on {within} s into a burst")))
+}
+
+/// The service that leaks one goroutine in 20 000 requests, at full load. Gives the aim that was missed.
+fn leak(programs: &Programs<'_>) -> Result<Option<String>> {
     let (service, address) = Workload::start(&programs.service, &["-leak", "20000"])?;
     let began = now()?;
     let tracer = Tracer::by_default(programs.loiter, service.pid(), &[], &programs.said)?;
@@ -271,18 +292,30 @@ fn leak(programs: &Programs<'_>) -> Result<()> {
     let lines = lines(programs)?;
     let findings = of_schema(&lines, "loiter.finding/1");
     println!("its twin that leaks, at full load (aim: within {} s):", FOUND_WITHIN.as_secs());
+    let mut first = None;
     for finding in findings {
-        let at = unix(finding["at"].as_str().unwrap_or_default())?;
+        let after = unix(finding["at"].as_str().unwrap_or_default())? - began;
+        first.get_or_insert(after);
         println!(
-            "  after {:.1} s: {} {} {}, {} goroutines",
-            at - began,
+            "  after {after:.1} s: {} {} {}, {} goroutines",
             finding["change"].as_str().unwrap_or_default(),
             finding["kind"].as_str().unwrap_or_default(),
             finding["confidence"].as_str().unwrap_or_default(),
             finding["count"],
         );
     }
-    Ok(())
+    Ok(too_late(first))
+}
+
+/// What is wrong if a leak was first told after so many seconds, or never.
+fn too_late(first: Option<f64>) -> Option<String> {
+    match first {
+        None => Some("a leak at full load was not found".to_owned()),
+        Some(after) if after > FOUND_WITHIN.as_secs_f64() => {
+            Some(format!("a leak at full load was found after {after:.1} s"))
+        }
+        Some(_) => None,
+    }
 }
 
 fn lines(programs: &Programs<'_>) -> Result<Vec<Value>> {
@@ -327,6 +360,30 @@ fn unix(at: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probes_that_are_on_to_stay_a_second_into_a_burst_miss_the_aim() {
+        let began = unix("2026-11-21T22:46:40Z").unwrap();
+        let line = |at: &str, mode: &str| {
+            let at = format!("2026-11-21T22:46:{at}Z");
+            serde_json::json!({"schema": "loiter.mode/1", "at": at, "mode": mode})
+        };
+        let mut moment = line("40.9", "all");
+        moment["sampled"] = serde_json::json!({"for_ns": 1, "every_ns": 2});
+        let late = |lines: &[Value]| late(lines, began).unwrap();
+        assert_eq!(late(&[line("40.4", "none"), moment, line("46", "all")]), None);
+        assert_eq!(late(&[line("30", "none")]), None, "they were off before");
+        for lines in [vec![], vec![line("41.2", "none")], vec![line("40.4", "lifecycle")]] {
+            assert!(late(&lines).unwrap().contains("lifecycle"), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_leak_that_is_found_late_or_never_misses_the_aim() {
+        assert_eq!(too_late(Some(59.0)), None);
+        assert!(too_late(Some(61.5)).unwrap().contains("61.5 s"));
+        assert!(too_late(None).unwrap().contains("not found"));
+    }
 
     #[test]
     fn times_are_read() {

@@ -2,6 +2,7 @@
 //! long watches, fuzzing. Ends with a table.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -35,9 +36,12 @@ pub struct Args {
     /// A static loiter for `kernels` and `systemd`, instead of one that is built
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Only test programs, other kernels (`kernels`, `kernels 6.12`), the service (`systemd`, `systemd 6.12`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
+    /// Only test programs (`e2e_daemon --release` is one as users get it), other kernels (`kernels`, `kernels 6.12`), the service (`systemd`, `systemd 6.12`), fuzz targets, watches (`watch`) and the recording (`recording httpd`) whose name contains this
     filter: Option<String>,
 }
+
+/// The test program with limits that hold for an optimised build only.
+const TIMED: &str = "e2e_daemon";
 
 /// One line of the table.
 struct Row {
@@ -63,7 +67,14 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
     let mut rows = Vec::new();
     for program in test_programs()?.into_iter().filter(|name| chosen(name)) {
-        rows.push(timed(&program, || test_program(&program, args.cycles)));
+        rows.push(timed(&program, || {
+            tested(&mut test_program(&program, Build::Debug, args.cycles))
+        }));
+    }
+    let released = format!("{TIMED} --release");
+    if chosen(&released) {
+        let mut cargo = test_program(TIMED, Build::Release, args.cycles);
+        rows.push(timed(&released, || tested(&mut cargo)));
     }
     let targets: Vec<_> = fuzz::targets()?.into_iter().filter(|name| chosen(name)).collect();
     if !targets.is_empty() {
@@ -105,17 +116,36 @@ fn test_programs() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn test_program(name: &str, cycles: u32) -> Result<(String, bool)> {
+/// How a test program is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    Debug,
+    /// Optimised; its tests run one after the other, since their limits are for a machine at rest.
+    Release,
+}
+
+/// What runs a test program, with what is long in it.
+fn test_program(name: &str, build: Build, cycles: u32) -> Command {
     let mut cargo = run::cargo();
     cargo.args(["test", "--no-fail-fast", "--package", "tracer-user"]);
+    if build == Build::Release {
+        cargo.arg("--release");
+    }
     if name == "lib" {
         cargo.arg("--lib");
     } else {
         cargo.args(["--test", name]);
     }
     cargo.args(["--", "--include-ignored", "--show-output"]);
+    if build == Build::Release {
+        cargo.arg("--test-threads=1");
+    }
     cargo.env("LOITER_MATRIX", "full").env("LOITER_CYCLES", cycles.to_string());
-    let tally = test::count(&mut cargo)?;
+    cargo
+}
+
+fn tested(cargo: &mut Command) -> Result<(String, bool)> {
+    let tally = test::count(cargo)?;
     Ok((tally.line(), tally.is_well()))
 }
 
@@ -188,6 +218,21 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_program_is_run_optimised_only_where_that_is_asked_for() {
+        let words = |build| {
+            let command = test_program(TIMED, build, 1);
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let (debug, release) = (words(Build::Debug), words(Build::Release));
+        assert!(debug.iter().all(|word| word != "--release"), "{debug:?}");
+        let end = release.iter().position(|word| word == "--").unwrap();
+        let (of_cargo, of_tests) = release.split_at(end);
+        assert!(of_cargo.iter().any(|word| word == "--release"), "{release:?}");
+        assert!(of_tests.iter().any(|word| word == "--include-ignored"), "{release:?}");
+        assert!(of_tests.iter().any(|word| word == "--test-threads=1"), "{release:?}");
+    }
 
     #[test]
     fn the_table_has_a_line_for_each_run() {

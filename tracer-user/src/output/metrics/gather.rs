@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::family::{Family, Gathered, Histogram, Key, Kind, Labels, Unit, Value, Whose};
 use crate::base::{Frame, Nanos};
 use crate::output::clean::clean;
-use crate::stream::{Mode, SchedulerState};
+use crate::stream::{LossKind, Mode, SchedulerState};
 use crate::view::ProcessView;
 use crate::view::delivery::DeliveryView;
 use crate::view::metrics::{MetricsView, WaitLengthsView};
@@ -55,7 +55,7 @@ page! {
     workers_idle: Gauge, "scheduler_threads_idle", None, "Threads of the scheduler that wait for work";
     spinning: Gauge, "scheduler_threads_spinning", None, "Threads of the scheduler that look for work";
     queues: Gauge, "scheduler_run_queue", None, "Tasks that may run and wait for a processor: in the global queue, in those of all processors, and in the longest of these";
-    lost: Counter, "records_lost", None, "Records lost, by where";
+    lost: Counter, "records_lost", None, "Records lost, by where; without a process those of nobody in particular, where several are watched";
     in_doubt: Gauge, "in_doubt", None, "1 while something lost is not made good for by a look";
     findings: Gauge, "findings", None, "Open findings that are not acknowledged";
     acknowledged: Gauge, "findings_acknowledged", None, "Open findings that are acknowledged";
@@ -93,6 +93,9 @@ pub fn gather(views: &[MetricsView], deliveries: &[DeliveryView]) -> Gathered {
     page.processes.put(&own(Vec::new()), Value::Count(views.len() as u64));
     let untold = views.len().saturating_sub(told.len());
     page.untold.put(&own(Vec::new()), Value::Count(untold as u64));
+    for (kind, lost) in lost_of_nobody(views) {
+        count(&mut page.lost, &own(vec![("kind", kind.word().to_owned())]), lost);
+    }
     for view in deliveries {
         for (outcome, n) in
             [("sent", view.sent), ("failed", view.failed), ("dropped", view.dropped)]
@@ -106,6 +109,15 @@ pub fn gather(views: &[MetricsView], deliveries: &[DeliveryView]) -> Gathered {
     }
     let processes = told.into_iter().map(whose).collect();
     Gathered { processes, families: page.families() }
+}
+
+/// Records lost of nobody in particular, by kind. Each view has all of them, as of its own moment.
+fn lost_of_nobody(views: &[MetricsView]) -> Vec<(LossKind, u64)> {
+    let told = |kind| {
+        let all = views.iter().flat_map(|view| &view.lost_of_nobody);
+        all.filter(move |(of, _)| *of == kind).map(|(_, lost)| *lost).max()
+    };
+    LossKind::ALL.into_iter().filter_map(|kind| Some((kind, told(kind)?))).collect()
 }
 
 /// Tasks of the program.

@@ -12,7 +12,7 @@ use crate::base::{KTime, Nanos};
 use crate::stream::Mode;
 
 use super::calibration::{Calibration, Prior};
-use super::sampling::{Rhythm, Sampling};
+use super::sampling::{Due, Rhythm, Sampling};
 
 /// A part of processor time, in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -248,7 +248,10 @@ impl Policy {
         let sum = Sum::of(self.samples.iter());
         let all = self.all_hits()? * sum.work;
         let part = self.part(all, &sum);
-        let stay = self.sampling.begin(now, part, self.room(&sum))?;
+        let stay = match self.sampling.begin(now, part, self.room(&sum))? {
+            Due::Moment(stay) => stay,
+            Due::End => return Some(self.end_moments(now, part)),
+        };
         self.samples.clear();
         let why = format!("they would take {} of a CPU", percent(part));
         Some(Turn { mode: Mode::All, why, stay })
@@ -262,6 +265,21 @@ impl Policy {
             why: "a moment's events are taken".into(),
             stay: Stay::Moment,
         })
+    }
+
+    /// No moments any more. What they told grows old from now on, so that it is tried again some time
+    /// what the probes cost.
+    fn end_moments(&mut self, now: KTime, part: f64) -> Turn {
+        for (step, mode) in self.steps.iter_mut().zip(STEPS) {
+            if mode > self.mode {
+                step.given_up = Some(now);
+            }
+        }
+        let why = format!(
+            "all events would take {} of a CPU, too dear even for moments, which end",
+            percent(part)
+        );
+        Turn { mode: self.mode, why, stay: Stay::Long }
     }
 
     /// Hits of all probes for each ns of work.

@@ -10,8 +10,12 @@ struct World {
     /// Requests a second; one takes 10 µs of user time and 6 of kernel time, is a birth, a death and
     /// six waits.
     load: f64,
+    /// So many times as many births, deaths and waits, for the same work.
+    events: f64,
     /// Changes that stay.
     turns: Vec<(u64, Mode)>,
+    /// Why.
+    told: Vec<String>,
     /// Begin and end of moments of all events.
     moments: Vec<(u64, Mode)>,
     /// ns of all costs, target and loiter.
@@ -34,7 +38,9 @@ impl World {
             policy,
             now: KTime(0),
             load: 0.0,
+            events: 1.0,
             turns: Vec::new(),
+            told: Vec::new(),
             moments: Vec::new(),
             spent: 0.0,
         }
@@ -51,8 +57,9 @@ impl World {
         self.now = KTime(self.now.0 + STEP);
         let requests = self.load * STEP as f64 / 1e9;
         let mode = self.policy.mode();
-        let lifecycle = if mode >= Mode::Lifecycle { requests * 2.0 } else { 0.0 };
-        let waits = if mode == Mode::All { requests * 6.0 } else { 0.0 };
+        let events = requests * self.events;
+        let lifecycle = if mode >= Mode::Lifecycle { events * 2.0 } else { 0.0 };
+        let waits = if mode == Mode::All { events * 6.0 } else { 0.0 };
         let hits = lifecycle + waits;
         let one = cost_of_a_hit(hits * 1e9 / STEP as f64);
         self.spent += hits * (one + 400.0);
@@ -67,7 +74,10 @@ impl World {
         if let Some(turn) = self.policy.note(sample) {
             assert!(!turn.why.is_empty());
             let turns = match turn.stay {
-                Stay::Long => &mut self.turns,
+                Stay::Long => {
+                    self.told.push(turn.why);
+                    &mut self.turns
+                }
                 Stay::Rhythm(_) | Stay::Moment => &mut self.moments,
             };
             turns.push((self.now.0 / MS, turn.mode));
@@ -215,4 +225,21 @@ fn where_less_is_asked_for_than_all_no_moment_has_all() {
     let mut world = World::new(Mode::Lifecycle, Mode::Lifecycle);
     world.run(600, 20_000.0);
     assert_eq!(world.moments, []);
+}
+
+#[test]
+fn when_moments_become_too_dear_that_is_told_and_with_fewer_events_the_probes_come_back() {
+    let mut world = World::new(Mode::All, Mode::Lifecycle);
+    world.run(100, 5_000.0);
+    assert!(!world.moments.is_empty(), "{:?}", world.turns);
+    let ends = |world: &World| world.told.iter().any(|why| why.contains("even for moments"));
+    assert!(!ends(&world), "{:?}", world.told);
+    world.events = 50.0;
+    world.run(200, 60_000.0);
+    assert_eq!(world.policy.mode(), Mode::None, "{:?}", world.turns);
+    assert!(ends(&world), "{:?}", world.told);
+    // The same work: what was last seen of the hits says nothing of now.
+    world.events = 0.001;
+    world.run(600, 60_000.0);
+    assert_eq!(world.policy.mode(), Mode::All, "{:?}", world.turns);
 }

@@ -26,6 +26,15 @@ pub struct Rhythm {
     pub every: Nanos,
 }
 
+/// What becomes of moments now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// One begins; whether that is news.
+    Moment(Stay),
+    /// The rhythm that was told ends: moments have become too dear.
+    End,
+}
+
 /// Which moment is next, or on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sampling {
@@ -48,9 +57,12 @@ impl Sampling {
     }
 
     /// All events would take `part` of a CPU; `room` is what all probes may. If a moment begins
-    /// now: whether that is news.
-    pub fn begin(&mut self, now: KTime, part: f64, room: f64) -> Option<Stay> {
-        let every = rhythm(part, room).filter(|_| !self.refused)?;
+    /// now, or none will any more: that.
+    pub fn begin(&mut self, now: KTime, part: f64, room: f64) -> Option<Due> {
+        if self.refused {
+            return None;
+        }
+        let Some(every) = rhythm(part, room) else { return self.leave_out(now) };
         let next = *self.next.get_or_insert(now.after(every));
         if now < next {
             return None;
@@ -58,7 +70,17 @@ impl Sampling {
         self.on = Some(now);
         let rhythm = Rhythm { moment: MOMENT, every };
         let known = self.rhythm.replace(rhythm) == Some(rhythm);
-        Some(if known { Stay::Moment } else { Stay::Rhythm(rhythm) })
+        Some(Due::Moment(if known { Stay::Moment } else { Stay::Rhythm(rhythm) }))
+    }
+
+    /// No moment fits. What is too dear only between two moments leaves the rhythm as it was told: it ends
+    /// when one is due.
+    fn leave_out(&mut self, now: KTime) -> Option<Due> {
+        if self.rhythm.is_some() && self.next.is_some_and(|next| now < next) {
+            return None;
+        }
+        self.next = None;
+        self.rhythm.take().map(|_| Due::End)
     }
 
     /// Ends the moment that is on, if it was long enough. One that was too long makes the next wait.
@@ -107,7 +129,8 @@ mod tests {
         for now in (0..seconds * 5).map(|i| KTime(i * SECOND / 5)) {
             if sampling.is_on() {
                 sampling.end(now);
-            } else if let Some(stay) = sampling.begin(now, part, room) {
+            } else if let Some(due) = sampling.begin(now, part, room) {
+                let Due::Moment(stay) = due else { panic!("what fits does not end") };
                 begun += 1;
                 if let Stay::Rhythm(rhythm) = stay {
                     assert_eq!(news.replace(rhythm), None, "told once");
@@ -143,6 +166,24 @@ mod tests {
         sampling.stop();
         assert_eq!(sampling.begin(KTime(100 * SECOND), 0.02, 0.01), None);
         assert!(sampling.begin(KTime(111 * SECOND), 0.02, 0.01).is_some());
+    }
+
+    #[test]
+    fn moments_end_when_one_is_due_that_is_too_dear_and_are_told_anew_when_they_come_again() {
+        let mut sampling = Sampling::default();
+        let mut at = |second: u64, part: f64| {
+            let due = sampling.begin(KTime(second * SECOND), part, 0.01);
+            sampling.end(KTime(second * SECOND + 200_000_000));
+            (due, sampling.comes_again())
+        };
+        assert_eq!(at(0, 0.02), (None, false));
+        let told = at(10, 0.02);
+        assert!(matches!(told, (Some(Due::Moment(Stay::Rhythm(_))), true)), "{told:?}");
+        assert_eq!(at(15, 2.0), (None, true), "none is due");
+        assert_eq!(at(20, 2.0), (Some(Due::End), false));
+        assert_eq!(at(21, 2.0), (None, false), "told once");
+        assert_eq!(at(22, 0.02), (None, false));
+        assert_eq!(at(32, 0.02), told);
     }
 
     #[test]

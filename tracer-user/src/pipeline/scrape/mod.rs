@@ -2,6 +2,7 @@
 //! that watches. What it says is made when it is asked for, so that nobody pays for what nobody
 //! reads; a loop that does not answer in time is not healthy.
 
+mod check;
 mod guard;
 mod push;
 mod server;
@@ -65,6 +66,12 @@ pub struct ListenSettings {
     pub tls: Option<TlsFiles>,
 }
 
+impl ListenSettings {
+    fn guard(&self) -> anyhow::Result<Guard> {
+        Guard::new(self.token_file.as_ref(), self.tls.as_ref()).context("cannot guard the metrics")
+    }
+}
+
 /// What the loop is asked.
 pub enum Question {
     /// The numbers of all processes that are watched.
@@ -98,8 +105,7 @@ impl Listening {
                 "cannot tell metrics at {asked}: if another loiter does, give this one an address of its own with --metrics=ADDRESS:PORT"
             )
         };
-        let guard = Guard::new(settings.token_file.as_ref(), settings.tls.as_ref())
-            .context("cannot guard the metrics")?;
+        let guard = settings.guard()?;
         let listener = std::net::TcpListener::bind(asked).with_context(failed)?;
         listener.set_nonblocking(true).with_context(failed)?;
         let address = listener.local_addr().with_context(failed)?;

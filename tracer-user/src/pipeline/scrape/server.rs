@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -28,8 +28,9 @@ use super::{MetricsSettings, Question, Told};
 const MAX_CONNECTIONS: usize = 32;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 << 10;
-/// A request must come in this time, also on a connection that is kept.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// A request's head must come in this time, also the next one on a connection that is kept, and so must a TLS
+/// handshake: places are few, and whoever probes for health waits for one.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// A connection lasts no longer; the other side then opens a new one.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(600);
 /// The loop answers in this time, or is not healthy.
@@ -38,6 +39,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "/metrics";
 
 /// Writes what is told.
 pub struct Teller {
@@ -120,23 +122,35 @@ where
         .await;
 }
 
+/// Only who may read the metrics keeps a place from one request to the next: others could keep all of them.
 async fn answer(request: &Request<Incoming>, desk: &Desk) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return say(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let path = request.uri().path();
+    if reads && path == METRICS && desk.guard.lets_in(request) {
+        return match ask(&desk.questions, Question::Metrics).await {
+            Some(views) => desk.teller.text(&views),
+            None => no_answer(),
+        };
     }
-    let questions = &desk.questions;
-    match request.uri().path() {
-        "/metrics" if !desk.guard.lets_in(request) => {
+    let mut answer = if reads {
+        answer_to_all(path, &desk.questions).await
+    } else {
+        say(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned())
+    };
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// What those are told who may not read the metrics.
+async fn answer_to_all(path: &str, questions: &mpsc::Sender<Question>) -> Response<Full<Bytes>> {
+    match path {
+        METRICS => {
             let text = "a token is needed: Authorization: Bearer TOKEN\n".to_owned();
             let mut refused = say(StatusCode::UNAUTHORIZED, TEXT, text);
             let scheme = HeaderValue::from_static("Bearer");
             refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             refused
         }
-        "/metrics" => match ask(questions, Question::Metrics).await {
-            Some(views) => desk.teller.text(&views),
-            None => no_answer(),
-        },
         "/healthz" => match ask(questions, Question::Ready).await {
             Some(_) => say(StatusCode::OK, TEXT, "ok\n".to_owned()),
             None => no_answer(),
@@ -181,4 +195,87 @@ fn say(status: StatusCode, content_type: &'static str, text: String) -> Response
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::path::PathBuf;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A server with a loop that answers at once.
+    async fn server(token: Option<&PathBuf>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = MetricsSettings {
+            listen: None,
+            push: None,
+            tallies: Vec::new(),
+            content_type: TEXT,
+            render: |_| Ok("# EOF\n".to_owned()),
+        };
+        let guard = Guard::new(token, None).unwrap();
+        let (questions, mut asked) = mpsc::channel(8);
+        tokio::spawn(serve(listener, Arc::new(Teller::new(settings)), guard, questions));
+        tokio::spawn(async move {
+            while let Some(question) = asked.recv().await {
+                // Who asked may have gone.
+                match question {
+                    Question::Metrics(answer) => drop(answer.send(Vec::new())),
+                    Question::Ready(answer) => drop(answer.send(true)),
+                }
+            }
+        });
+        address
+    }
+
+    /// What is answered until the server closes the connection.
+    async fn said(address: SocketAddr, requests: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.unwrap();
+        answers
+    }
+
+    fn get(path: &str, headers: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: here\r\n{headers}\r\n")
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_do_not_keep_a_probe_from_its_answer() {
+        let address = server(None).await;
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS + 8 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let probe = get("/healthz", "");
+        let healthy =
+            timeout(Duration::from_secs(10), said(address, &probe)).await.expect("in time");
+        assert!(healthy.ends_with("\r\n\r\nok\n"), "{healthy}");
+    }
+
+    #[tokio::test]
+    async fn only_who_may_read_the_metrics_keeps_a_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        std::fs::write(&token, "s3cret").unwrap();
+        let address = server(Some(&token)).await;
+        for (path, status) in
+            [("/healthz", "200"), ("/readyz", "200"), (METRICS, "401"), ("/other", "404")]
+        {
+            // The second one finds nobody who reads it.
+            let answers = said(address, &get(path, "").repeat(2)).await;
+            assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+            assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{answers}");
+            assert!(answers.contains("connection: close\r\n"), "{answers}");
+        }
+        let scrape = |more: &str| get(METRICS, &format!("Authorization: Bearer s3cret\r\n{more}"));
+        let scrapes = [scrape(""), scrape("Connection: close\r\n")].concat();
+        let answers = said(address, &scrapes).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    }
 }

@@ -3,6 +3,7 @@
 
 mod client;
 mod journal;
+mod names;
 mod queue;
 mod reread;
 
@@ -107,6 +108,7 @@ impl Outbox {
             queues.push(queue);
             workers.push(Worker::Journal(journal, waiting));
         }
+        names::look_up_without_modules();
         let (ending, ended) = watch::channel(false);
         let serve = move || {
             runtime.block_on(work(workers, ended));

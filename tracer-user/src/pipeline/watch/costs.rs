@@ -1,7 +1,7 @@
 //! The watch and its budget: measures, changes the probes, and says so. With many processes each
 //! has its own budget, and is charged its part of what loiter uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{KTime, Nanos, Pid, ProcId};
 use crate::pipeline::budget::{
@@ -200,8 +200,7 @@ impl Watch<'_> {
         // Nobody waiting for the answer any more is no error.
         match question {
             Question::Ready(answer) => {
-                let ready = self.sessions.values().all(|session| session.first_look_told);
-                let _ = answer.send(ready);
+                let _ = answer.send(self.is_ready());
             }
             Question::Metrics(answer) => {
                 let _ = answer.send(self.metrics().await?);
@@ -210,9 +209,33 @@ impl Watch<'_> {
         Ok(())
     }
 
+    /// Whether all tasks are known. Of many processes, of those that ran at the start, and then for good:
+    /// new ones come all the time.
+    fn is_ready(&mut self) -> bool {
+        if self.is_alone() {
+            return self.sessions.values().all(|session| session.first_look_told);
+        }
+        self.note_first_looks();
+        self.unlooked.is_empty()
+    }
+
+    /// Whose first look was told, who was refused, found no room or is gone, is not waited for any more.
+    pub fn note_first_looks(&mut self) {
+        if self.unlooked.is_empty() {
+            return;
+        }
+        let unlooked = self.sessions.values().filter(|session| !session.first_look_told);
+        let watched: BTreeSet<Pid> = unlooked.map(|session| session.target.pid).collect();
+        let (opening, host) = (&self.opening, &self.host);
+        self.unlooked.retain(|pid| {
+            let expected = || host.as_ref().is_some_and(|host| host.expects(*pid));
+            watched.contains(pid) || opening.contains_key(pid) || expected()
+        });
+    }
+
     /// The numbers of all processes.
     async fn metrics(&mut self) -> anyhow::Result<Vec<MetricsView>> {
-        let mut views = Vec::with_capacity(self.sessions.len());
+        let (mut views, alone) = (Vec::with_capacity(self.sessions.len()), self.is_alone());
         for (process, session) in &self.sessions {
             let Some(mut view) = self.judge.metrics(*process).await? else { continue };
             if let Some(spending) = &session.spending {
@@ -220,6 +243,9 @@ impl Watch<'_> {
             }
             if let (Some(tracer), Some(slot)) = (&self.tracer, session.slot) {
                 thread_waits::put(tracer.wait_totals(slot)?, &mut view.waits);
+            }
+            if alone {
+                view.take_all_losses();
             }
             views.push(view);
         }

@@ -91,12 +91,22 @@ impl Watch<'_> {
             return Ok(None);
         }
         let reason = format!("{MAX_FAILED_LOOKS} looks in a row failed, the last one: {why}");
+        self.unreadable(process, reason).await?;
+        Ok(None)
+    }
+
+    /// A look at a process does not come to its end.
+    pub async fn held_up(&mut self, process: ProcId) -> anyhow::Result<()> {
+        let reason = "a read of its memory does not come to an end: the page that is read would have to be brought by somebody who does not answer, such as a file system in user space or a server";
+        self.unreadable(process, reason.to_owned()).await
+    }
+
+    async fn unreadable(&mut self, process: ProcId, reason: String) -> anyhow::Result<()> {
         if self.is_alone() {
             anyhow::bail!("{reason}");
         }
         self.tell(process, &Notice::Degraded { reason });
-        self.let_go(process, EndHow::Detached, "it could not be read any more").await?;
-        Ok(None)
+        self.let_go(process, EndHow::Detached, "it could not be read any more").await
     }
 
     /// With `min_wait` a wait leaves a record when it ends; those that go on are asked for.

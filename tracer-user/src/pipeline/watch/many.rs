@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::base::{Pid, ProcId};
 use crate::kernel::KernelError;
-use crate::pipeline::host::Verdict;
+use crate::pipeline::host::{Host, Verdict};
 use crate::pipeline::open::Opened;
 use crate::pipeline::settings::{TargetSettings, Whom};
 use crate::runtime::go::{DetectError, LocateError};
@@ -43,7 +43,10 @@ impl Watch<'_> {
             let most = host.settings().most;
             self.sink.notice(&Notice::Host { most });
         }
-        self.scan()
+        self.scan()?;
+        let expected = self.host.iter().flat_map(Host::expected);
+        self.unlooked = self.opening.keys().copied().chain(expected).collect();
+        Ok(())
     }
 
     /// Looks at all processes of the host: at the start, and when news of them were lost.
@@ -70,11 +73,7 @@ impl Watch<'_> {
 
     pub async fn happened(&mut self, happening: Happening) -> anyhow::Result<Option<Ended>> {
         match happening {
-            Happening::Exited(process) => {
-                let ended = self.gone(process).await;
-                self.fill_up();
-                return ended;
-            }
+            Happening::Exited(process) => return self.gone(process).await,
             Happening::Settled(pid) => self.settled(pid),
             Happening::Passed(pid) => {
                 if let Some(host) = &mut self.host {
@@ -87,19 +86,28 @@ impl Watch<'_> {
 
     fn settled(&mut self, pid: Pid) {
         let known = self.opening.contains_key(&pid) || self.session_of(pid).is_some();
+        let full = self.is_full();
         let Some(host) = &mut self.host else { return };
         host.settled(pid);
-        if known {
+        // Only who was opened is known to be of those that want room: it is not opened again for nothing.
+        if known || (full && host.waits(pid)) {
             return;
         }
         match host.verdict(pid) {
             Verdict::Taken => {
+                host.take_out(pid);
                 let target = host.target(pid);
                 self.open_one(target);
             }
             Verdict::Unsure => self.unsure(pid),
-            Verdict::Left => {}
+            Verdict::Left => host.passed(pid),
         }
+    }
+
+    /// Whether there is no room for one more of the host, those included that may yet be refused.
+    fn is_full(&self) -> bool {
+        let taken = self.sessions.len() + self.opening.len();
+        self.host.as_ref().is_some_and(|host| taken >= host.settings().most)
     }
 
     /// Whether a process is meant hangs on names of its pod that nobody knows yet.
@@ -111,12 +119,20 @@ impl Watch<'_> {
         }
     }
 
-    /// Gives room that became free to those that wait for it.
+    /// After whatever happened: room that became free goes to those that wait, and it is told that there
+    /// were too many to be waited for.
+    pub fn mind_host(&mut self) {
+        self.fill_up();
+        if let Some(reason) = self.host.as_mut().and_then(Host::passed_over_news) {
+            self.sink.notice(&Notice::Degraded { reason });
+        }
+    }
+
+    /// One at a time: who is gone or not meant any more takes no room.
     fn fill_up(&mut self) {
-        let Some(host) = &mut self.host else { return };
-        let room = host.settings().most.saturating_sub(self.sessions.len() + self.opening.len());
-        let waiting: Vec<Pid> = (0..room).map_while(|_| host.next_waiting()).collect();
-        for pid in waiting {
+        while !self.is_full()
+            && let Some(pid) = self.host.as_mut().and_then(Host::next_waiting)
+        {
             self.settled(pid);
         }
     }
@@ -134,24 +150,27 @@ impl Watch<'_> {
         }
         match opened {
             Ok(_) if self.session_of(pid).is_some() => Ok(()),
+            Ok(_) if self.finds_no_room(pid) => Ok(()),
             Ok(opened) => {
-                let full = |most| self.sessions.len() >= most;
-                if let Some(host) = &mut self.host {
-                    host.opened(pid);
-                    if full(host.settings().most) {
-                        if host.no_room(pid)
-                            && let Some(reason) = host.beyond()
-                        {
-                            self.sink.notice(&Notice::Degraded { reason });
-                        }
-                        return Ok(());
-                    }
-                }
                 let process = self.take_on(*opened, target).await?;
                 self.attach_or_look(process).await
             }
             Err(why) => self.refused(pid, why),
         }
+    }
+
+    /// Whether a process that was opened has to wait; the first one is told.
+    fn finds_no_room(&mut self, pid: Pid) -> bool {
+        let Some(host) = &mut self.host else { return false };
+        host.opened(pid);
+        if self.sessions.len() < host.settings().most {
+            host.never_waits(pid);
+            return false;
+        }
+        if let Some(reason) = host.no_room(pid, &self.tell_news) {
+            self.sink.notice(&Notice::Degraded { reason });
+        }
+        true
     }
 
     /// A process on which probes cannot be put is looked at.
@@ -183,6 +202,7 @@ impl Watch<'_> {
             let none = !self.opened_any && self.opening.is_empty() && self.sessions.is_empty();
             return if none { Err(why) } else { Ok(()) };
         };
+        host.never_waits(pid);
         let told = match refusal(&why) {
             Refusal::Silent => {
                 host.passed(pid);

@@ -12,16 +12,43 @@ const NEAR: u64 = 95;
 const PAUSE: Nanos = Nanos::from_secs(1);
 /// Between two reads of its memory.
 const READ_EVERY: Nanos = Nanos::from_millis(500);
+/// From the kernel's decision to kill a process until its end is told no more than this passes.
+const DYING: Nanos = Nanos::from_secs(30);
 
 /// See the module.
 pub struct Peril {
     pid: Pid,
     memory: MemoryGauge,
     oom: OomGauge,
-    /// How many processes had been killed when last seen.
-    killed_before: Option<u64>,
+    killed: Killed,
     read_at: Option<KTime>,
     hurried_at: Option<KTime>,
+}
+
+/// How many processes of the target's cgroup the kernel had killed: now and then, so that a kill is seen as
+/// one for [`DYING`].
+#[derive(Clone, Copy, Default, Debug)]
+struct Killed {
+    before: Option<u64>,
+    since: Option<(KTime, Option<u64>)>,
+}
+
+impl Killed {
+    fn note(&mut self, now: KTime, kills: Option<u64>) {
+        match self.since {
+            Some((at, _)) if now.since(at) < DYING => {}
+            Some((_, then)) => {
+                self.before = then;
+                self.since = Some((now, kills));
+            }
+            None => self.since = Some((now, kills)),
+        }
+    }
+
+    /// Whether there are more than there were.
+    fn more(&self, kills: Option<u64>) -> bool {
+        matches!((self.before, kills), (Some(before), Some(now)) if now > before)
+    }
 }
 
 /// How a process ended.
@@ -37,9 +64,9 @@ impl Peril {
     /// Of this process.
     pub fn of(pid: Pid) -> Self {
         let oom = OomGauge::of(pid);
-        let killed_before = oom.kills();
+        let killed = Killed { before: oom.kills(), since: None };
         let memory = MemoryGauge::of(pid);
-        Self { pid, memory, oom, killed_before, read_at: None, hurried_at: None }
+        Self { pid, memory, oom, killed, read_at: None, hurried_at: None }
     }
 
     /// Whether a look should be taken at once: once the target is dead, its tasks cannot be read.
@@ -49,7 +76,7 @@ impl Peril {
             return false;
         }
         self.read_at = Some(now);
-        self.killed_before = self.oom.kills();
+        self.killed.note(now, self.oom.kills());
         let Ok(used) = self.memory.read() else { return false };
         let near = used.limit_bytes.is_some_and(|limit| used.rss_bytes / NEAR >= limit / 100);
         if !near || early(self.hurried_at, PAUSE) {
@@ -61,10 +88,7 @@ impl Peril {
 
     /// How it ended. What an event told of it counts where the kernel itself does not say.
     pub fn fate(&self, pidfd: BorrowedFd<'_>, told: Option<u32>) -> Fate {
-        let oom = match (self.killed_before, self.oom.kills()) {
-            (Some(before), Some(now)) => now > before,
-            _ => false,
-        };
+        let oom = self.killed.more(self.oom.kills());
         words(exit_status(self.pid, pidfd).or(told), oom)
     }
 }
@@ -108,6 +132,21 @@ fn name(signal: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kill_counts_also_when_it_was_seen_before_the_end_and_not_for_ever() {
+        let at = |seconds: u64| KTime(seconds * 1_000_000_000);
+        let mut killed = Killed { before: Some(0), since: None };
+        killed.note(at(0), Some(0));
+        for second in 1..29 {
+            killed.note(at(second), Some(1));
+            assert!(killed.more(Some(1)), "{second}");
+        }
+        killed.note(at(100), Some(1));
+        killed.note(at(131), Some(1));
+        assert!(!killed.more(Some(1)), "it was another process");
+        assert!(killed.more(Some(2)));
+    }
 
     #[test]
     fn an_end_is_told_in_words() {

@@ -1,6 +1,6 @@
 //! The loop: what it has, how it starts, and what wakes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -58,6 +58,8 @@ pub(super) struct Watch<'a> {
     pub sessions: BTreeMap<ProcId, Session>,
     /// Processes that are being opened.
     pub opening: BTreeMap<Pid, ProcId>,
+    /// Of many: those that ran at the start and whose first look is still to come.
+    pub unlooked: BTreeSet<Pid>,
     /// Whether any process could be watched so far.
     pub opened_any: bool,
     pub host: Option<Host>,
@@ -136,8 +138,9 @@ impl<'a> Watch<'a> {
         let teller = Teller::new(job.detectors.clone(), job.acknowledged.clone());
         let triggers = job.flight.as_ref().map_or(&[][..], |flight| &flight.triggers);
         let judge = Judge::start(teller, recorder, Gauge::of(triggers))?;
-        let lookers =
-            Lookers::start(if alone { 1 } else { LOOKERS }, || opener.clone().planning_ahead())?;
+        let theirs = opener.clone().planning_ahead();
+        let count = if alone { 1 } else { LOOKERS };
+        let lookers = Lookers::start(count, move || theirs.clone())?;
         let (tell_news, news) = unbounded_channel();
         let mut watch = Self {
             job,
@@ -153,6 +156,7 @@ impl<'a> Watch<'a> {
             names,
             sessions: BTreeMap::new(),
             opening: BTreeMap::new(),
+            unlooked: BTreeSet::new(),
             opened_any: false,
             host,
             news,
@@ -316,6 +320,7 @@ impl<'a> Watch<'a> {
                 _ = tick.tick() => {
                     self.drain().await?;
                     self.tick().await?;
+                    self.note_first_looks();
                     self.service.alive();
                     None
                 }
@@ -337,6 +342,7 @@ impl<'a> Watch<'a> {
                 return Ok(ended);
             }
             self.follow_lives().await?;
+            self.mind_host();
             if self.is_done() {
                 return Ok(Ended::Exited);
             }
@@ -377,6 +383,10 @@ impl<'a> Watch<'a> {
                 Ok(None)
             }
             Heard::Looked(look) => self.looked(*look).await,
+            Heard::HeldUp(process) => {
+                self.held_up(process).await?;
+                Ok(None)
+            }
             Heard::Opened(process, target, opened) => {
                 self.opened(process, target, opened).await?;
                 Ok(None)

@@ -8,6 +8,7 @@ use crate::object::elf::Image;
 use crate::object::{ByteSource, SourceError};
 use crate::target::FileAt;
 
+use super::budget::Budget;
 use super::debug::{Debug, Place};
 use super::symbols::{self, Symbols};
 
@@ -60,6 +61,8 @@ pub struct Binary {
     separate: OnceLock<Option<Box<Binary>>>,
     /// In whose root that is looked for first.
     seen_by: Option<Pid>,
+    /// What debug information may take.
+    budget: Arc<Budget>,
 }
 
 impl Binary {
@@ -85,6 +88,7 @@ impl Binary {
             debug: OnceLock::new(),
             separate: OnceLock::new(),
             seen_by: None,
+            budget: Arc::default(),
         })
     }
 
@@ -93,6 +97,12 @@ impl Binary {
     #[must_use]
     pub fn seen_by(self, pid: Pid) -> Self {
         Self { seen_by: Some(pid), ..self }
+    }
+
+    /// Has its debug information share a budget with that of other files.
+    #[must_use]
+    pub(super) fn within(self, budget: Arc<Budget>) -> Self {
+        Self { budget, ..self }
     }
 
     /// The name of the file.
@@ -135,7 +145,8 @@ impl Binary {
     }
 
     fn own_places(&self, address: u64) -> Vec<Place> {
-        let debug = self.debug.get_or_init(|| Mutex::new(Debug::read(&self.image, &self.bytes)));
+        let read = || Mutex::new(Debug::read(&self.image, &self.bytes, &self.budget));
+        let debug = self.debug.get_or_init(read);
         let debug = debug.lock().unwrap_or_else(PoisonError::into_inner);
         debug.as_ref().map(|debug| debug.places(address)).unwrap_or_default()
     }
@@ -151,7 +162,7 @@ impl Binary {
             let path = format!("{DEBUG_DIR}/{first}/{rest}.debug");
             let path = Path::new(&path);
             let of_this_build = |file: FileAt| {
-                let binary = Self::of_file(file, path)?;
+                let binary = Self::of_file(file, path)?.within(Arc::clone(&self.budget));
                 let same = binary.image.build_ids(&binary.bytes).gnu.as_ref() == Some(&id);
                 same.then(|| Box::new(binary))
             };

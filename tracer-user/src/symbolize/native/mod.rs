@@ -5,6 +5,7 @@
 //! named is told by its file and offset (`libc.so.6+0x8f12a`), which is the same in every run.
 
 mod binary;
+mod budget;
 mod debug;
 mod demangle;
 mod modules;

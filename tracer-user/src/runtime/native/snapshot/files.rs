@@ -1,6 +1,6 @@
 //! Which open files a thread waits on: those an epoll watches, those a call names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::base::Pid;
 use crate::stream::{FileKind, FileSet, FileState, MAX_FILES, WaitsOn};
@@ -87,7 +87,7 @@ impl Files {
                 files.links.entry(fd).or_insert_with(|| fd_link(pid, fd));
             }
         }
-        let inodes: Vec<u64> = files
+        let inodes: HashSet<u64> = files
             .links
             .values()
             .filter_map(|link| match link {

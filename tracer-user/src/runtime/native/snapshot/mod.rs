@@ -568,11 +568,7 @@ fn name_holders(look: &Look<'_>, readings: &mut [Reading]) {
     let asleep: HashSet<u64, RandomState> = stacks.iter().map(|stack| stack.sp).collect();
     let running = readings.len().saturating_sub(stacks.len());
     let others = look.registers.keys().filter(|sp| !asleep.contains(*sp));
-    stacks.extend(others.map(|&sp| Stack {
-        tid: None,
-        sp: sp.saturating_sub(holders::MOVED),
-        waits_for: None,
-    }));
+    stacks.extend(others.map(|&sp| Stack { tid: None, sp, waits_for: None }));
     let all_known = stacks.len() >= asleep.len().saturating_add(running);
     let found = holders::candidates((&sought, all_known), &stacks, &look.maps, look.mem);
     for reading in readings {
