@@ -82,7 +82,8 @@ const fn to_f64(number: u64) -> f64 {
 /// `cargo xtask bench`
 ///
 /// # Errors
-/// If something is missing or fails. A figure that misses its aim is printed, not an error.
+/// If something is missing or fails. A figure that misses its aim is printed, not an error; but a leak that is found late or
+/// never is, and probes that stay on in a burst.
 pub fn run(args: &Args) -> Result<()> {
     if !run::is_root() {
         bail!("the benchmarks attach probes to programs: run them as root");
