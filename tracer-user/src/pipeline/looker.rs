@@ -30,8 +30,14 @@ use super::settings::TargetSettings;
 const PART: usize = 1024;
 /// Parts under way from a thread.
 const PARTS: usize = 2;
-/// A thread that says nothing for so long is held up by what it reads.
+/// A look that says nothing for so long is held up by what it reads.
 const HELD_UP_AFTER: Duration = Duration::from_secs(30);
+/// To open a process takes that many times as long: a large binary is read and planned without a word, and loiter may
+/// be given little of a processor.
+const OPENING_TAKES: u32 = 10;
+/// Between two times that somebody looks after the threads no more than this counts: if loiter itself was
+/// stopped meanwhile, they were too.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
 /// At the end, so long is waited for looks that are under way.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
@@ -121,9 +127,9 @@ impl Queue {
     }
 }
 
-/// What a thread is at, and since when it has said nothing.
+/// What a thread is at, and how often it has begun or said something.
 #[derive(Default)]
-struct Doing(Mutex<Option<(What, Instant)>>);
+struct Doing(Mutex<(u64, Option<What>)>);
 
 #[derive(Clone, Copy)]
 enum What {
@@ -133,23 +139,17 @@ enum What {
 
 impl Doing {
     fn set(&self, what: Option<What>) {
-        *self.lock() = what.map(|what| (what, Instant::now()));
+        let mut doing = self.lock();
+        *doing = (doing.0.wrapping_add(1), what);
     }
 
     /// It has said something.
     fn goes_on(&self) {
-        if let Some((_, since)) = &mut *self.lock() {
-            *since = Instant::now();
-        }
+        let mut doing = self.lock();
+        doing.0 = doing.0.wrapping_add(1);
     }
 
-    /// What it has been at for longer than that.
-    fn longer_than(&self, most: Duration) -> Option<What> {
-        let doing = self.lock();
-        doing.as_ref().filter(|(_, since)| since.elapsed() > most).map(|(what, _)| *what)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(What, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, (u64, Option<What>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,6 +158,24 @@ impl Doing {
 struct Thread {
     answers: mpsc::Receiver<Heard>,
     doing: Arc<Doing>,
+    /// How often it had said something when it was looked after, and for how long it has said nothing since.
+    silent: (u64, Duration),
+}
+
+impl Thread {
+    /// What it has been at for too long, after one more step.
+    fn held_up(&mut self, step: Duration, patience: Duration) -> Option<What> {
+        let (words, what) = *self.doing.lock();
+        let same = words == self.silent.0;
+        self.silent =
+            (words, if same { self.silent.1.saturating_add(step) } else { Duration::ZERO });
+        let patience = match what? {
+            What::Looking(_) => patience,
+            What::Opening(..) => patience.saturating_mul(OPENING_TAKES),
+        };
+        // Who waits to be heard is not held up.
+        what.filter(|_| self.answers.is_empty() && self.silent.1 > patience)
+    }
 }
 
 /// The threads that look.
@@ -167,8 +185,10 @@ pub struct Lookers {
     threads: Vec<Thread>,
     /// The one that has told a part of a look and not its end.
     speaking: Option<usize>,
-    /// How long a thread may say nothing.
+    /// How long a look may say nothing.
     patience: Duration,
+    /// When the threads were looked after.
+    looked_after: Instant,
     /// Each thread has one of these until it ends.
     alive: Option<Sender<()>>,
     ended: Receiver<()>,
@@ -190,6 +210,7 @@ impl Lookers {
             threads: Vec::new(),
             speaking: None,
             patience: HELD_UP_AFTER,
+            looked_after: Instant::now(),
             alive: Some(alive),
             ended,
         };
@@ -214,17 +235,19 @@ impl Lookers {
                 drop(alive);
             })
             .context("cannot start the thread that reads the tasks of processes")?;
-        Ok(Thread { answers, doing })
+        Ok(Thread { answers, doing, silent: (0, Duration::ZERO) })
     }
 
-    /// The first thread that is held up by what it reads, which another one replaces; what it was at.
+    /// A thread that is held up by what it reads is replaced by another one; what it was at.
     fn held_up(&mut self) -> Option<Heard> {
-        let at = |thread: &Thread| {
-            // Who waits to be heard is not held up.
-            let silent = thread.answers.is_empty();
-            silent.then(|| thread.doing.longer_than(self.patience)).flatten()
-        };
-        let (i, what) = self.threads.iter().enumerate().find_map(|(i, t)| Some((i, at(t)?)))?;
+        let now = Instant::now();
+        let step =
+            now.duration_since(std::mem::replace(&mut self.looked_after, now)).min(LONGEST_STEP);
+        let (mut held_up, patience) = (None, self.patience);
+        for (i, thread) in self.threads.iter_mut().enumerate() {
+            held_up = thread.held_up(step, patience).map(|what| (i, what)).or(held_up);
+        }
+        let (i, what) = held_up?;
         // Without another one there is nobody who could give this one up.
         let instead = self.thread().ok()?;
         *self.threads.get_mut(i)? = instead;
@@ -232,10 +255,7 @@ impl Lookers {
         Some(match what {
             What::Looking(process) => Heard::HeldUp(process),
             What::Opening(process, target) => {
-                let why = anyhow::anyhow!(
-                    "reading it has not come to an end for {} s",
-                    HELD_UP_AFTER.as_secs()
-                );
+                let why = anyhow::anyhow!("reading its program does not come to an end");
                 Heard::Opened(process, target, Err(why))
             }
         })
@@ -419,5 +439,20 @@ mod tests {
         let Heard::Looked(look) = next(&mut lookers).await else { panic!("a look that ended") };
         assert_eq!(look.process, ProcId(2));
         drop(let_on);
+    }
+
+    #[tokio::test]
+    async fn a_look_is_not_given_up_because_loiter_itself_was_stopped() {
+        let opener = || Opener::new(None, SharedInterner::default(), Natives::Opened);
+        let mut lookers = Lookers::start(1, opener).unwrap();
+        let (let_on, until) = std::sync::mpsc::channel();
+        lookers.look(eyes(Blocks(until), 1));
+        assert!(matches!(next(&mut lookers).await, Heard::Part(ProcId(1), _)));
+        assert!(lookers.held_up().is_none());
+        lookers.looked_after = lookers.looked_after.checked_sub(HELD_UP_AFTER * 2).unwrap();
+        assert!(lookers.held_up().is_none());
+        drop(let_on);
+        let heard = next(&mut lookers).await;
+        assert!(matches!(heard, Heard::Looked(_)), "it ends as any other");
     }
 }

@@ -2,7 +2,6 @@
 //! that watches. What it says is made when it is asked for, so that nobody pays for what nobody
 //! reads; a loop that does not answer in time is not healthy.
 
-mod check;
 mod guard;
 mod push;
 mod server;
@@ -67,6 +66,14 @@ pub struct ListenSettings {
 }
 
 impl ListenSettings {
+    /// Reads the files of those who may come; listens nowhere.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are not what they are to be.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.guard().map(drop)
+    }
+
     fn guard(&self) -> anyhow::Result<Guard> {
         Guard::new(self.token_file.as_ref(), self.tls.as_ref()).context("cannot guard the metrics")
     }

@@ -71,6 +71,28 @@ pub struct SendSettings {
     pub journal: Option<PathBuf>,
 }
 
+impl SendSettings {
+    fn http(&self) -> impl Iterator<Item = (Receiver, &HttpReceiver)> {
+        let all = [
+            (Receiver::Webhook, &self.webhook),
+            (Receiver::OtlpLogs, &self.otlp_logs),
+            (Receiver::OtlpMetrics, &self.otlp_metrics),
+        ];
+        all.into_iter().filter_map(|(to, receiver)| Some((to, receiver.as_ref()?)))
+    }
+
+    /// Reads the files of those who are sent to, and looks whether the journal is there; sends nothing.
+    ///
+    /// # Errors
+    /// As [`Outbox::start`].
+    pub fn check(&self) -> anyhow::Result<()> {
+        for (to, receiver) in self.http() {
+            Client::new(to, receiver)?;
+        }
+        self.journal.as_deref().map_or(Ok(()), |path| journal::Journal::open(path).map(drop))
+    }
+}
+
 /// The thread that sends. What it has not sent when it ends is dropped, and counted.
 pub struct Outbox {
     queues: Vec<Queue>,
@@ -89,18 +111,11 @@ impl Outbox {
             .build()
             .context("cannot start the event loop that sends findings")?;
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
-        let http = [
-            (Receiver::Webhook, &settings.webhook),
-            (Receiver::OtlpLogs, &settings.otlp_logs),
-            (Receiver::OtlpMetrics, &settings.otlp_metrics),
-        ];
-        for (to, receiver) in http {
-            if let Some(receiver) = receiver {
-                let client = Client::new(to, receiver)?;
-                let (queue, waiting) = Queue::new(to, room(to));
-                queues.push(queue);
-                workers.push(Worker::Http(client, waiting));
-            }
+        for (to, receiver) in settings.http() {
+            let client = Client::new(to, receiver)?;
+            let (queue, waiting) = Queue::new(to, room(to));
+            queues.push(queue);
+            workers.push(Worker::Http(client, waiting));
         }
         if let Some(path) = &settings.journal {
             let journal = journal::Journal::open(path)?;

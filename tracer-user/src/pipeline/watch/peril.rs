@@ -27,7 +27,7 @@ pub struct Peril {
 
 /// How many processes of the target's cgroup the kernel had killed: now and then, so that a kill is seen as
 /// one for [`DYING`].
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Killed {
     before: Option<u64>,
     since: Option<(KTime, Option<u64>)>,
