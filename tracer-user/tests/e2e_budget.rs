@@ -8,12 +8,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::loiter::Loiter;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use serde_json::Value;
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("not a number: {value}"))
@@ -52,7 +48,7 @@ fn with_perf_events_a_burst_takes_the_probes_off_as_well() {
 }
 
 fn burst(attach: &str, in_time: Duration) {
-    let exe = go_build(newest(), "million", Variant::Stripped).expect("a Go toolchain");
+    let exe = go_build(NEWEST_GO, "million", Variant::Stripped).expect("a Go toolchain");
     let (mut target, _) = GoProc::start_ready(&exe, &["-park", "-procs", "1"]);
     target.ask("run 1000", "done");
     // What this costs unoptimised, on a machine that does other things, is not what it costs.
@@ -97,7 +93,7 @@ fn burst(attach: &str, in_time: Duration) {
 #[test]
 fn what_is_asked_for_is_a_ceiling_and_without_a_budget_it_is_what_is_done() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-park"]);
     let mut ceiling = Loiter::watch(target.pid(), &["--events", "lifecycle", "--budget", "50%"]);
     let mut free = Loiter::watch(target.pid(), &["--events", "all", "--budget", "off"]);
@@ -119,7 +115,7 @@ fn what_is_asked_for_is_a_ceiling_and_without_a_budget_it_is_what_is_done() {
 #[test]
 fn the_cost_that_is_told_is_a_part_of_what_the_kernel_accounts_for() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pingpong", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pingpong", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-procs", "1"]);
     let args = ["--events", "all", "--budget", "100%", "--for", "4s"];
     let (_, summary, _) = Loiter::watch(target.pid(), &args).end();
@@ -135,7 +131,7 @@ fn the_cost_that_is_told_is_a_part_of_what_the_kernel_accounts_for() {
 #[test]
 fn what_costs_too_much_for_long_is_followed_for_moments_and_that_is_told_once() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pingpong", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pingpong", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-procs", "1"]);
     // What is asked for at first costs several times that: it is known then what moments cost.
     let args = ["--events", "all", "--budget", "10%"];

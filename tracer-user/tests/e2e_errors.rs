@@ -5,7 +5,7 @@
 mod common;
 
 use common::loiter::{Loiter, run};
-use common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, need_root, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, copy_program, go_build, need_bpf, need_root, or_skip};
 
 /// Exit code and stderr.
 fn fails(args: &[&str]) -> (i32, String) {
@@ -56,7 +56,7 @@ fn words_that_make_no_sense_are_a_usage_error() {
 #[test]
 fn missing_rights_are_named() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(GO_VERSIONS[7], "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "10"]);
     let loiter = env!("CARGO_BIN_EXE_loiter");
     let copy = tempfile::tempdir().expect("a directory");
@@ -85,7 +85,7 @@ fn missing_rights_are_named() {
 #[test]
 fn a_target_that_exits_ends_the_watch_with_a_summary() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(GO_VERSIONS[7], "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "10"]);
     let loiter = Loiter::watch(target.pid(), &["--events", "all"]);
     target.finish();
@@ -97,7 +97,7 @@ fn a_target_that_exits_ends_the_watch_with_a_summary() {
 #[test]
 fn a_reader_that_goes_away_is_no_crash() {
     or_skip!(need_root());
-    let exe = or_skip!(go_build(GO_VERSIONS[7], "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "5000"]);
     let mut child = common::loiter::command(&["dump", &target.pid().to_string(), "--full"])
         .stdout(std::process::Stdio::piped())

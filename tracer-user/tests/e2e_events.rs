@@ -5,13 +5,8 @@
 mod common;
 
 use common::loiter::{Loiter, run_json};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use serde_json::Value;
-
-/// The newest toolchain.
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("not a number: {value}"))
@@ -36,7 +31,7 @@ fn start_million(exe: &std::path::Path) -> GoProc {
 #[test]
 fn a_million_goroutines_are_born_and_die_or_are_counted_as_lost() {
     or_skip!(need_bpf());
-    for version in ["1.19", newest()] {
+    for version in ["1.19", NEWEST_GO] {
         let exe = or_skip!(go_build(version, "million", Variant::Stripped));
         let mut target = start_million(&exe);
         let loiter = Loiter::watch(target.pid(), &["--events", "lifecycle"]);
@@ -57,7 +52,7 @@ fn a_million_goroutines_are_born_and_die_or_are_counted_as_lost() {
 #[test]
 fn with_a_ring_of_one_page_every_loss_is_counted_and_a_look_heals_the_model() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let mut target = start_million(&exe);
     let args = ["--events", "lifecycle", "--ring-size", "4KiB", "--interval", "1s"];
     let mut loiter = Loiter::watch(target.pid(), &args);
@@ -117,7 +112,7 @@ const KINDS: [&str; 7] =
 const PRECISION_NS: i64 = 2_000_000;
 
 fn waits_are_exact_or_at_least(mode: &[&str]) {
-    let exe = or_skip!(go_build(newest(), "waits", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "waits", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-old", "4"]);
     let mut args = vec!["--events", "all", "--stuck-after", "1s", "--interval", "500ms"];
     args.extend(mode);

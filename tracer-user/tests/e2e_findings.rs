@@ -9,12 +9,8 @@ use std::time::Instant;
 
 use common::busy::Busy;
 use common::loiter::{Loiter, run};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, need_root, or_skip};
 use serde_json::Value;
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 fn diagnose(pid: u32) -> (i32, Vec<Value>) {
     let pid = pid.to_string();
@@ -33,7 +29,7 @@ fn findings(lines: &[Value]) -> Vec<&Value> {
 #[test]
 fn a_crowd_on_one_mutex_is_named_with_its_lock_and_site_within_ten_seconds() {
     or_skip!(need_root());
-    for version in ["1.19", newest()] {
+    for version in ["1.19", NEWEST_GO] {
         let exe = or_skip!(go_build(version, "mutexcrowd", Variant::Stripped));
         let (target, ready) = GoProc::start_ready(&exe, &["-n", "23000"]);
         let lock = ready.split_whitespace().nth(1).expect("the lock's address").to_owned();
@@ -72,7 +68,7 @@ fn a_crowd_on_one_mutex_is_named_with_its_lock_and_site_within_ten_seconds() {
 fn idle_pool_workers_are_at_most_suspect() {
     or_skip!(need_root());
     for on in ["chan", "select", "cond"] {
-        let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+        let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
         let (target, _) = GoProc::start_ready(&exe, &["-n", "1000", "-on", on]);
         let (_, lines) = diagnose(target.pid());
         for finding in findings(&lines) {
@@ -86,7 +82,7 @@ fn idle_pool_workers_are_at_most_suspect() {
 #[test]
 fn a_leaking_service_is_found_while_it_leaks_and_its_fixed_twin_is_not() {
     or_skip!(need_root());
-    let exe = or_skip!(go_build(newest(), "orders", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "orders", Variant::Stripped));
     for (twin, args) in
         [("leaky", &["-quota", "50"][..]), ("fixed", &["-quota", "50", "-fixed"][..])]
     {
@@ -121,7 +117,7 @@ fn a_leaking_service_is_found_while_it_leaks_and_its_fixed_twin_is_not() {
 #[test]
 fn a_finding_has_the_same_id_in_every_run() {
     or_skip!(need_root());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let ids: Vec<String> = (0..2)
         .map(|_| {
             let (target, _) = GoProc::start_ready(&exe, &["-n", "500"]);
@@ -146,7 +142,7 @@ fn ids(lines: &[Value]) -> BTreeMap<String, String> {
 #[test]
 fn a_finding_keeps_its_id_when_the_tracer_or_the_program_starts_anew() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let args = ["--events", "lifecycle", "--stuck-after", "3s", "--for", "15s"];
     for pattern in ["send-full-buffer", "nil-channel", "range-never-closed"] {
         let (first, _) = GoProc::start_ready(&exe, &[pattern, "leak"]);

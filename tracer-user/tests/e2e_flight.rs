@@ -11,12 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::loiter::{Loiter, command, run, run_json};
-use common::{Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{Cgroup, Controller, GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use serde_json::Value;
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 /// A watch with a flight recorder.
 struct Flying {
@@ -84,7 +80,7 @@ fn ended(summary: &Value) -> &str {
 #[test]
 fn a_finding_freezes_what_led_to_it_and_what_follows() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["send-unbuffered-no-receiver", "leak"]);
     let limits = ["--stuck-after", "3s", "--leak-after", "5s", "--after", "2s"];
     let mut flying = Flying::watch(target.pid(), &limits);
@@ -109,7 +105,7 @@ fn a_finding_freezes_what_led_to_it_and_what_follows() {
 #[test]
 fn a_target_that_is_killed_leaves_its_last_minutes() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     for (signal, word) in [(libc::SIGKILL, "SIGKILL"), (libc::SIGTERM, "SIGTERM")] {
         let (target, _) = GoProc::start_ready(&exe, &["-n", "50"]);
         let mode = if signal == libc::SIGKILL { "none" } else { "lifecycle" };
@@ -129,7 +125,7 @@ fn a_target_that_is_killed_leaves_its_last_minutes() {
 #[test]
 fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_last_minutes() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let cgroup = or_skip!(Cgroup::new(Controller::Memory));
     // It joins before it begins, so that all its memory is counted there.
     let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path().display());
@@ -151,7 +147,7 @@ fn a_target_that_the_kernel_kills_for_its_memory_leaves_its_last_minutes() {
 #[test]
 fn a_target_that_ends_well_leaves_nothing_frozen_and_its_ring_makes_room() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("recorder");
     for _ in 0..2 {
@@ -169,8 +165,8 @@ fn a_target_that_ends_well_leaves_nothing_frozen_and_its_ring_makes_room() {
 #[test]
 fn a_number_of_tasks_and_its_rise_freeze() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "many", Variant::Stripped));
-    let pool = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "many", Variant::Stripped));
+    let pool = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
     let args = ["--trigger", "tasks>200", "--after", "0s", "--events", "none"];
     let mut flying = Flying::watch(target.pid(), &args);
@@ -204,7 +200,7 @@ fn a_number_of_tasks_and_its_rise_freeze() {
 #[test]
 fn a_signal_and_a_command_freeze_as_often_as_they_are_given() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "50"]);
     let mut flying = Flying::watch(target.pid(), &["--after", "1s", "--keep-frozen", "2"]);
     flying.loiter.signal(libc::SIGUSR1);
@@ -239,7 +235,7 @@ fn a_signal_and_a_command_freeze_as_often_as_they_are_given() {
 #[test]
 fn triggers_that_follow_one_another_too_soon_are_held_back_and_counted() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-n", "5"]);
     let args = ["--trigger", "tasks>50,tasks>500", "--after", "0s", "--trigger-every", "1h"];
     let mut flying = Flying::watch(target.pid(), &args);
@@ -260,7 +256,7 @@ fn triggers_that_follow_one_another_too_soon_are_held_back_and_counted() {
 #[test]
 fn a_ring_whose_recorder_was_killed_is_kept_by_the_next_one() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "50"]);
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("recorder");
@@ -286,7 +282,7 @@ fn a_ring_whose_recorder_was_killed_is_kept_by_the_next_one() {
 #[test]
 fn a_directory_of_something_else_is_left_alone() {
     let home = tempfile::tempdir().unwrap();
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "5"]);
     let pid = target.pid().to_string();
     let refused = |dir: &Path, word: &str| {

@@ -7,9 +7,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::go::{SHORT_GO_VERSIONS, full_matrix};
+use common::go::{full_matrix, versions};
 use common::loiter::{Loiter, run_json};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_root, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_root, or_skip};
 use loiter::base::KTime;
 use loiter::record::{Item, Recording};
 use loiter::stream::{GcCycle, Input};
@@ -81,13 +81,12 @@ fn found_as_told(version: &str, variant: Variant) {
 #[test]
 fn collections_are_found_where_and_as_long_as_the_program_says() {
     or_skip!(need_root());
-    let versions = if full_matrix() { &GO_VERSIONS[..] } else { &SHORT_GO_VERSIONS[..] };
-    for version in versions {
+    for version in versions() {
         found_as_told(version, Variant::Stripped);
     }
     let others = [Variant::Pie, Variant::ExternalPie, Variant::Race, Variant::Debug];
     let short = if full_matrix() { &others[..] } else { &others[..1] };
     for variant in short {
-        found_as_told(versions[versions.len() - 1], *variant);
+        found_as_told(NEWEST_GO, *variant);
     }
 }

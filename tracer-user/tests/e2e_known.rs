@@ -7,15 +7,11 @@ mod common;
 use std::fs;
 
 use common::loiter::run;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_root, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_root, or_skip};
 use serde_json::Value;
 
 /// So many wait for the lock.
 const CROWD: &str = "300";
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 /// What `diagnose` found, its summary, and its exit code.
 fn diagnose(target: &GoProc, args: &[&str]) -> (Vec<Value>, Value, i32) {
@@ -35,7 +31,7 @@ fn diagnose(target: &GoProc, args: &[&str]) -> (Vec<Value>, Value, i32) {
 #[test]
 fn an_acknowledged_finding_is_silent_until_its_day_has_passed() {
     or_skip!(need_root());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", CROWD]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("known.toml");
@@ -73,7 +69,7 @@ fn an_acknowledged_finding_is_silent_until_its_day_has_passed() {
 #[test]
 fn what_is_named_idle_is_listed_with_its_name_and_its_reason_and_not_flagged() {
     or_skip!(need_root());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", CROWD]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("idle.txt");
@@ -89,7 +85,7 @@ fn what_is_named_idle_is_listed_with_its_name_and_its_reason_and_not_flagged() {
 #[test]
 fn how_sure_a_finding_must_be_to_fail_or_to_be_told_is_the_users() {
     or_skip!(need_root());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300", "-on", "chan"]);
     let (found, summary, code) = diagnose(&target, &[]);
     assert!(!found.is_empty() && found.iter().all(|f| f["confidence"] == "suspect"), "{found:?}");

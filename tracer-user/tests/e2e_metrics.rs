@@ -10,17 +10,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::generated::many_sites;
-use common::go::real_dir;
+use common::go::{real_dir, versions};
 use common::loiter::{Loiter, run_json};
 use common::process::http_get;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip, real_program};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip, real_program};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 /// Starts a watch that tells metrics at a free port; gives its address once it is ready.
 fn watch(pid: u32, args: &[&str]) -> (Loiter, String) {
@@ -56,7 +52,7 @@ fn dumped(pid: u32) -> BTreeMap<(String, String), u64> {
 #[test]
 fn counts_equal_the_dump_of_the_same_moment() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "many", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "many", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "3000"]);
     let (loiter, address) = watch(target.pid(), &["--events", "lifecycle"]);
     let text = http_get(&address, "/metrics").unwrap();
@@ -100,7 +96,7 @@ fn check(tool: &Path, text: &str) {
 #[test]
 fn the_scheduler_is_told_as_the_kernel_and_the_program_know_it() {
     or_skip!(need_bpf());
-    for version in GO_VERSIONS {
+    for version in versions() {
         let exe = or_skip!(go_build(version, "many", Variant::Stripped));
         let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
         let (loiter, address) = watch(target.pid(), &["--events", "none"]);
@@ -131,7 +127,7 @@ fn the_scheduler_is_told_as_the_kernel_and_the_program_know_it() {
 #[test]
 fn births_findings_and_the_budget_are_told() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &[]);
     let args = ["--events", "lifecycle", "--budget", "100%"];
     let (loiter, address) = watch(target.pid(), &args);
@@ -154,7 +150,7 @@ fn births_findings_and_the_budget_are_told() {
     assert_eq!(sum(&text, "loiter_mode", &[r#"mode="lifecycle""#]), 1.0, "{text}");
     assert_eq!(sum(&text, "loiter_budget_ratio", &[]), 1.0, "{text}");
     assert!(sum(&text, "loiter_probe_seconds_total", &[]) > 0.0, "{text}");
-    assert!(text.contains(&format!(r#"runtime_version="go{}"#, newest())), "{text}");
+    assert!(text.contains(&format!(r#"runtime_version="go{}"#, NEWEST_GO)), "{text}");
     drop(loiter);
     target.finish();
 }
@@ -170,7 +166,7 @@ fn promtool() -> Result<PathBuf, String> {
 fn prometheus_reads_all_of_it() {
     or_skip!(need_bpf());
     let server = or_skip!(real_program("prometheus"));
-    let exe = or_skip!(go_build(newest(), "many", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "many", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "500"]);
     let (loiter, address) = watch(target.pid(), &["--budget", "100%"]);
     let home = tempfile::tempdir().unwrap();
@@ -252,7 +248,7 @@ fn a_real_program_with_ten_thousand_spawn_sites_has_no_more_series_than_the_boun
     const SITES: usize = 10_000;
     /// As docs/metrics.md has it: some 40, the wait reasons, and twice the sites that are told.
     const BOUND: usize = 40 + 64 + 2 * 21;
-    let exe = or_skip!(many_sites(newest(), SITES));
+    let exe = or_skip!(many_sites(NEWEST_GO, SITES));
     let (mut target, _) = GoProc::start_ready(&exe, &[]);
     let (loiter, address) = watch(target.pid(), &["--events", "lifecycle", "--budget", "100%"]);
     target.ask("again", "spawned");
@@ -322,7 +318,7 @@ fn alert_rules_fire_when_they_should() {
 fn an_address_that_is_taken_is_said_with_the_remedy() {
     or_skip!(need_bpf());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &[]);
     let metrics = format!("--metrics={}", taken.local_addr().unwrap());
     let output = common::loiter::run(&["watch", &target.pid().to_string(), &metrics]);

@@ -14,16 +14,11 @@ use common::go::full_matrix;
 use common::loiter::{command, run, run_json};
 use common::process::monotonic;
 use common::{
-    Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip,
-    skipped,
+    Cgroup, Controller, GoProc, NEWEST_GO, Variant, go_build, need_bpf, need_root, or_skip, skipped,
 };
 use loiter::record::{Item, Recording};
 use loiter::stream::Input;
 use serde_json::Value;
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 /// `loiter record`, told to a file.
 struct Recorder {
@@ -140,7 +135,7 @@ fn suite() -> Vec<Watched> {
 #[test]
 fn a_replay_tells_what_the_live_watch_told_byte_for_byte() {
     or_skip!(need_bpf());
-    let leaks = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
+    let leaks = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let mut programs = suite();
     if full_matrix() {
         programs.extend(all_leaks(&leaks));
@@ -158,7 +153,7 @@ fn replayed_as_told(some: &[Watched]) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let mut running = Vec::new();
     for (i, one) in some.iter().enumerate() {
-        let exe = match go_build(newest(), one.program, Variant::Stripped) {
+        let exe = match go_build(NEWEST_GO, one.program, Variant::Stripped) {
             Ok(exe) => exe,
             Err(why) => {
                 skipped("replayed_as_told", &why);
@@ -222,7 +217,7 @@ fn stolen() -> u64 {
 #[test]
 fn a_recorder_killed_at_any_moment_leaves_all_but_the_last_second() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pingpong", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pingpong", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-pairs", "4", "-procs", "1"]);
     let dir = tempfile::tempdir().unwrap();
     let kills: u64 = if full_matrix() { 50 } else { 5 };
@@ -268,7 +263,7 @@ const LEAK: &[&str] = &["send-unbuffered-no-receiver", "leak"];
 
 /// Records a leaking program until a finding was told, lets `kill` end it, and checks what is left.
 fn killed_while_it_leaks(start: impl FnOnce(&Path) -> GoProc, kill: impl FnOnce(&GoProc)) {
-    let exe = or_skip!(go_build(newest(), "leaks", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let mut target = start(&exe);
     target.wait_for("ready");
     let dir = tempfile::tempdir().unwrap();
@@ -342,7 +337,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_stops_the_recording_and_leaves_target_and_past_alone() {
     or_skip!(need_bpf());
     let disk = or_skip!(SmallDisk::mount(256 << 10));
-    let exe = or_skip!(go_build(newest(), "pingpong", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pingpong", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-pairs", "4"]);
     let path = disk.0.path().join("full.loiter");
     let outside = tempfile::tempdir().unwrap();
@@ -377,7 +372,7 @@ fn a_full_disk_stops_the_recording_and_leaves_target_and_past_alone() {
 #[test]
 fn moments_lives_and_differences_are_read_from_a_recording_alone() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "pool", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "pool", Variant::Stripped));
     let (mut target, _) = GoProc::start_ready(&exe, &["-n", "50"]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pool.loiter");
@@ -433,7 +428,7 @@ fn moments_lives_and_differences_are_read_from_a_recording_alone() {
 #[test]
 fn a_redacted_recording_holds_no_label_of_the_target() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "zoo", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "zoo", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &[]);
     let dir = tempfile::tempdir().unwrap();
     for (name, redact) in [("whole", &[][..]), ("redacted", &["--redact"][..])] {

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use common::loiter::Loiter;
 use common::{
-    Cgroup, Controller, GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip,
+    Cgroup, Controller, GoProc, NEWEST_GO, OLDEST_GO, Variant, go_build, need_bpf, need_root,
+    or_skip,
 };
 use serde_json::Value;
 
 const MODES: [&str; 3] = ["none", "lifecycle", "all"];
 
 fn oldest_and_newest() -> [&'static str; 2] {
-    [GO_VERSIONS[0], GO_VERSIONS[GO_VERSIONS.len() - 1]]
+    [OLDEST_GO, NEWEST_GO]
 }
 
 fn watch(pid: u32, mode: &str, more: &[&str]) -> Loiter {

@@ -10,7 +10,7 @@ mod common;
 use std::time::Instant;
 
 use common::loiter::Loiter;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use serde_json::Value;
 
 const MODES: [&str; 3] = ["none", "lifecycle", "all"];
@@ -36,7 +36,7 @@ struct Watched {
 }
 
 fn service(mode: &'static str, arguments: &[&str], more: &[&str]) -> Result<Watched, String> {
-    let version = GO_VERSIONS[GO_VERSIONS.len() - 1];
+    let version = NEWEST_GO;
     let exe = go_build(version, "orders", Variant::Stripped)?;
     let (service, address) = GoProc::start_ready(&exe, arguments);
     let loiter = watch(service.pid(), mode, more);
@@ -139,7 +139,7 @@ fn the_limit_of_a_processs_cgroup_is_read() {
 #[test]
 fn a_pool_is_neither_leak_nor_growth() {
     or_skip!(need_bpf());
-    let version = GO_VERSIONS[GO_VERSIONS.len() - 1];
+    let version = NEWEST_GO;
     let exe = or_skip!(go_build(version, "pool", Variant::Stripped));
     let watched: Vec<_> = MODES
         .into_iter()

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::loiter::{Loiter, run, run_json};
-use common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build};
+use common::{GoProc, NEWEST_GO, Variant, copy_program, go_build};
 use loiter::record::{Item, Recording, VERSION};
 
 fn kept() -> PathBuf {
@@ -25,7 +25,7 @@ fn blessing() -> bool {
 
 /// One of the present version, of a real run.
 fn record(path: &Path) {
-    let exe = go_build(GO_VERSIONS[GO_VERSIONS.len() - 1], "collector", Variant::Deployed).unwrap();
+    let exe = go_build(NEWEST_GO, "collector", Variant::Deployed).unwrap();
     // Its path is in the recording, and is to be nobody's.
     let home = tempfile::tempdir().unwrap();
     let program = home.path().join("collector");

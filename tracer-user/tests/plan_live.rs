@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::go::{full_matrix, minor};
-use common::{GO_VERSIONS, GoProc, Variant, go_build, or_skip};
+use common::go::{full_matrix, minor, versions};
+use common::{GoProc, Variant, go_build, or_skip};
 use loiter::base::Pid;
 use loiter::kernel::{AttachTarget, Kernel, Kinds, LoadSettings};
 use loiter::runtime::plan::SiteKind;
@@ -122,7 +122,7 @@ fn cases() -> Vec<(&'static str, Variant)> {
         return common::matrix();
     }
     let stripped = |version: &&'static str| (*version, Variant::Stripped);
-    let mut cases: Vec<_> = common::go::versions().iter().map(stripped).collect();
+    let mut cases: Vec<_> = versions().iter().map(stripped).collect();
     cases.extend([("1.19", Variant::Debug), ("1.27.3", Variant::Race), ("1.27.3", Variant::Pie)]);
     cases
 }
@@ -156,8 +156,8 @@ fn a_known_number_of_goroutines_is_born_parks_runs_and_ends_as_often_as_it_did()
 fn coroutines_are_born_and_end_though_no_go_statement_makes_them() {
     const N: usize = 1_000;
     or_skip!(common::need_bpf());
-    let known = |version: &&str| minor(version) >= Some(23);
-    for version in GO_VERSIONS.iter().filter(|v| known(v) && (full_matrix() || **v == "1.27.3")) {
+    let known = |version: &&&str| minor(version) >= Some(23);
+    for version in versions().iter().filter(known) {
         let path = or_skip!(go_build(version, "coroutines", Variant::Default));
         let (lives, counters) = watch(version, &path, &["-n", "1000"], N);
         let coroutines = lives.busiest();

@@ -16,7 +16,7 @@ pub mod readers;
 pub mod skip;
 
 pub use cgroup::{Cgroup, Controller};
-pub use go::{GO_VERSIONS, Variant, go_build, matrix, real_program};
+pub use go::{NEWEST_GO, OLDEST_GO, Variant, go_build, matrix, real_program};
 pub use process::{GoProc, copy_program};
 pub use skip::{need_bpf, need_root, skipped};
 

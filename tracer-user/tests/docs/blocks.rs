@@ -12,15 +12,11 @@ use std::time::{Duration, Instant};
 use crate::common::go::{go_tool, workspace};
 use crate::common::loiter::{Loiter, command, run_json};
 use crate::common::process::http_get;
-use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, copy_program, go_build, need_bpf, or_skip};
 use regex::Regex;
 
 use crate::pages::documents;
 use crate::picture;
-
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 /// A service that leaks, at a place of which nothing depends on this machine.
 struct Shop {
@@ -31,7 +27,7 @@ struct Shop {
 impl Shop {
     fn open() -> Result<Shop, String> {
         need_bpf()?;
-        let built = go_build(newest(), "leaks", Variant::Deployed)?;
+        let built = go_build(NEWEST_GO, "leaks", Variant::Deployed)?;
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let exe = dir.path().join("shop");
         copy_program(&built, &exe);
@@ -183,7 +179,7 @@ fn what_is_shown_of_a_baseline_is_what_is_written() {
 #[test]
 fn what_is_shown_of_a_watch_is_what_is_printed() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "orders", Variant::Deployed));
+    let exe = or_skip!(go_build(NEWEST_GO, "orders", Variant::Deployed));
     let (orders, address) = GoProc::start_ready(&exe, &[]);
     let pid = orders.pid().to_string();
     // A first suspicion depends on how busy this machine is, and so does what a budget allows.
@@ -232,7 +228,7 @@ fn what_is_shown_of_a_recording_is_what_is_printed() {
 
 #[test]
 fn what_is_shown_of_a_test_that_leaks_is_what_is_printed() {
-    let go = or_skip!(go_tool(newest()));
+    let go = or_skip!(go_tool(NEWEST_GO));
     let line = "go test -trimpath -run '^TestLeak$' -exec 'loiter check --' .";
     let loiter = Path::new(env!("CARGO_BIN_EXE_loiter")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();

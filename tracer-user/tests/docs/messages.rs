@@ -12,7 +12,7 @@ use regex::Regex;
 
 use crate::common::confined::{filtered, in_namespaces};
 use crate::common::loiter::{Loiter, command, run};
-use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, copy_program, go_build, need_bpf, or_skip};
 
 /// A message as the page quotes it, and what says it. `…` stands for any words, a single N for a number.
 type Message = (&'static str, fn() -> String);
@@ -25,7 +25,7 @@ pub const MESSAGES: &[Message] = &[
     ("process N … is not a Go program", not_go),
     ("was packed with UPX", packed),
     ("Go version … is not supported", || of_stand_in("go1.42.0")),
-    ("no Go function table (pclntab)", || of_stand_in(&format!("go{}", newest()))),
+    ("no Go function table (pclntab)", || of_stand_in(&format!("go{}", NEWEST_GO))),
     ("no moduledata", overwritten),
     ("CAP_… missing", || as_nobody(&["watch"])),
     ("is refused", bpf_forbidden),
@@ -131,10 +131,6 @@ fn a_quoted_message_stands_for_what_differs_and_for_nothing_else() {
     assert!(pattern("CAP_… missing").is_match("CAP_BPF, CAP_PERFMON missing: run"));
 }
 
-fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
-
 fn said(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&text).split_whitespace().collect::<Vec<_>>().join(" ")
@@ -224,7 +220,7 @@ struct Overwritten(GoProc);
 
 impl Overwritten {
     fn stop() -> Overwritten {
-        let exe: PathBuf = go_build(newest(), "pool", Variant::Stripped).unwrap();
+        let exe: PathBuf = go_build(NEWEST_GO, "pool", Variant::Stripped).unwrap();
         let (process, _) = GoProc::start_ready(&exe, &["-n", "10"]);
         process.signal(libc::SIGSTOP);
         Overwritten(process)
@@ -290,7 +286,7 @@ fn as_nobody(args: &[&str]) -> String {
 }
 
 fn memory_forbidden() -> String {
-    let exe = go_build(newest(), "pool", Variant::Stripped).unwrap();
+    let exe = go_build(NEWEST_GO, "pool", Variant::Stripped).unwrap();
     let (process, _) = GoProc::start_ready(&exe, &["-n", "2"]);
     said(&filtered(libc::SYS_process_vm_readv, libc::EPERM, &["dump", &process.pid().to_string()]))
 }
@@ -327,7 +323,7 @@ fn changed() -> String {
 }
 
 fn replaced() -> String {
-    let exe = go_build(newest(), "pool", Variant::Stripped).unwrap();
+    let exe = go_build(NEWEST_GO, "pool", Variant::Stripped).unwrap();
     let script = "echo ready; read line; exec \"$0\" -n 2";
     let args = ["-c", script, exe.to_str().unwrap()];
     let (mut process, _) = GoProc::start_ready(Path::new("sh"), &args);
@@ -340,7 +336,7 @@ fn replaced() -> String {
 
 /// A ring of a page is too small for a million births.
 fn losing() -> String {
-    let exe = go_build(newest(), "million", Variant::Stripped).unwrap();
+    let exe = go_build(NEWEST_GO, "million", Variant::Stripped).unwrap();
     let (mut process, _) = GoProc::start_ready(&exe, &[]);
     let pid = process.pid().to_string();
     let args = ["watch", &pid, "--events", "lifecycle", "--ring-size", "4KiB", "--budget", "off"];

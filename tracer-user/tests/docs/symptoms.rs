@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::blocks::grow_to;
 use crate::common::loiter::command;
 use crate::common::native::c_program;
-use crate::common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 
 /// A program that has the symptom of a row.
 struct Sick {
@@ -20,7 +20,7 @@ struct Sick {
 
 /// In the order of the table.
 fn sick() -> Result<Vec<Sick>, String> {
-    let go = |name: &str| go_build(GO_VERSIONS[GO_VERSIONS.len() - 1], name, Variant::Stripped);
+    let go = |name: &str| go_build(NEWEST_GO, name, Variant::Stripped);
     Ok(vec![
         Sick { exe: go("leaks")?, args: &["send-full-buffer", "leak"], tasks: 40 },
         Sick { exe: go("mutexcrowd")?, args: &["-n", "300"], tasks: 300 },

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::loiter::Loiter;
-use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build, need_bpf};
+use crate::common::{GoProc, NEWEST_GO, Variant, copy_program, go_build, need_bpf};
 
 /// The rights of the manifests, as setpriv(1) calls them.
 pub const RIGHTS: [&str; 3] = ["bpf", "perfmon", "sys_ptrace"];
@@ -55,7 +55,7 @@ impl Room {
 /// A program with a crowd of goroutines at one lock.
 pub fn crowded() -> Result<PathBuf, String> {
     need_bpf()?;
-    go_build(GO_VERSIONS[GO_VERSIONS.len() - 1], "mutexcrowd", Variant::Stripped)
+    go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped)
 }
 
 /// What holds the namespaces of a pod open; ends with all that is in it.

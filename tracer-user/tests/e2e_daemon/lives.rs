@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::loiter::Loiter;
-use crate::common::{GoProc, Variant, go_build, need_bpf, or_skip};
-use crate::support::{Held, named, newest, start, still, sums_up, watch_all, watches};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
+use crate::support::{Held, named, start, still, sums_up, watch_all, watches};
 
 /// When a line was told, in seconds since the epoch.
 fn told_at(line: &Value) -> f64 {
@@ -24,7 +24,7 @@ fn now() -> f64 {
 fn short_lived_processes_are_left_alone_and_long_lived_ones_are_listed_soon_and_nothing_leaks() {
     or_skip!(need_bpf());
     // Nothing waits in it that a service would not wait for.
-    let exe = or_skip!(go_build(newest(), "httpd", Variant::Default));
+    let exe = or_skip!(go_build(NEWEST_GO, "httpd", Variant::Default));
     let dir = tempfile::tempdir().unwrap();
     let exe = named(&exe, dir.path(), "daemon-lives");
     let (short, long, over) = (300, 30, 60);

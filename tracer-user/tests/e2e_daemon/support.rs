@@ -6,16 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::loiter::Loiter;
-use crate::common::{GO_VERSIONS, GoProc, Variant, copy_program, go_build};
-
-/// The newest version of Go.
-pub fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
+use crate::common::{GoProc, NEWEST_GO, Variant, copy_program, go_build};
 
 /// A program that stands still: its goroutines wait for a command.
 pub fn still() -> Result<PathBuf, String> {
-    go_build(newest(), "many", Variant::Default)
+    go_build(NEWEST_GO, "many", Variant::Default)
 }
 
 /// One of it, with so many goroutines, under a name of its own.

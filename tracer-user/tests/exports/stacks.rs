@@ -8,11 +8,11 @@ use loiter::stream::Mode;
 
 use crate::common::go::go_tool;
 use crate::common::loiter::{run, run_json};
-use crate::common::{GO_VERSIONS, GoProc, Variant, go_build, need_root, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_root, or_skip};
 use crate::support::{Recorded, history, hostile, succeed};
 
 fn pprof(args: &[&str], profile: &Path) -> Result<String, String> {
-    let go = go_tool(GO_VERSIONS[GO_VERSIONS.len() - 1])?;
+    let go = go_tool(NEWEST_GO)?;
     let output = Command::new(go).args(["tool", "pprof"]).args(args).arg(profile).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout).unwrap())
@@ -60,7 +60,7 @@ fn a_profile_has_the_build_id_and_the_programs_own_labels() {
 #[test]
 fn a_profile_of_a_real_process_shows_what_its_own_does() {
     or_skip!(need_root());
-    let version = GO_VERSIONS[GO_VERSIONS.len() - 1];
+    let version = NEWEST_GO;
     let exe = or_skip!(go_build(version, "mutexcrowd", Variant::Default));
     let (process, _) = GoProc::start_ready(&exe, &["-n", "40"]);
     let dir = tempfile::tempdir().unwrap();

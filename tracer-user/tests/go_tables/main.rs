@@ -9,7 +9,7 @@ mod dwarf;
 use std::path::Path;
 use std::process::Command;
 
-use common::{GO_VERSIONS, Variant, go_build, or_skip};
+use common::{Variant, go_build, or_skip};
 use dwarf::{Dwarf, Frame};
 use loiter::base::{FrameKind, Visibility};
 use loiter::object::buildinfo::{self, BuildInfoError};
@@ -36,7 +36,7 @@ fn dwarf_binaries() -> Vec<(&'static str, Variant)> {
         return DWARF.to_vec();
     }
     let variants = [Variant::Default, Variant::Pie, Variant::CShared];
-    GO_VERSIONS.iter().flat_map(|v| variants.map(|variant| (*v, variant))).collect()
+    common::go::versions().iter().flat_map(|v| variants.map(|variant| (*v, variant))).collect()
 }
 
 /// What inline trees are relative to; the second up to 1.19.

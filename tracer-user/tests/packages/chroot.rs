@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::made::{image, output, static_binary};
 use crate::common::loiter::Loiter;
-use crate::common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, need_root, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, need_root, or_skip};
 
 /// What is in the tree beside the binary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ fn enter(root: &CString, mounts: &[(CString, CString)]) -> std::io::Result<()> {
 
 /// A service that leaks, outside of any tree.
 fn leaking() -> Result<GoProc, String> {
-    let exe = go_build(GO_VERSIONS[GO_VERSIONS.len() - 1], "leaks", Variant::Deployed)?;
+    let exe = go_build(NEWEST_GO, "leaks", Variant::Deployed)?;
     let mut service = GoProc::start(&exe, &["send-full-buffer", "leak"]);
     service.wait_for("ready");
     Ok(service)

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::loiter::{Loiter, run};
 use crate::common::process::http_get;
-use crate::common::{GoProc, Variant, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use crate::tls::certificate;
-use crate::{newest, watch};
+use crate::watch;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -30,7 +30,7 @@ fn curl(url: &str, args: &[&str]) -> (String, String) {
 #[test]
 fn beyond_this_host_metrics_need_a_token_tls_or_a_clear_word() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &[]);
     let pid = target.pid().to_string();
     let output = run(&["watch", &pid, "--metrics=0.0.0.0:0"]);
@@ -51,7 +51,7 @@ fn beyond_this_host_metrics_need_a_token_tls_or_a_clear_word() {
 #[test]
 fn with_a_token_nobody_else_reads_and_a_new_one_takes_its_place() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &[]);
     let home = tempfile::tempdir().unwrap();
     let token = home.path().join("token");
@@ -82,7 +82,7 @@ fn with_a_token_nobody_else_reads_and_a_new_one_takes_its_place() {
 #[test]
 fn over_tls_metrics_are_read_with_the_certificate_and_with_the_one_that_follows_it() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &[]);
     let home = tempfile::tempdir().unwrap();
     certificate(home.path(), 1);

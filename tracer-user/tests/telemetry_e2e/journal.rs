@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::common::generated::{LONG_NAME, long_names};
 use crate::common::loiter::run;
-use crate::common::{GoProc, Variant, go_build, need_bpf, or_skip};
-use crate::{newest, watch};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
+use crate::watch;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -63,7 +63,7 @@ fn field(text: &str, name: &str) -> String {
 #[test]
 fn the_journal_gets_a_finding_with_its_fields() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("socket");
@@ -97,7 +97,7 @@ fn the_journal_gets_a_finding_with_its_fields() {
 #[test]
 fn an_entry_that_is_too_large_for_a_datagram_comes_in_a_sealed_file() {
     or_skip!(need_bpf());
-    let exe = or_skip!(long_names(newest()));
+    let exe = or_skip!(long_names(NEWEST_GO));
     let (target, _) = GoProc::start_ready(&exe, &[]);
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("socket");
@@ -189,8 +189,8 @@ impl Drop for Journald {
 #[test]
 fn the_real_journal_keeps_findings_small_and_large_with_their_fields() {
     or_skip!(need_bpf());
-    let small = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
-    let large = or_skip!(long_names(newest()));
+    let small = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
+    let large = or_skip!(long_names(NEWEST_GO));
     for (exe, args) in [(&small, &["-n", "300"][..]), (&large, &[])] {
         let journald = or_skip!(Journald::start());
         let (target, _) = GoProc::start_ready(exe, args);

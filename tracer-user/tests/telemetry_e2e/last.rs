@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::common::loiter::Loiter;
 use crate::common::readers::opentelemetry_schema;
-use crate::common::{GoProc, Variant, copy_program, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, copy_program, go_build, need_bpf, or_skip};
 use crate::receiver::{Collector, Request};
-use crate::{newest, read_metrics, watch};
+use crate::{read_metrics, watch};
 
 /// The value of the only point of a sum.
 fn born(schema: &std::path::Path, request: &Request) -> u64 {
@@ -25,7 +25,7 @@ fn metrics(request: &Request) -> bool {
 fn the_last_numbers_are_sent_when_a_watch_is_told_to_end_and_when_its_process_does() {
     or_skip!(need_bpf());
     let schema = or_skip!(opentelemetry_schema());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     for by_signal in [true, false] {
         let (mut target, _) = GoProc::start_ready(&exe, &[]);
         let collector = Collector::start(&[]);
@@ -59,7 +59,7 @@ fn the_last_numbers_are_sent_when_a_watch_is_told_to_end_and_when_its_process_do
 fn a_daemon_sends_the_last_numbers_of_all_its_processes() {
     or_skip!(need_bpf());
     let schema = or_skip!(opentelemetry_schema());
-    let exe = or_skip!(go_build(newest(), "million", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "million", Variant::Stripped));
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("last-numbers");
     copy_program(&exe, &own);
@@ -89,7 +89,7 @@ fn a_daemon_sends_the_last_numbers_of_all_its_processes() {
 #[test]
 fn a_finding_whose_receiver_asked_for_a_long_pause_is_sent_before_the_end() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
     let collector = Collector::start(&["503 Busy\r\nretry-after: 60"]);
     let url = format!("http://{}/", collector.address);

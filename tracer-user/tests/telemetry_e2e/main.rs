@@ -17,14 +17,9 @@ use std::process::Command;
 
 use common::loiter::Loiter;
 use common::readers::opentelemetry_schema;
-use common::{GO_VERSIONS, GoProc, Variant, go_build, need_bpf, or_skip};
+use common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use receiver::{Collector, Request};
 use serde_json::Value;
-
-/// The newest Go.
-pub fn newest() -> &'static str {
-    GO_VERSIONS[GO_VERSIONS.len() - 1]
-}
 
 /// What makes a crowd a finding at once.
 const SOON: [&str; 4] = ["--interval", "500ms", "--events", "none"];
@@ -64,7 +59,7 @@ fn attribute(of: &Value, key: &str) -> String {
 fn a_collector_gets_the_metrics_and_the_findings() {
     or_skip!(need_bpf());
     let schema = or_skip!(opentelemetry_schema());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
     let collector = Collector::start(&["503 Busy", "503 Busy"]);
     let url = format!("http://{}/otlp/", collector.address);
@@ -125,7 +120,7 @@ pub fn read_metrics(schema: &Path, request: &Request, name: &str) -> Vec<Value> 
 #[test]
 fn a_webhook_gets_the_lines_of_jsonl_with_its_token_and_is_asked_again_until_it_takes_them() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
     let home = tempfile::tempdir().unwrap();
     let token = home.path().join("token");
@@ -151,7 +146,7 @@ fn a_webhook_gets_the_lines_of_jsonl_with_its_token_and_is_asked_again_until_it_
 #[test]
 fn a_webhook_that_sends_elsewhere_or_is_not_there_costs_nothing_but_the_message() {
     or_skip!(need_bpf());
-    let exe = or_skip!(go_build(newest(), "mutexcrowd", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped));
     let (target, _) = GoProc::start_ready(&exe, &["-n", "300"]);
     let other = Collector::start(&[]);
     let moved = format!("307 Moved\r\nlocation: http://{}/", other.address);

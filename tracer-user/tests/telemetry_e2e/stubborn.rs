@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::process::http_get;
-use crate::common::{GoProc, Variant, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use crate::guarded::address;
 use crate::receiver::Collector;
-use crate::{newest, watch};
+use crate::watch;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn crowd() -> Result<GoProc, String> {
     need_bpf()?;
-    let exe = go_build(newest(), "mutexcrowd", Variant::Stripped)?;
+    let exe = go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped)?;
     Ok(GoProc::start_ready(&exe, &["-n", "300"]).0)
 }
 

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::common::loiter::{Loiter, run};
 use crate::common::process::http_get;
-use crate::common::{GoProc, Variant, go_build, need_bpf, or_skip};
+use crate::common::{GoProc, NEWEST_GO, Variant, go_build, need_bpf, or_skip};
 use crate::guarded::address;
 use crate::receiver::Collector;
-use crate::{newest, watch};
+use crate::watch;
 
 fn openssl(dir: &Path, args: &[&str]) {
     let output = Command::new("openssl").args(args).current_dir(dir).output().unwrap();
@@ -92,7 +92,7 @@ impl Drop for Front {
 
 fn crowd() -> Result<GoProc, String> {
     need_bpf()?;
-    let exe = go_build(newest(), "mutexcrowd", Variant::Stripped)?;
+    let exe = go_build(NEWEST_GO, "mutexcrowd", Variant::Stripped)?;
     Ok(GoProc::start_ready(&exe, &["-n", "300"]).0)
 }
 

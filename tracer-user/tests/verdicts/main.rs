@@ -20,7 +20,7 @@ use std::process::Command;
 
 use claims::{Claim, Mode, Row};
 use common::go::full_matrix;
-use common::{GO_VERSIONS, Variant, go_build, need_bpf, or_skip};
+use common::{NEWEST_GO, OLDEST_GO, Variant, go_build, need_bpf, or_skip};
 use side_by_side::{Watched, watch_all};
 use told::Confidence;
 
@@ -120,18 +120,18 @@ fn goroutine_leak_suite(version: &str, modes: &[Mode]) {
 
 #[test]
 fn leaks_of_the_oldest_go_are_found_and_named_and_their_twins_are_left_alone() {
-    verdicts(GO_VERSIONS[0], &[Mode::Lifecycle]);
+    verdicts(OLDEST_GO, &[Mode::Lifecycle]);
 }
 
 #[test]
 fn leaks_of_the_newest_go_are_found_and_named_and_their_twins_are_left_alone() {
-    verdicts(GO_VERSIONS[GO_VERSIONS.len() - 1], &[Mode::All, Mode::None]);
+    verdicts(NEWEST_GO, &[Mode::All, Mode::None]);
 }
 
 #[test]
 fn the_leaks_that_gos_own_suite_expects_are_found_at_their_lines() {
     let modes = if full_matrix() { &Mode::ALL[..] } else { &[Mode::All, Mode::None] };
-    goroutine_leak_suite(GO_VERSIONS[GO_VERSIONS.len() - 1], modes);
+    goroutine_leak_suite(NEWEST_GO, modes);
 }
 
 #[test]
@@ -149,8 +149,7 @@ const BUDGET_SECONDS: u64 = 100;
 #[test]
 fn where_the_budget_takes_the_probes_off_leaks_are_found_and_their_twins_are_left_alone() {
     or_skip!(need_bpf());
-    let newest = GO_VERSIONS[GO_VERSIONS.len() - 1];
-    let exe = or_skip!(go_build(newest, "leaks", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let of = |(name, twin): (String, String)| Watched {
         name: format!("{name} {twin}"),
         exe: exe.clone(),
@@ -199,8 +198,7 @@ const LOSS_SECONDS: u64 = 45;
 fn with_a_ring_too_small_for_the_load_nothing_false_is_told_and_what_is_told_says_that_records_were_lost()
  {
     or_skip!(need_bpf());
-    let newest = GO_VERSIONS[GO_VERSIONS.len() - 1];
-    let exe = or_skip!(go_build(newest, "leaks", Variant::Stripped));
+    let exe = or_skip!(go_build(NEWEST_GO, "leaks", Variant::Stripped));
     let patterns = ["send-full-buffer", "context-done"];
     let twins = ["leak", "fixed", "slow"];
     let program = |name: &str, twin: &str| Watched {
