@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{KTime, Nanos, ProcId, TaskId};
 use crate::model::{Exactness, GroupKey, Process, Task, Wait};
-use crate::stream::{FutexKind, FutexOf, LookSeq, WaitsOn};
+use crate::stream::{FutexKind, FutexOf, Holder, LookSeq, WaitsOn};
 
 use super::evidence::{how_known, lower};
 use super::gather::{Picked, gather};
@@ -179,7 +179,11 @@ fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
     let proven = steps.iter().all(|(_, edge)| edge.is_proven());
     finding.confidence = if proven { Confidence::Certain } else { Confidence::Likely };
     finding.reasons.extend(steps.iter().map(|(task, edge)| in_words(task, edge)));
-    if steps.iter().any(|(_, edge)| edge.futex.timed) {
+    if let [(task, edge)] = steps
+        && matches!(edge.futex.holder, Holder::Inferred(_))
+    {
+        judge_alone(check, finding, task);
+    } else if steps.iter().any(|(_, edge)| edge.futex.timed) {
         finding.reasons.push("only likely: one of the waits ends by itself after a time".into());
     } else if steps.iter().any(|(_, edge)| edge.futex.looks_again()) {
         finding.reasons.push(
@@ -202,6 +206,19 @@ fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
     lower(check, finding);
 }
 
+/// A thread that seems to hold what it waits for. That it has the lock's address says less than of another
+/// thread, so that the length of the wait has to speak, too.
+fn judge_alone(check: &Check<'_>, finding: &mut Finding, task: &Task) {
+    let waited = check.process.wait(task, check.now).map_or(Nanos(0), |wait| wait.length());
+    finding.reasons.push(
+        "not certain: the lock does not name its holder; no other thread has its address on its stack or in a register, and this one has it in frames that are not of the wait"
+            .into(),
+    );
+    if waited < check.settings.stuck_after {
+        finding.confidence = Confidence::Suspect;
+    }
+}
+
 /// One step of the circle.
 fn in_words(task: &Task, edge: &Edge) -> String {
     let (me, other) = (task.id().number, edge.holder.number);
@@ -215,6 +232,9 @@ fn in_words(task: &Task, edge: &Edge) -> String {
         _ => "the mutex",
     };
     let by = match me == other {
+        true if matches!(edge.futex.holder, Holder::Inferred(_)) => {
+            "which it seems to hold itself".to_owned()
+        }
         true => "which it holds itself".to_owned(),
         false => format!("which thread {other} holds"),
     };

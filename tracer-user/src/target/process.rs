@@ -41,6 +41,9 @@ pub struct ProcessStat {
     pub system: Nanos,
     /// Start time in clock ticks since boot: tells reused PIDs apart.
     pub start_ticks: u64,
+    /// Where the main thread's stack began: its frames are below, the arguments and variables of the
+    /// environment above. None if that may not be known, or the process has exited.
+    pub stack_base: Option<u64>,
 }
 
 impl ProcessStat {
@@ -64,7 +67,7 @@ impl ProcessStat {
         let close = text.iter().rposition(|&b| b == b')')?;
         let comm = text.get(open.checked_add(1)?..close)?;
         let rest = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().take(24).collect();
+        let fields: Vec<&str> = rest.split_ascii_whitespace().take(26).collect();
         // Fields are numbered from 1; the state is number 3 and the first here.
         let number = |field: usize| fields.get(field.checked_sub(3)?)?.parse::<u64>().ok();
         Some(Self {
@@ -77,6 +80,7 @@ impl ProcessStat {
             cpu: ticks(number(14)?.saturating_add(number(15)?)),
             system: ticks(number(15)?),
             start_ticks: number(22)?,
+            stack_base: number(28).filter(|&address| address > 0),
         })
     }
 }
@@ -227,7 +231,7 @@ mod tests {
     use super::*;
 
     const STAT: &[u8] =
-        b"4242 (a) (b) S 1 4242 4242 0 -1 4194560 133 0 0 0 0 0 0 0 20 0 7 0 98765 12 3 4";
+        b"4242 (a) (b) S 1 4242 4242 0 -1 4194560 133 0 0 0 0 0 0 0 20 0 7 0 98765 12 3 4 5 6 140722";
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
@@ -235,6 +239,7 @@ mod tests {
         assert_eq!(&*stat.comm, "a) (b");
         assert_eq!((stat.state, stat.threads, stat.start_ticks), ('S', 7, 98765));
         assert!(!stat.kernel_thread);
+        assert_eq!(stat.stack_base, Some(140_722));
     }
 
     #[test]
@@ -251,6 +256,9 @@ mod tests {
         assert!(list().unwrap().contains(&me));
         let info = describe(me).unwrap();
         assert!(info.stat.threads >= 1 && !info.stat.kernel_thread);
+        // Tests run in threads of their own: the main thread's stack is another mapping.
+        let maps = super::super::Maps::of(me).unwrap();
+        assert!(maps.find(info.stat.stack_base.unwrap()).is_some());
         assert!(info.namespace_pids.contains(&me.0));
         assert!(!info.cmdline.is_empty());
         assert!(exe_link(me).unwrap().path.is_absolute());

@@ -25,7 +25,7 @@ pub const MESSAGES: &[Message] = &[
     ("process N … is not a Go program", not_go),
     ("was packed with UPX", packed),
     ("Go version … is not supported", || of_stand_in("go1.42.0")),
-    ("no Go function table (pclntab)", || of_stand_in(&format!("go{}", NEWEST_GO))),
+    ("no Go function table (pclntab)", || of_stand_in(&format!("go{NEWEST_GO}"))),
     ("no moduledata", overwritten),
     ("CAP_… missing", || as_nobody(&["watch"])),
     ("is refused", bpf_forbidden),

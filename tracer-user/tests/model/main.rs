@@ -9,6 +9,7 @@ mod growth;
 mod leak;
 mod left;
 mod lives;
+mod locks;
 mod properties;
 mod sim;
 mod states;

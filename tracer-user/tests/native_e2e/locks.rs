@@ -20,6 +20,8 @@ pub const CIRCLE_WITHIN: Duration = Duration::from_secs(20);
 const PROMISED: Duration = Duration::from_secs(5);
 /// How long a twin is watched for nothing to be found: beyond [`STUCK_AFTER`], not for a leak.
 pub const TWIN_WATCHED: &str = "12s";
+/// How often, at most, until it was looked at often enough.
+const TIMES_WATCHED: usize = 5;
 /// Thresholds of these tests.
 pub const STUCK_AFTER: [&str; 2] = ["--stuck-after", "2s"];
 
@@ -107,8 +109,14 @@ fn nothing_of(exe: &Path, name: &str) {
     let stuck = start(exe, name);
     let mut args = vec!["--events", "none", "--interval", "1s", "--for", TWIN_WATCHED];
     args.extend(STUCK_AFTER);
-    let summary = without_findings(Loiter::watch(stuck.process.pid(), &args).end(), name);
-    assert!(summary["looks"].as_u64().unwrap() >= 3, "{name}: {summary}");
+    // A watch that the machine hardly let run has looked at little: then it is watched for longer.
+    for _ in 0..TIMES_WATCHED {
+        let summary = without_findings(Loiter::watch(stuck.process.pid(), &args).end(), name);
+        if summary["looks"].as_u64().unwrap() >= 3 {
+            return;
+        }
+    }
+    panic!("{name}: never looked at three times in {TWIN_WATCHED}");
 }
 
 /// The summary of a watch that must have told nothing.
@@ -122,15 +130,22 @@ fn without_findings(ended: (i32, Value, Vec<Value>), name: &str) -> Value {
 fn nothing_of_these_with_all_events(exe: &Path, names: &[&str]) {
     let twins: Vec<Stuck> = names.iter().map(|name| start(exe, &format!("{name}-fixed"))).collect();
     let args = ["--events", "all", "--interval", "1s", STUCK_AFTER[0], STUCK_AFTER[1]];
-    let watches: Vec<Loiter> =
-        twins.iter().map(|twin| Loiter::watch(twin.process.pid(), &args)).collect();
-    let end = Instant::now() + WATCHED_WITH_EVENTS;
-    for (name, watch) in names.iter().zip(watches) {
-        let summary = without_findings(until(watch, end), name);
-        assert!(summary["looks"].as_u64().unwrap() >= 2, "{name}: {summary}");
-        let waits = summary["thread_waits"].as_array();
-        assert!(waits.is_some_and(|waits| !waits.is_empty()), "{name}: {summary}");
+    for _ in 0..TIMES_WATCHED {
+        let watches: Vec<Loiter> =
+            twins.iter().map(|twin| Loiter::watch(twin.process.pid(), &args)).collect();
+        let end = Instant::now() + WATCHED_WITH_EVENTS;
+        let mut fewest = u64::MAX;
+        for (name, watch) in names.iter().zip(watches) {
+            let summary = without_findings(until(watch, end), name);
+            fewest = fewest.min(summary["looks"].as_u64().unwrap());
+            let waits = summary["thread_waits"].as_array();
+            assert!(waits.is_some_and(|waits| !waits.is_empty()), "{name}: {summary}");
+        }
+        if fewest >= 2 {
+            return;
+        }
     }
+    panic!("{names:?}: never each looked at twice in {WATCHED_WITH_EVENTS:?}");
 }
 
 /// For how long the threads of a process, taken together, were ready and not let run: the second
@@ -209,11 +224,41 @@ fn circles_of_rust_locks_are_found_by_stacks() {
     }
 }
 
+/// No lock of Rust names its holder: the thread's own frames do.
+#[test]
+fn a_thread_that_waits_for_a_rust_lock_of_its_own_is_a_circle_by_itself() {
+    or_skip!(need_root());
+    let exe = or_skip!(rust_program());
+    for name in ["std-self", "lot-self"] {
+        let stuck = start(&exe, name);
+        let mut watch =
+            Loiter::watch(stuck.process.pid(), &["--events", "none", "--interval", "1s"]);
+        let began = Instant::now();
+        let found = watch.wait_line("a deadlock", |line| line["kind"] == "deadlock");
+        let took = began.elapsed();
+        println!("| {name} | deadlock | {} | {} ms |", found["confidence"], took.as_millis());
+        assert!(took < CIRCLE_WITHIN, "{name}: after {took:?}");
+        assert_eq!(circle_in(&found), stuck.waits, "{name}: {found}");
+        assert_eq!(found["confidence"], "suspect", "{name}: {found}");
+        let reasons = found["evidence"]["reasons"].to_string();
+        assert!(reasons.contains("which it seems to hold itself"), "{reasons}");
+    }
+    for name in ["std-self", "lot-self"] {
+        let stuck = start(&exe, name);
+        let args = ["--events", "none", "--interval", "1s", STUCK_AFTER[0], STUCK_AFTER[1]];
+        let mut watch = Loiter::watch(stuck.process.pid(), &args);
+        watch.wait_line("a deadlock that lasts", |line| {
+            line["kind"] == "deadlock" && line["confidence"] == "likely"
+        });
+    }
+}
+
 #[test]
 fn a_held_lock_names_its_holder_and_what_that_does() {
     or_skip!(need_root());
-    for exe in [or_skip!(c_program("locks")), or_skip!(rust_program())] {
-        let found = finding(&start(&exe, "held"), "lock-held");
+    let (c, rust) = (or_skip!(c_program("locks")), or_skip!(rust_program()));
+    for (exe, name) in [(&c, "held"), (&rust, "held"), (&rust, "lot-held")] {
+        let found = finding(&start(exe, name), "lock-held");
         let on = &found["evidence"]["objects"][0]["object"];
         assert_eq!((&on["kind"], &on["futex"]), (&"futex".into(), &"mutex".into()), "{found}");
         assert!(on["holder"].as_u64().is_some(), "{found}");
@@ -231,10 +276,12 @@ fn a_pool_in_one_lock_a_missing_signal_and_a_lost_wake_up_have_their_names() {
     let cond = finding(&start(&exe, "cond"), "blocked-for-ever");
     assert_eq!(cond["wait_reason"], "condition variable", "{cond}");
     assert_eq!((&cond["count"], &cond["confidence"]), (&4.into(), &"likely".into()), "{cond}");
-    let lost = finding(&start(&exe, "lost"), "lost-wakeup");
-    let on = &lost["evidence"]["objects"][0]["object"];
-    assert_eq!((&on["expected"], &on["word"]), (&0.into(), &1.into()), "{lost}");
     let rust = or_skip!(rust_program());
+    for exe in [&exe, &rust] {
+        let lost = finding(&start(exe, "lost"), "lost-wakeup");
+        let on = &lost["evidence"]["objects"][0]["object"];
+        assert_eq!((&on["expected"], &on["word"]), (&0.into(), &1.into()), "{lost}");
+    }
     let parked = finding(&start(&rust, "parked"), "blocked-for-ever");
     let cond = finding(&start(&rust, "cond"), "blocked-for-ever");
     assert_eq!(
@@ -313,7 +360,11 @@ fn nothing_is_found_of_the_twins_in_rust() {
         "lot-abba2",
         "lot-abba3",
         "lot-rw",
+        "std-self",
+        "lot-self",
         "held",
+        "lot-held",
+        "lost",
         "parked",
         "cond",
         "leak",

@@ -39,6 +39,8 @@ use super::{Ended, Job, Reload, clock};
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The wall clock may be set while a watch runs.
 pub(super) const ANCHOR_EVERY: Nanos = Nanos::from_secs(60);
+/// What is told once, when the first name found no room.
+const NAMES_FULL: &str = "there is no room for more names and stacks: new ones are told as unknown; a loiter that is started anew has room";
 /// Threads that look where there are many processes: one may be long at a large one.
 const LOOKERS: usize = 2;
 
@@ -55,6 +57,8 @@ pub(super) struct Watch<'a> {
     pub lookers: Lookers,
     pub opener: Opener,
     pub names: SharedInterner,
+    /// Whether it was told that there is no room for more names.
+    pub names_are_full: bool,
     pub sessions: BTreeMap<ProcId, Session>,
     /// Processes that are being opened.
     pub opening: BTreeMap<Pid, ProcId>,
@@ -154,6 +158,7 @@ impl<'a> Watch<'a> {
             lookers,
             opener,
             names,
+            names_are_full: false,
             sessions: BTreeMap::new(),
             opening: BTreeMap::new(),
             unlooked: BTreeSet::new(),
@@ -271,6 +276,10 @@ impl<'a> Watch<'a> {
     /// Feeds the definitions of ids given out since the last time: before their first use.
     pub async fn eat_defs(&mut self) -> anyhow::Result<()> {
         let defs = self.names.take_definitions().into_iter().map(Input::from).collect();
+        if !self.names_are_full && self.names.with(|names| names.refused()) > 0 {
+            self.names_are_full = true;
+            self.sink.notice(&Notice::Degraded { reason: NAMES_FULL.into() });
+        }
         self.judge.eat(defs).await
     }
 

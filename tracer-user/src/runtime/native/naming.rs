@@ -89,13 +89,20 @@ pub(super) struct Told {
     pub(super) is_runtime: bool,
     /// All frames, innermost first.
     pub(super) frames: Vec<Resolved>,
+    /// Which of the program counters is the first in the program's own code.
+    pub(super) own: Option<usize>,
 }
 
 /// Names a stack.
 pub(super) fn told(symbols: &mut NativeSymbolizer, pcs: &[StackPc], names: &mut Interner) -> Told {
     let mut frames: Vec<Resolved> = Vec::new();
-    for &pc in pcs {
-        frames.extend(symbols.resolve(pc, names).iter().cloned());
+    let mut first_own = None;
+    for (nth, &pc) in pcs.iter().enumerate() {
+        let here = symbols.resolve(pc, names);
+        if first_own.is_none() && !here.iter().all(is_plumbing) {
+            first_own = Some(nth);
+        }
+        frames.extend(here.iter().cloned());
     }
     let ids: Vec<FrameId> = frames.iter().map(|frame| frame.id).collect();
     let own = |frame: &&Resolved| !is_plumbing(frame);
@@ -108,6 +115,7 @@ pub(super) fn told(symbols: &mut NativeSymbolizer, pcs: &[StackPc], names: &mut 
         module: start.map_or_else(Arc::default, |frame| Arc::clone(&frame.module)),
         start: start.map_or(FrameId::UNKNOWN, |frame| function_of(frame, names)),
         frames,
+        own: first_own,
     }
 }
 

@@ -66,7 +66,7 @@ impl SpawnSites {
         let modules = self.symbols.modules();
         let is_code = |address: u64| modules.find(address).is_some();
         let mut stack = StackCopy::of(creator.registers.sp, creator.bytes);
-        let pcs = self.walker.walk_from_call(&creator.registers, &is_code, &mut stack);
+        let pcs = self.walker.walk_from_call(&creator.registers, &is_code, &mut stack).pcs;
         let key: Box<[u64]> = pcs.iter().map(|at| at.pc).collect();
         if let Some(&known) = self.known.get(&key) {
             return known;

@@ -84,6 +84,14 @@ impl<'a> StackCopy<'a> {
     }
 }
 
+/// A stack as it was walked, innermost frame first; at least the thread's own.
+pub struct Walked {
+    /// Where each frame is.
+    pub pcs: Vec<StackPc>,
+    /// The stack pointer of each: what lies from there on is its own or its callers'.
+    pub sps: Vec<u64>,
+}
+
 /// Walks the stacks of one process.
 pub struct StackWalker {
     unwinder: UnwinderX86_64<Arc<[u8]>>,
@@ -123,17 +131,18 @@ impl StackWalker {
         walker
     }
 
-    /// The program counters of a stack, innermost first; at least the thread's own.
+    /// The frames of a stack.
     pub fn walk(
         &mut self,
         registers: &Registers,
         is_code: &dyn Fn(u64) -> bool,
         stack: &mut StackCopy<'_>,
-    ) -> Vec<StackPc> {
+    ) -> Walked {
         let at = FrameAddress::from_instruction_pointer(registers.pc);
-        let mut pcs = vec![StackPc::exact(registers.pc)];
-        self.go_on(at, registers, is_code, stack, &mut pcs);
-        pcs
+        let mut walked =
+            Walked { pcs: vec![StackPc::exact(registers.pc)], sps: vec![registers.sp] };
+        self.go_on(at, registers, is_code, stack, &mut walked);
+        walked
     }
 
     /// As [`StackWalker::walk`], of a thread that stands in a function that has put nothing on the
@@ -145,7 +154,7 @@ impl StackWalker {
         registers: &Registers,
         is_code: &dyn Fn(u64) -> bool,
         stack: &mut StackCopy<'_>,
-    ) -> Vec<StackPc> {
+    ) -> Walked {
         let caller = stack.word(registers.sp).filter(|&pc| is_code(pc));
         let Some((pc, at)) =
             caller.and_then(|pc| Some((pc, FrameAddress::from_return_address(pc)?)))
@@ -153,9 +162,12 @@ impl StackWalker {
             return self.walk(registers, is_code, stack);
         };
         let above = Registers { pc, sp: registers.sp.saturating_add(8), ..*registers };
-        let mut pcs = vec![StackPc::exact(registers.pc), StackPc::return_address(pc)];
-        self.go_on(at, &above, is_code, stack, &mut pcs);
-        pcs
+        let mut walked = Walked {
+            pcs: vec![StackPc::exact(registers.pc), StackPc::return_address(pc)],
+            sps: vec![registers.sp, above.sp],
+        };
+        self.go_on(at, &above, is_code, stack, &mut walked);
+        walked
     }
 
     /// Adds the frames above the one at `at`.
@@ -165,7 +177,7 @@ impl StackWalker {
         registers: &Registers,
         is_code: &dyn Fn(u64) -> bool,
         stack: &mut StackCopy<'_>,
-        pcs: &mut Vec<StackPc>,
+        walked: &mut Walked,
     ) {
         let mut regs = UnwindRegsX86_64::new(registers.pc, registers.sp, registers.bp);
         regs.set(Reg::RBX, registers.bx);
@@ -174,13 +186,14 @@ impl StackWalker {
             regs.set(reg, value);
         }
         let mut read = |address| stack.word(address).ok_or(());
-        while pcs.len() < MAX_FRAMES
+        while walked.pcs.len() < MAX_FRAMES
             && let Ok(Some(pc)) =
                 self.unwinder.unwind_frame(at, &mut regs, &mut self.cache, &mut read)
             && is_code(pc)
             && let Some(next) = FrameAddress::from_return_address(pc)
         {
-            pcs.push(StackPc::return_address(pc));
+            walked.pcs.push(StackPc::return_address(pc));
+            walked.sps.push(regs.sp());
             at = next;
         }
     }

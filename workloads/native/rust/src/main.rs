@@ -4,6 +4,7 @@
 //! its stdin does.
 
 use std::io::Read as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -104,21 +105,78 @@ fn std_write(lock: &std::sync::RwLock<u64>) -> std::sync::RwLockWriteGuard<'_, u
     lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn held(fixed: bool) {
-    let (tell, told) = std::sync::mpsc::channel();
-    thread::spawn(move || loop {
-        let guard = std_lock(&STD[0]);
-        let _ = tell.send(());
-        thread::sleep(if fixed { STEP } else { Duration::from_secs(100_000) });
-        drop(guard);
-        thread::sleep(STEP);
-    });
-    let _ = told.recv();
-    thread::spawn(move || {
-        let _listens = told;
-        loop {
-            drop(std_lock(&STD[0]));
+macro_rules! held {
+    ($lock:expr, $locks:ident, $fixed:expr) => {{
+        let fixed: bool = $fixed;
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || loop {
+            let guard = $lock(&$locks[0]);
+            let _ = tell.send(());
+            thread::sleep(if fixed { STEP } else { Duration::from_secs(100_000) });
+            drop(guard);
             thread::sleep(STEP);
+        });
+        let _ = told.recv();
+        thread::spawn(move || {
+            let _listens = told;
+            loop {
+                drop($lock(&$locks[0]));
+                thread::sleep(STEP);
+            }
+        });
+    }};
+}
+
+/// One that wants what it has; others go on beside it.
+macro_rules! own {
+    ($lock:expr, $locks:ident, $fixed:expr) => {{
+        let fixed: bool = $fixed;
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || loop {
+            let mut held = $lock(&$locks[0]);
+            if !fixed {
+                waits(&$locks[0]);
+                let _ = tell.send(());
+                *held += *$lock(&$locks[0]);
+            }
+            drop(held);
+            let _ = tell.send(());
+            *$lock(&$locks[0]) += 1;
+            thread::sleep(STEP);
+        });
+        let _ = told.recv();
+        thread::spawn(move || {
+            let _listens = told;
+            loop {
+                *$lock(&$locks[1]) += 1;
+                thread::sleep(STEP);
+            }
+        });
+    }};
+}
+
+/// The word changes, and nobody is woken.
+fn lost(fixed: bool) {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    // SAFETY: the word lives as long as the program; the other arguments are not used by these calls.
+    let futex = |operation: libc::c_int, value: u32| unsafe {
+        let (none, word) = (std::ptr::null::<libc::timespec>(), WORD.as_ptr());
+        libc::syscall(libc::SYS_futex, word, operation | libc::FUTEX_PRIVATE_FLAG, value, none)
+    };
+    thread::spawn(move || loop {
+        while WORD.load(Ordering::SeqCst) == 0 {
+            futex(libc::FUTEX_WAIT, 0);
+        }
+        WORD.store(0, Ordering::SeqCst);
+    });
+    thread::spawn(move || loop {
+        thread::sleep(Duration::from_millis(200));
+        WORD.store(1, Ordering::SeqCst);
+        if fixed {
+            futex(libc::FUTEX_WAKE, 1);
+        }
+        while !fixed {
+            thread::park();
         }
     });
 }
@@ -244,7 +302,11 @@ fn main() {
             parking_lot::RwLock::write,
             fixed
         ),
-        "held" => held(fixed),
+        "std-self" => own!(std_lock, STD, fixed),
+        "lot-self" => own!(parking_lot::Mutex::lock, LOT, fixed),
+        "held" => held!(std_lock, STD, fixed),
+        "lot-held" => held!(parking_lot::Mutex::lock, LOT, fixed),
+        "lost" => lost(fixed),
         "parked" => parked(fixed),
         "leak" => leak(fixed),
         "std-join" => join(fixed),

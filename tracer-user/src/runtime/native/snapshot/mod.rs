@@ -31,7 +31,7 @@ use super::naming::{self, Told};
 use super::syscalls::{self, Subject, SyscallWait, number};
 use super::unwind::{StackCopy, StackWalker};
 use files::{Asked, Files};
-use holders::Stack;
+use holders::{Places, Stack};
 
 /// How often a thread is read that does not stand still.
 const ATTEMPTS: usize = 3;
@@ -92,6 +92,8 @@ struct Reading {
     look: TaskLook,
     /// Where its stack's innermost end is.
     sp: Option<u64>,
+    /// Where the frames of the program's own code begin on it.
+    own_from: Option<u64>,
     asked: Option<Asked>,
 }
 
@@ -243,7 +245,7 @@ impl ThreadSnapshotter {
         found.outcome.read = found.readings.len() as u64;
         name_files(self.pid, &mut found.readings);
         self.name_monitors(&look, &mut found.readings);
-        name_holders(&look, &mut found.readings);
+        name_holders(self.pid, &look, &mut found.readings);
         Ok(found)
     }
 
@@ -297,12 +299,13 @@ impl ThreadSnapshotter {
             Doing::Runs | Doing::Unknown => (None, None),
         };
         let mut sp = registers.map(|regs| regs.sp);
-        let mut asked = None;
+        let (mut asked, mut own_from) = (None, None);
         if let (Some(regs), Some((number, arguments))) = (registers, call) {
             let mut stack = StackCopy::new(look.mem, &look.maps, regs.sp);
             let is_code = |pc| look.maps.find(pc).is_some_and(|m| m.perms.execute);
-            let pcs = self.walker.walk(&regs, &is_code, &mut stack);
-            let told = self.told(look, &pcs);
+            let walked = self.walker.walk(&regs, &is_code, &mut stack);
+            let told = self.told(look, &walked.pcs);
+            own_from = told.own.and_then(|nth| walked.sps.get(nth).copied());
             (task.stack, task.wait_site, task.start) = (told.stack, told.wait_site, told.start);
             task.system = told.is_runtime;
             if self.is_library(&told.module) {
@@ -332,7 +335,7 @@ impl ThreadSnapshotter {
             task.reason = look.interner.with(|names| names.reason(WaitClass::Other, function));
             sp = None;
         }
-        Reading { look: task, sp, asked }
+        Reading { look: task, sp, own_from, asked }
     }
 
     /// Whether a file of code is neither the program nor Go code.
@@ -545,7 +548,7 @@ fn name_files(pid: Pid, readings: &mut [Reading]) {
 }
 
 /// Looks for the holders of locks that do not name them.
-fn name_holders(look: &Look<'_>, readings: &mut [Reading]) {
+fn name_holders(pid: Pid, look: &Look<'_>, readings: &mut [Reading]) {
     let sought: HashSet<u64, RandomState> = readings
         .iter()
         .filter_map(|reading| futex_of(reading).filter(|f| holders::is_sought(f)))
@@ -560,17 +563,22 @@ fn name_holders(look: &Look<'_>, readings: &mut [Reading]) {
             Some(Stack {
                 tid: Some(Tid(u32::try_from(reading.look.task.number).ok()?)),
                 sp: reading.sp?,
+                registers: look.registers.get(&reading.sp?).map(holders::kept).unwrap_or_default(),
                 waits_for: futex_of(reading).map(|futex| futex.object),
+                own_from: reading.own_from,
             })
         })
         .collect();
     // Threads that run have stacks, too: those that no sleeping thread has.
     let asleep: HashSet<u64, RandomState> = stacks.iter().map(|stack| stack.sp).collect();
     let running = readings.len().saturating_sub(stacks.len());
-    let others = look.registers.keys().filter(|sp| !asleep.contains(*sp));
-    stacks.extend(others.map(|&sp| Stack { tid: None, sp, waits_for: None }));
-    let all_known = stacks.len() >= asleep.len().saturating_add(running);
-    let found = holders::candidates((&sought, all_known), &stacks, &look.maps, look.mem);
+    let others = look.registers.values().filter(|regs| !asleep.contains(&regs.sp));
+    stacks.extend(others.map(Stack::of_one_that_runs));
+    let all_known =
+        !look.registers.is_empty() && stacks.len() >= asleep.len().saturating_add(running);
+    let main_base = crate::target::stat(pid).ok().and_then(|stat| stat.stack_base);
+    let places = Places { maps: &look.maps, main_base };
+    let found = holders::candidates((&sought, all_known), &stacks, &places, look.mem);
     for reading in readings {
         if let WaitsOn::Futex(futex) = &mut reading.look.waits_on
             && holders::is_sought(futex)
