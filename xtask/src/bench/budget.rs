@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
 
 use super::http::{load, usage};
@@ -74,26 +74,76 @@ fn at_full_load(service: &mut Workload, address: &str, seconds: u64) -> Result<G
     Ok(Gave { rate, cpu: to_f64(after.1 - before.1) / to_f64(after.0 - before.0) })
 }
 
-/// One process in each round, bare, watched and bare again: what differs from process to process is not in it.
+/// A service at full load.
+struct Side {
+    service: Workload,
+    address: String,
+}
+
+/// Two services that share the machine: what else it does, or is not let do, both feel.
+struct Pair([Side; 2]);
+
+impl Pair {
+    fn start(service: &Path) -> Result<Pair> {
+        let side = || {
+            let (service, address) = Workload::start(service, &[])?;
+            Ok::<_, anyhow::Error>(Side { service, address })
+        };
+        let mut pair = Pair([side()?, side()?]);
+        pair.at_full_load(SETTLED)?;
+        Ok(pair)
+    }
+
+    /// What the first gives over what the second gives meanwhile.
+    fn at_full_load(&mut self, seconds: u64) -> Result<Gave> {
+        let give = |side: &mut Side| at_full_load(&mut side.service, &side.address, seconds);
+        let [first, second] = &mut self.0;
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| give(second));
+            (give(first), other.join())
+        });
+        let (one, other) = (one?, other.map_err(|_| anyhow!("a load ended in a panic"))??);
+        Ok(Gave { rate: one.rate / other.rate, cpu: one.cpu / other.cpu })
+    }
+
+    /// The same while one of them is watched.
+    fn with_one_watched(
+        &mut self,
+        programs: &Programs<'_>,
+        which: usize,
+        seconds: u64,
+    ) -> Result<Gave> {
+        let side = self.0.get(which).context("there are two")?;
+        let tracer = Tracer::by_default(programs.loiter, side.service.pid(), &[], &programs.said)?;
+        self.at_full_load(SETTLED)?;
+        let gave = self.at_full_load(seconds)?;
+        tracer.end()?;
+        self.at_full_load(SETTLED)?;
+        Ok(gave)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.into_iter().try_for_each(|side| side.service.finish())
+    }
+}
+
+/// In each round one of two like services is watched, then the other one. The first over the second, watched over bare and
+/// bare over watched, is the square of what being watched costs: neither the two nor the time are in it.
 fn full(programs: &Programs<'_>, options: &Options) -> Result<()> {
     let seconds = options.seconds * 2;
     let [mut rate, mut rate_aa, mut cpu, mut cpu_aa]: [Samples; 4] = Default::default();
     for round in 0..options.rounds {
         eprintln!("full load, round {} of {}", round + 1, options.rounds);
-        let (mut service, address) = Workload::start(&programs.service, &[])?;
-        load(&address, SETTLED)?;
-        let bare = at_full_load(&mut service, &address, seconds)?;
-        let tracer = Tracer::by_default(programs.loiter, service.pid(), &[], &programs.said)?;
-        load(&address, SETTLED)?;
-        let watched = at_full_load(&mut service, &address, seconds)?;
-        tracer.end()?;
-        load(&address, SETTLED)?;
-        let again = at_full_load(&mut service, &address, seconds)?;
-        service.finish()?;
-        rate.push(watched.rate / f64::midpoint(bare.rate, again.rate));
-        cpu.push(watched.cpu / f64::midpoint(bare.cpu, again.cpu));
-        rate_aa.push(again.rate / bare.rate);
-        cpu_aa.push(again.cpu / bare.cpu);
+        let mut pair = Pair::start(&programs.service)?;
+        let bare = pair.at_full_load(seconds)?;
+        let first = pair.with_one_watched(programs, 0, seconds)?;
+        let second = pair.with_one_watched(programs, 1, seconds)?;
+        let again = pair.at_full_load(seconds)?;
+        pair.finish()?;
+        rate.push((first.rate / second.rate).sqrt());
+        cpu.push((first.cpu / second.cpu).sqrt());
+        rate_aa.push((again.rate / bare.rate).sqrt());
+        cpu_aa.push((again.cpu / bare.cpu).sqrt());
     }
     println!(
         "full load, requests/s, watched over bare       {}   aim: 0.99 less the noise",

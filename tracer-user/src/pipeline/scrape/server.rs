@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -24,7 +26,7 @@ use super::super::clock;
 use super::guard::Guard;
 use super::{MetricsSettings, Question, Told};
 
-/// Connections at a time; more wait in the kernel's queue.
+/// Connections at a time. One that has asked nothing yet makes room for a new one; where all have, the new one waits.
 const MAX_CONNECTIONS: usize = 32;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 << 10;
@@ -76,19 +78,58 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let desk = Arc::new(Desk { teller, guard, questions });
+    let mut seats = Seats::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             sleep(PAUSE).await;
             continue;
         };
-        let desk = Arc::clone(&desk);
-        tokio::spawn(async move {
+        if places.available_permits() == 0 {
+            seats.give_up_a_silent_one();
+        }
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let visit = Visit { desk: Arc::clone(&desk), has_asked: Arc::clone(&has_asked) };
+        let task = tokio::spawn(async move {
             // However it ends, it is the other side's business.
-            let _ended = timeout(CONNECTION_WITHIN, connection(stream, desk)).await;
+            let _ended = timeout(CONNECTION_WITHIN, connection(stream, visit)).await;
             drop(place);
         });
+        seats.take(Seat { task: task.abort_handle(), has_asked });
     }
+}
+
+/// Who has a place, the longest there first.
+#[derive(Default)]
+struct Seats(Vec<Seat>);
+
+struct Seat {
+    task: AbortHandle,
+    /// Whether a whole head of a request has come.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Seats {
+    fn take(&mut self, seat: Seat) {
+        self.0.retain(|seat| !seat.task.is_finished());
+        self.0.push(seat);
+    }
+
+    /// Ends the connection that has said nothing for longest, if there is one: hundreds of such would keep a probe
+    /// for health waiting, which asks as soon as it has come.
+    fn give_up_a_silent_one(&mut self) {
+        self.0.retain(|seat| !seat.task.is_finished());
+        let silent = self.0.iter().position(|seat| !seat.has_asked.load(Ordering::Relaxed));
+        if let Some(at) = silent {
+            self.0.remove(at).task.abort();
+        }
+    }
+}
+
+/// One connection's way to the desk.
+struct Visit {
+    desk: Arc<Desk>,
+    has_asked: Arc<AtomicBool>,
 }
 
 /// What answers.
@@ -98,20 +139,21 @@ struct Desk {
     questions: mpsc::Sender<Question>,
 }
 
-async fn connection(stream: TcpStream, desk: Arc<Desk>) {
-    let Some(config) = desk.guard.tls() else { return speak(stream, desk).await };
+async fn connection(stream: TcpStream, visit: Visit) {
+    let Some(config) = visit.desk.guard.tls() else { return speak(stream, visit).await };
     let shaken = timeout(HEAD_WITHIN, TlsAcceptor::from(config).accept(stream)).await;
     if let Ok(Ok(stream)) = shaken {
-        speak(stream, desk).await;
+        speak(stream, visit).await;
     }
 }
 
-async fn speak<S>(stream: S, desk: Arc<Desk>)
+async fn speak<S>(stream: S, visit: Visit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answer = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
+        visit.has_asked.store(true, Ordering::Relaxed);
+        let desk = Arc::clone(&visit.desk);
         async move { Ok::<_, Infallible>(answer(&request, &desk).await) }
     });
     let _ended = http1::Builder::new()
@@ -249,13 +291,31 @@ mod tests {
     async fn connections_that_say_nothing_do_not_keep_a_probe_from_its_answer() {
         let address = server(None).await;
         let mut silent = Vec::new();
-        for _ in 0..MAX_CONNECTIONS + 8 {
+        for _ in 0..MAX_CONNECTIONS * 20 {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         let probe = get("/healthz", "");
-        let healthy =
-            timeout(Duration::from_secs(10), said(address, &probe)).await.expect("in time");
+        // Before any of them has been silent for too long.
+        let healthy = timeout(HEAD_WITHIN / 2, said(address, &probe)).await.expect("in time");
         assert!(healthy.ends_with("\r\n\r\nok\n"), "{healthy}");
+    }
+
+    #[tokio::test]
+    async fn who_has_asked_keeps_its_place_whoever_comes_and_says_nothing() {
+        let address = server(None).await;
+        let mut scraper = TcpStream::connect(address).await.unwrap();
+        let scrape = get(METRICS, "");
+        let mut answer = [0; 1024];
+        for _ in 0..2 {
+            scraper.write_all(scrape.as_bytes()).await.unwrap();
+            let n = scraper.read(&mut answer).await.unwrap();
+            assert!(answer[..n].starts_with(b"HTTP/1.1 200 OK"), "{n}");
+            let mut silent = Vec::new();
+            for _ in 0..MAX_CONNECTIONS * 2 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            assert!(said(address, &get("/healthz", "")).await.ends_with("ok\n"));
+        }
     }
 
     #[tokio::test]
