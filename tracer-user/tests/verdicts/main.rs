@@ -15,10 +15,13 @@ mod side_by_side;
 mod table;
 mod told;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use claims::{Claim, Mode, Row};
+use common::busy::stolen;
 use common::go::full_matrix;
 use common::{NEWEST_GO, OLDEST_GO, Variant, go_build, need_bpf, or_skip};
 use side_by_side::{Watched, watch_all};
@@ -30,6 +33,9 @@ const SECONDS: u64 = 150;
 
 /// The same where input is read: there 180 s and as many more as it takes to lose 20.
 const READERS_SECONDS: u64 = 215;
+
+/// Where the host of a virtual machine took more processor time than this meanwhile, what is wrong is watched again.
+const STOLEN: Duration = Duration::from_secs(2);
 
 /// For how long each program of Go's own suite is watched: none of them waits on purpose.
 const GOLEAK_SECONDS: u64 = 45;
@@ -64,19 +70,37 @@ fn verdicts(version: &str, modes: &[Mode]) {
         .collect();
     // The longest first: all end at about the same time.
     programs.sort_by_key(|program| std::cmp::Reverse(program.seconds));
-    let outcomes = watch_all(&programs);
+    let stolen_before = stolen();
+    let mut rows = rows_of(&programs);
+    println!("go {version}:\n{}", table::verdicts(&rows));
+    let taken = stolen().saturating_sub(stolen_before);
+    let wrong: BTreeSet<String> =
+        rows.iter().filter(|row| row.check().is_err()).map(|row| row.name.clone()).collect();
+    // Nobody inside can tell a program that its host does not let run from one that stands still.
+    if !wrong.is_empty() && taken > STOLEN {
+        println!("the host took {taken:?} of processor time; again, by themselves: {wrong:?}");
+        programs.retain(|program| wrong.contains(&program.name));
+        rows.retain(|row| !wrong.contains(&row.name));
+        let again = rows_of(&programs);
+        println!("{}", table::verdicts(&again));
+        rows.extend(again);
+    }
+    let wrong: Vec<String> = rows.iter().filter_map(|row| row.check().err()).collect();
+    println!("go {version}: {} verdicts, {} wrong", rows.len(), wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Watches the programs, and says what was claimed and told of each.
+fn rows_of(programs: &[Watched]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for outcome in outcomes {
+    for outcome in watch_all(programs) {
         let watched = &programs[outcome.program];
         let claim = Claim::of(&watched.args[0], &watched.args[1]);
         let row =
             |(mode, told)| Row { name: watched.name.clone(), mode, claim: claim.clone(), told };
         rows.extend(outcome.said.into_iter().map(row));
     }
-    println!("go {version}:\n{}", table::verdicts(&rows));
-    let wrong: Vec<String> = rows.iter().filter_map(|row| row.check().err()).collect();
-    println!("go {version}: {} verdicts, {} wrong", rows.len(), wrong.len());
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    rows
 }
 
 /// Go's own leak suite in every mode of `modes`.

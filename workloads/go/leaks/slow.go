@@ -23,8 +23,10 @@ func burst() {
 	}()
 }
 
-// Subscribers that come, two a second, until there are 150, and stay.
+// Subscribers that come, two a second, for 75 s, and stay. By the clock: a ramp that took longer where the
+// program is slow would be another one.
 func ramp() {
+	start := time.Now()
 	var mutex sync.Mutex
 	var subscribers []chan int
 	follow := func(news <-chan int, gone <-chan struct{}) {
@@ -36,8 +38,8 @@ func ramp() {
 			}
 		}
 	}
-	drive(2, func(n int) {
-		if n < 150 {
+	drive(2, func(int) {
+		if time.Since(start) < 75*time.Second {
 			news := make(chan int, 1)
 			mutex.Lock()
 			subscribers = append(subscribers, news)
