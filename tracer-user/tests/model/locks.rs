@@ -152,7 +152,7 @@ fn a_pool_all_of_whose_workers_wait_for_one_lock_is_blocked_but_for_the_one_that
     assert_eq!((f.kind, f.confidence, f.count), (FindingKind::PoolBlocked, Confidence::Likely, 5));
     assert!(f.reasons.iter().any(|r| r.contains("thread 6 holds it")), "{:?}", f.reasons);
 
-    // One that works is enough.
+    // One that waits for something else may work again.
     let mut w = World::new();
     look_each_second(&mut w, 8, |_, t| {
         let mut all = workers(t, busy(6, t));

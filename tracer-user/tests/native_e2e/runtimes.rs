@@ -153,10 +153,10 @@ fn code_that_node_compiles_has_the_names_of_its_map() {
     let script = "function waits_for_a_child() { \
                   require('child_process').execSync('echo; exec sleep 600', {stdio: 'pipe'}) } \
                   console.log('ready'); waits_for_a_child()";
-    let (process, _) = GoProc::start_ready(
-        &node,
-        &["--perf-basic-prof", "--interpreted-frames-native-stack", "-e", script],
-    );
+    // It writes a log beside the map, into the directory it is started in.
+    let log = ["--no-logfile-per-isolate", "--logfile=/dev/null"];
+    let args = ["--perf-basic-prof", "--interpreted-frames-native-stack", log[0], log[1]];
+    let (process, _) = GoProc::start_ready(&node, &[&args[..], &["-e", script]].concat());
     let named = |task: &Value| task["frames"].to_string().contains("waits_for_a_child");
     let (main, _) = dump_with(&process, named);
     let map = format!("/tmp/perf-{}.map", process.pid());

@@ -29,7 +29,8 @@ pub(super) struct Stack {
     pub(super) tid: Option<Tid>,
     /// Where its innermost end is, or was when one that runs was last seen.
     pub(super) sp: u64,
-    /// See [`kept`]; zeros where they belong to another moment, and to a stack of their own.
+    /// See [`kept`]; as they were when all were read, if its innermost end was the same then. Zeros if not: those are
+    /// searched with the stack that they had.
     pub(super) registers: [u64; KEPT],
     /// The lock it waits for itself.
     pub(super) waits_for: Option<u64>,
