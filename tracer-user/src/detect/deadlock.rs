@@ -182,7 +182,7 @@ fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
     if let [(task, edge)] = steps
         && matches!(edge.futex.holder, Holder::Inferred(_))
     {
-        judge_alone(check, finding, task);
+        judge_alone(check, finding, (task, edge));
     } else if steps.iter().any(|(_, edge)| edge.futex.timed) {
         finding.reasons.push("only likely: one of the waits ends by itself after a time".into());
     } else if steps.iter().any(|(_, edge)| edge.futex.looks_again()) {
@@ -208,12 +208,15 @@ fn judge(check: &Check<'_>, finding: &mut Finding, steps: &[(&Task, Edge)]) {
 
 /// A thread that seems to hold what it waits for. That it has the lock's address says less than of another
 /// thread, so that the length of the wait has to speak, too.
-fn judge_alone(check: &Check<'_>, finding: &mut Finding, task: &Task) {
+fn judge_alone(check: &Check<'_>, finding: &mut Finding, (task, edge): (&Task, &Edge)) {
     let waited = check.process.wait(task, check.now).map_or(Nanos(0), |wait| wait.length());
     finding.reasons.push(
         "not certain: the lock does not name its holder; no other thread has its address on its stack or in a register, and this one has it in frames that are not of the wait"
             .into(),
     );
+    if edge.futex.timed {
+        finding.reasons.push("the wait ends by itself after a time".into());
+    }
     if waited < check.settings.stuck_after {
         finding.confidence = Confidence::Suspect;
     }
@@ -231,12 +234,10 @@ fn in_words(task: &Task, edge: &Edge) -> String {
         _ if edge.futex.of == FutexOf::Python => "the Python RLock",
         _ => "the mutex",
     };
-    let by = match me == other {
-        true if matches!(edge.futex.holder, Holder::Inferred(_)) => {
-            "which it seems to hold itself".to_owned()
-        }
-        true => "which it holds itself".to_owned(),
-        false => format!("which thread {other} holds"),
+    let by = match &edge.futex.holder {
+        _ if me != other => format!("which thread {other} holds"),
+        Holder::Inferred(_) => "which it seems to hold itself".to_owned(),
+        _ => "which it holds itself".to_owned(),
     };
     format!("thread {me} waits for {lock} {:#x}, {by}", edge.futex.object)
 }

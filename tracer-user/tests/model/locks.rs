@@ -139,6 +139,16 @@ fn a_lock_that_its_own_words_say_a_waiter_has_is_certain_and_one_that_its_frames
     }
     let f = only(&w);
     assert_eq!((f.kind, f.confidence), (FindingKind::Deadlock, Confidence::Likely));
+    let ends = |f: &Finding| f.reasons.iter().any(|r| r.contains("ends by itself"));
+    assert!(!ends(&f), "{:?}", f.reasons);
+
+    let mut w = World::new();
+    look_each_second(&mut w, 2, |_, t| {
+        let timed = FutexState { timed: true, ..mutex(A, Holder::Inferred(Tid(1))) };
+        vec![on(1, t, 7, timed), busy(2, t)]
+    });
+    let f = only(&w);
+    assert!(f.confidence == Confidence::Suspect && ends(&f), "{f:?}");
 }
 
 #[test]
